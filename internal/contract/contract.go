@@ -1,0 +1,24 @@
+// Package contract holds what the client, the workflows and the activities must agree on: names,
+// ids, inputs and results. Names and JSON fields are recorded in histories: add, never rename.
+package contract
+
+import "time"
+
+// Task queues. Our own database answers fast; the main product may hang, so its calls wait in a
+// queue of their own and starve nobody.
+const (
+	TaskQueue            = "quickpass"
+	MainProductTaskQueue = "quickpass-main-product"
+)
+
+// FirstDeliveryBound is how long the first call to the main product may hold the workflow task: below
+// its heartbeat at 8 s (80 % of the 10 s task timeout), so that a slow answer costs no history.
+const FirstDeliveryBound = 7 * time.Second
+
+// Search attributes, registered at start: few, because each costs a write in the visibility store.
+const (
+	SearchUser   = "QuickPassUser"
+	SearchSKU    = "QuickPassSKU"
+	SearchState  = "QuickPassState"
+	SearchReason = "QuickPassReason"
+)

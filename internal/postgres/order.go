@@ -1,0 +1,142 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/quickpass/quickpass/internal/contract"
+	"github.com/quickpass/quickpass/internal/postgres/sqlc"
+	"github.com/quickpass/quickpass/internal/store"
+)
+
+// GetOrder reads one order of a project; ErrNotFound when there is none.
+func (db *DB) GetOrder(ctx context.Context, projectID int32, orderID string) (store.Order, error) {
+	row, err := db.q.GetOrder(ctx, sqlc.GetOrderParams{OrderID: orderID, ProjectID: projectID})
+	if err != nil {
+		return store.Order{}, notFound(err)
+	}
+	return orderOf(row)
+}
+
+// OrderFilter narrows a list of orders; empty fields do not.
+type OrderFilter struct {
+	UserID, Status, Reason, SKU string
+	Suspected                   *bool
+	From, Until                 *time.Time // creation, from inclusive, until exclusive
+	Before                      string     // cursor: orders older than this one
+	Limit                       int
+}
+
+// ListOrders lists a project's orders, newest first.
+func (db *DB) ListOrders(ctx context.Context, projectID int32, f OrderFilter) ([]store.Order, error) {
+	rows, err := db.q.ListOrders(ctx, sqlc.ListOrdersParams{
+		ProjectID: projectID, Before: optional(f.Before), UserID: optional(f.UserID), Status: optional(f.Status), Reason: optional(f.Reason),
+		Sku: optional(f.SKU), Suspected: f.Suspected, CreatedFrom: f.From, CreatedUntil: f.Until, MaxOrders: int32(f.Limit),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list orders: %w", err)
+	}
+	orders := make([]store.Order, 0, len(rows))
+	for _, row := range rows {
+		order, err := orderOf(row)
+		if err != nil {
+			return nil, err
+		}
+		orders = append(orders, order)
+	}
+	return orders, nil
+}
+
+// TimelineEntry is one thing that happened to an order.
+type TimelineEntry struct {
+	ID      int64 // grows with time
+	Attempt int
+	Event   string
+	Detail  json.RawMessage // may be nil
+	At      time.Time
+}
+
+// Timeline reads what happened to an order after the given entry, oldest first.
+func (db *DB) Timeline(ctx context.Context, projectID int32, orderID string, after int64) ([]TimelineEntry, error) {
+	rows, err := db.q.ListTimeline(ctx, sqlc.ListTimelineParams{OrderID: orderID, ProjectID: projectID, After: after})
+	if err != nil {
+		return nil, fmt.Errorf("timeline: %w", err)
+	}
+	entries := make([]TimelineEntry, len(rows))
+	for i, row := range rows {
+		entries[i] = TimelineEntry{ID: row.EntryID, Attempt: int(row.Attempt), Event: row.Event, Detail: row.Detail, At: row.At}
+	}
+	return entries, nil
+}
+
+// FinalOrders tells which of these orders have their outcome.
+func (db *DB) FinalOrders(ctx context.Context, orderIDs []string) ([]string, error) {
+	final, err := db.q.FinalOrders(ctx, orderIDs)
+	if err != nil {
+		return nil, fmt.Errorf("final orders: %w", err)
+	}
+	return final, nil
+}
+
+// SweepOptions say what LeaseUnstarted may hand out.
+type SweepOptions struct {
+	Age     time.Duration // only orders that have not changed for so long
+	Lease   time.Duration // an order is handed out once in so long
+	Started []string      // orders whose workflow the caller knows to run
+	Limit   int
+}
+
+// LeaseUnstarted hands out open orders whose workflow may never have been started, or was lost. A
+// lease, not a claim: if the caller dies too, the next sweep finds them again.
+func (db *DB) LeaseUnstarted(ctx context.Context, o SweepOptions, now time.Time) ([]contract.PurchaseInput, error) {
+	rows, err := db.q.LeaseUnstarted(ctx, sqlc.LeaseUnstartedParams{
+		Now: now, OlderThan: now.Add(-o.Age), LeaseBefore: now.Add(-o.Lease), Started: append([]string{}, o.Started...), MaxOrders: int32(o.Limit),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("lease unstarted orders: %w", err)
+	}
+	inputs := make([]contract.PurchaseInput, len(rows))
+	for i, row := range rows {
+		inputs[i] = contract.PurchaseInput{ProjectID: row.ProjectID, OrderID: row.OrderID, UserID: row.UserID, SKU: row.Sku, Quantity: row.Quantity, Attempt: int(row.Attempt)}
+	}
+	return inputs, nil
+}
+
+// CountUnstarted measures the backlog: open orders that nobody is known to have started, counted up to limit.
+func (db *DB) CountUnstarted(ctx context.Context, started []string, limit int) (int, error) {
+	n, err := db.q.CountUnstarted(ctx, sqlc.CountUnstartedParams{Started: append([]string{}, started...), MaxOrders: int32(limit)})
+	if err != nil {
+		return 0, fmt.Errorf("count unstarted orders: %w", err)
+	}
+	return int(n), nil
+}
+
+func orderOf(row sqlc.Order) (store.Order, error) {
+	order := store.Order{
+		OrderID: row.OrderID, ProjectID: row.ProjectID, UserID: row.UserID, SKU: row.Sku, Quantity: row.Quantity, PriceCoins: row.PriceCoins,
+		Status: store.OrderStatus(row.Status), Attempt: int(row.Attempt), Suspected: row.Suspected, Calls: int(row.DeliveryCalls),
+		CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt, FinishedAt: row.FinishedAt,
+	}
+	if err := json.Unmarshal(row.Delivery, &order.Delivery); err != nil {
+		return store.Order{}, fmt.Errorf("delivery of order %s: %w", row.OrderID, err)
+	}
+	if row.Status == string(store.Canceled) && row.ReasonDetail != nil {
+		order.Reason = &store.Reason{}
+		if err := json.Unmarshal(row.ReasonDetail, order.Reason); err != nil {
+			return store.Order{}, fmt.Errorf("reason of order %s: %w", row.OrderID, err)
+		}
+	}
+	if row.TransactionID != nil {
+		order.Credit = &store.Credit{TransactionID: *row.TransactionID, CreditedAmount: row.CreditedAmount, NewBalance: row.NewBalance}
+	}
+	return order, nil
+}
+
+func optional(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}

@@ -1,0 +1,142 @@
+-- The four commit points of a purchase. Each is one statement or one short transaction and changes
+-- nothing when repeated. Locks are always taken in the order: order, user, stock.
+
+-- name: ClaimIdempotencyKey :one
+-- Inserts the key, or waits for the one who did and returns theirs.
+INSERT INTO idempotency_keys (project_id, key, request_hash, resource_id, created_at)
+VALUES (@project_id, @key, @request_hash, @resource_id, @now)
+ON CONFLICT (project_id, key) DO UPDATE SET key = EXCLUDED.key
+RETURNING resource_id, request_hash;
+
+-- name: FindReservation :one
+SELECT status, attempt, suspected, delivery FROM orders WHERE order_id = @order_id;
+
+-- name: LockBuyer :one
+SELECT user_id, status, available FROM users WHERE user_id = @user_id FOR NO KEY UPDATE;
+
+-- name: FindOffer :one
+SELECT p.*, s.initial, s.available
+FROM products p JOIN stock s USING (project_id, sku)
+WHERE p.project_id = @project_id AND p.sku = @sku;
+
+-- name: WriteReserve :exec
+-- The CHECKs of users and stock refuse what a race let through.
+WITH buyer AS (
+    UPDATE users u SET available = u.available - @price_coins, held = u.held + @price_coins
+    WHERE u.user_id = @user_id RETURNING u.user_id
+), pieces AS (
+    UPDATE stock s SET available = s.available - @quantity, reserved = s.reserved + @quantity
+    FROM buyer WHERE s.project_id = @project_id AND s.sku = @sku
+), bought AS (
+    INSERT INTO orders (order_id, project_id, user_id, sku, quantity, price_coins, status, delivery, client, created_at, updated_at)
+    VALUES (@order_id, @project_id, @user_id, @sku, @quantity, @price_coins, 'processing', @delivery, @client, @now, @now)
+), moved AS (
+    INSERT INTO ledger_transfers (project_id, user_id, debit, credit, amount, kind, reference, created_at)
+    VALUES (@project_id, @user_id, 'available', 'held', @price_coins, 'reserve', @reference, @now)
+)
+INSERT INTO order_timeline (project_id, order_id, attempt, event, at)
+VALUES (@project_id, @order_id, 1, 'reserved', @now);
+
+-- name: CaptureOrder :one
+WITH done AS (
+    UPDATE orders o SET status = 'completed', transaction_id = @transaction_id::text, credited_amount = sqlc.narg('credited_amount'),
+        new_balance = sqlc.narg('new_balance'), delivery_calls = o.delivery_calls + @calls, suspected = false,
+        updated_at = @now, finished_at = @now
+    WHERE o.order_id = @order_id AND o.attempt = @attempt AND o.status = 'processing'
+    RETURNING o.order_id, o.project_id, o.user_id, o.sku, o.quantity, o.price_coins, o.attempt, o.delivery
+), buyer AS (
+    UPDATE users u SET held = u.held - d.price_coins
+    FROM done d WHERE u.user_id = d.user_id
+    RETURNING d.project_id, d.sku, d.quantity
+), pieces AS (
+    UPDATE stock s SET reserved = s.reserved - b.quantity, sold = s.sold + b.quantity
+    FROM buyer b WHERE s.project_id = b.project_id AND s.sku = b.sku
+), moved AS (
+    INSERT INTO ledger_transfers (project_id, user_id, debit, credit, amount, kind, reference, created_at)
+    SELECT project_id, user_id, 'held', 'revenue', price_coins, 'capture', @reference, @now FROM done
+), told AS (
+    INSERT INTO notifications (project_id, user_id, order_id, kind, detail, created_at)
+    SELECT project_id, user_id, order_id, 'purchase_completed',
+        jsonb_build_object('sku', sku, 'product_name', delivery ->> 'product_name', 'quantity', quantity, 'price_coins', price_coins, 'amount', delivery ->> 'amount', 'currency', delivery ->> 'currency'),
+        @now FROM done
+), noted AS (
+    INSERT INTO order_timeline (project_id, order_id, attempt, event, detail, at)
+    SELECT project_id, order_id, attempt, 'completed', @detail, @now FROM done
+)
+SELECT EXISTS (SELECT FROM done) AS changed, o.status, o.attempt FROM orders o WHERE o.order_id = @order_id;
+
+-- name: ReleaseOrder :one
+WITH done AS (
+    UPDATE orders o SET status = 'canceled', reason_code = @reason_code::text, reason_message = @reason_message::text, reason_detail = @reason_detail,
+        suspected = @unresolved::boolean AND (o.suspected OR @maybe_credited::boolean), delivery_calls = o.delivery_calls + @calls, updated_at = @now, finished_at = @now
+    WHERE o.order_id = @order_id AND o.attempt = @attempt AND o.status = 'processing'
+    RETURNING o.order_id, o.project_id, o.user_id, o.sku, o.quantity, o.price_coins, o.attempt, o.delivery
+), buyer AS (
+    UPDATE users u SET held = u.held - d.price_coins, available = u.available + d.price_coins
+    FROM done d WHERE u.user_id = d.user_id
+    RETURNING d.project_id, d.sku, d.quantity
+), pieces AS (
+    UPDATE stock s SET reserved = s.reserved - b.quantity, available = s.available + b.quantity
+    FROM buyer b WHERE s.project_id = b.project_id AND s.sku = b.sku
+), moved AS (
+    INSERT INTO ledger_transfers (project_id, user_id, debit, credit, amount, kind, reference, created_at)
+    SELECT project_id, user_id, 'held', 'available', price_coins, 'release', @reference, @now FROM done
+), told AS (
+    INSERT INTO notifications (project_id, user_id, order_id, kind, detail, created_at)
+    SELECT project_id, user_id, order_id, 'purchase_canceled',
+        jsonb_build_object('sku', sku, 'product_name', delivery ->> 'product_name', 'quantity', quantity, 'price_coins', price_coins, 'reason', @reason_code::text),
+        @now FROM done
+), noted AS (
+    INSERT INTO order_timeline (project_id, order_id, attempt, event, detail, at)
+    SELECT project_id, order_id, attempt, 'canceled', @detail, @now FROM done
+)
+SELECT EXISTS (SELECT FROM done) AS changed, o.status, o.attempt FROM orders o WHERE o.order_id = @order_id;
+
+-- name: NoteDelivery :exec
+-- A call that brought no final answer. It counts only while the order is open.
+WITH open_order AS (
+    UPDATE orders o SET delivery_calls = o.delivery_calls + @calls, suspected = o.suspected OR @maybe_credited::boolean, updated_at = @now
+    WHERE o.order_id = @order_id AND o.attempt = @attempt AND o.status = 'processing'
+    RETURNING o.project_id, o.order_id, o.attempt
+)
+INSERT INTO order_timeline (project_id, order_id, attempt, event, detail, at)
+SELECT project_id, order_id, attempt, @event, @detail, @now FROM open_order;
+
+-- name: ReopenOrder :one
+-- A replay: only one caller can turn a canceled order back.
+UPDATE orders SET status = 'processing', attempt = attempt + 1, finished_at = NULL, updated_at = @now, swept_at = NULL
+WHERE order_id = @order_id AND project_id = @project_id AND status = 'canceled'
+RETURNING user_id, sku, quantity, price_coins, attempt;
+
+-- name: StockAvailable :one
+SELECT available FROM stock WHERE project_id = @project_id AND sku = @sku;
+
+-- name: ReserveAgain :exec
+WITH buyer AS (
+    UPDATE users u SET available = u.available - @price_coins, held = u.held + @price_coins
+    WHERE u.user_id = @user_id RETURNING u.user_id
+), pieces AS (
+    UPDATE stock s SET available = s.available - @quantity, reserved = s.reserved + @quantity
+    FROM buyer WHERE s.project_id = @project_id AND s.sku = @sku
+), moved AS (
+    INSERT INTO ledger_transfers (project_id, user_id, debit, credit, amount, kind, reference, created_at)
+    VALUES (@project_id, @user_id, 'available', 'held', @price_coins, 'reserve', @reference, @now)
+)
+INSERT INTO order_timeline (project_id, order_id, attempt, event, detail, at)
+VALUES (@project_id, @order_id, @attempt, 'replayed', @detail, @now);
+
+-- name: LeaseUnstarted :many
+-- What the sweep starts: open orders past their first seconds, each at most once a lease.
+UPDATE orders AS leased SET swept_at = @now::timestamptz
+WHERE leased.order_id IN (
+    SELECT o.order_id FROM orders o
+    WHERE o.status = 'processing' AND o.updated_at < @older_than AND (o.swept_at IS NULL OR o.swept_at < @lease_before::timestamptz)
+      AND NOT o.order_id = ANY (@started::text[])
+    ORDER BY o.order_id LIMIT @max_orders FOR UPDATE SKIP LOCKED)
+RETURNING leased.order_id, leased.project_id, leased.user_id, leased.sku, leased.quantity, leased.attempt;
+
+-- name: CountUnstarted :one
+-- The backlog: open orders that nobody is known to have started.
+SELECT count(*) FROM (
+    SELECT FROM orders o WHERE o.status = 'processing' AND o.swept_at IS NULL AND NOT o.order_id = ANY (@started::text[])
+    LIMIT @max_orders) AS unstarted;

@@ -1,0 +1,76 @@
+-- What must always hold. Each query lists the rows that break one rule, at most 20. They read one
+-- snapshot and lock nothing, so they may run at any moment, also under load.
+
+-- name: VerifyTransfersBalanceWallets :many
+-- A wallet's balances equal its transfers, so all transfers sum to zero.
+WITH moved AS (
+    SELECT user_id, sum(CASE 'available' WHEN credit THEN amount WHEN debit THEN -amount ELSE 0 END) AS available,
+           sum(CASE 'held' WHEN credit THEN amount WHEN debit THEN -amount ELSE 0 END) AS held
+    FROM ledger_transfers GROUP BY user_id)
+SELECT format('user %s: wallet %s + %s held, transfers %s + %s held', u.user_id, u.available, u.held,
+              COALESCE(m.available, 0), COALESCE(m.held, 0))::text AS broken
+FROM users u LEFT JOIN moved m USING (user_id)
+WHERE u.available <> COALESCE(m.available, 0) OR u.held <> COALESCE(m.held, 0) LIMIT 20;
+
+-- name: VerifyHeldEqualsOpenOrders :many
+WITH holds AS (
+    SELECT user_id, sum(price_coins) AS held FROM orders WHERE status IN ('processing', 'awaiting_confirmation') GROUP BY user_id)
+SELECT format('user %s: %s held, open orders hold %s', u.user_id, u.held, COALESCE(h.held, 0))::text AS broken
+FROM users u LEFT JOIN holds h USING (user_id) WHERE u.held <> COALESCE(h.held, 0) LIMIT 20;
+
+-- name: VerifyStockEqualsOrders :many
+WITH ordered AS (
+    SELECT project_id, sku, sum(quantity) FILTER (WHERE status IN ('processing', 'awaiting_confirmation')) AS reserved,
+           sum(quantity) FILTER (WHERE status IN ('completed', 'refunded')) AS sold
+    FROM orders GROUP BY project_id, sku)
+SELECT format('product %s: %s of %s available, %s reserved (orders: %s), %s sold (orders: %s)', s.sku, s.available, s.initial + s.restocked,
+              s.reserved, COALESCE(o.reserved, 0), s.sold, COALESCE(o.sold, 0))::text AS broken
+FROM stock s LEFT JOIN ordered o USING (project_id, sku)
+WHERE s.reserved <> COALESCE(o.reserved, 0) OR s.sold <> COALESCE(o.sold, 0)
+   OR s.available <> s.initial + s.restocked - s.sold - s.reserved LIMIT 20;
+
+-- name: VerifyOrdersMovedTheirCoins :many
+-- Each attempt of an order reserved once and ended once: captured if completed, else released.
+WITH attempts AS (
+    SELECT o.order_id, o.status, o.price_coins, o.user_id, n AS attempt, n = o.attempt AS latest,
+           o.order_id || CASE WHEN n > 1 THEN '#' || n ELSE '' END AS reference
+    FROM orders o CROSS JOIN LATERAL generate_series(1, o.attempt) AS n),
+moved AS (
+    SELECT a.order_id, a.status, a.attempt, a.latest,
+           count(*) FILTER (WHERE t.kind = 'reserve') AS reserves, count(*) FILTER (WHERE t.kind = 'capture') AS captures,
+           count(*) FILTER (WHERE t.kind = 'release') AS releases,
+           count(*) FILTER (WHERE t.amount <> a.price_coins OR t.user_id <> a.user_id) AS strangers
+    FROM attempts a LEFT JOIN ledger_transfers t ON t.reference = a.reference
+    GROUP BY a.order_id, a.status, a.attempt, a.latest)
+SELECT format('order %s attempt %s (%s): %s reserves, %s captures, %s releases, %s of another amount or user',
+              order_id, attempt, status, reserves, captures, releases, strangers)::text AS broken
+FROM moved
+WHERE strangers > 0 OR reserves <> 1
+   OR captures <> (CASE WHEN latest AND status IN ('completed', 'refunded') THEN 1 ELSE 0 END)
+   OR releases <> (CASE WHEN NOT latest OR status = 'canceled' THEN 1 ELSE 0 END)
+LIMIT 20;
+
+-- name: VerifyTransfersHaveOrders :many
+SELECT format('transfer %s (%s of %s coins) belongs to no order: %s', t.transfer_id, t.kind, t.amount, t.reference)::text AS broken
+FROM ledger_transfers t LEFT JOIN orders o ON o.order_id = split_part(t.reference, '#', 1)
+WHERE t.kind IN ('reserve', 'capture', 'release') AND o.order_id IS NULL LIMIT 20;
+
+-- name: VerifyOrdersHaveProducts :many
+SELECT format('order %s is for no product: %s', o.order_id, o.sku)::text AS broken
+FROM orders o LEFT JOIN stock s USING (project_id, sku) WHERE s.sku IS NULL LIMIT 20;
+
+-- name: VerifyOrdersEndInTime :many
+-- An open order is bounded by its own tries: calls, pauses, and some time to recover from an outage.
+SELECT format('order %s is open since %s', o.order_id, o.updated_at)::text AS broken
+FROM orders o
+WHERE o.status = 'processing'
+  AND o.updated_at + interval '1 second' * (((o.delivery ->> 'timeout_seconds')::int + (o.delivery ->> 'retry_interval_seconds')::int)
+      * ((o.delivery ->> 'retries')::int + 1)) < sqlc.arg('no_later_than')::timestamptz
+LIMIT 20;
+
+-- name: VerifyOutcomesWereTold :many
+-- Every outcome told the user once: one notification for each attempt that ended.
+WITH told AS (SELECT order_id, count(*) AS times FROM notifications WHERE order_id IS NOT NULL GROUP BY order_id)
+SELECT format('order %s (%s, attempt %s): the user was told %s times', o.order_id, o.status, o.attempt, COALESCE(t.times, 0))::text AS broken
+FROM orders o LEFT JOIN told t USING (order_id)
+WHERE COALESCE(t.times, 0) <> o.attempt - CASE WHEN o.finished_at IS NULL THEN 1 ELSE 0 END LIMIT 20;

@@ -1,0 +1,55 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Check is the result of one rule of `quickpass verify`.
+type Check struct {
+	Rule   string
+	Broken []string // rows that break it, at most 20; empty when it holds
+}
+
+// VerifyOptions bound what counts as too late.
+type VerifyOptions struct {
+	// Grace is added to an order's own bound (its tries and pauses), for outages of ours.
+	Grace time.Duration
+}
+
+// Verify checks every invariant on one snapshot of the database, without locks.
+func (db *DB) Verify(ctx context.Context, o VerifyOptions, now time.Time) ([]Check, error) {
+	var checks []Check
+	err := pgx.BeginTxFunc(ctx, db.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, "SET LOCAL statement_timeout = '10min'"); err != nil {
+			return err
+		}
+		q := db.q.WithTx(tx)
+		for _, rule := range []struct {
+			name string
+			rows func(context.Context) ([]string, error)
+		}{
+			{"wallets equal their transfers", q.VerifyTransfersBalanceWallets},
+			{"held coins equal open orders", q.VerifyHeldEqualsOpenOrders},
+			{"stock = initial + restocked - sold - reserved, as ordered", q.VerifyStockEqualsOrders},
+			{"every order moved its coins once", q.VerifyOrdersMovedTheirCoins},
+			{"every transfer belongs to an order or an adjustment", q.VerifyTransfersHaveOrders},
+			{"every order is for a product", q.VerifyOrdersHaveProducts},
+			{"every order ends within its bound", func(ctx context.Context) ([]string, error) {
+				return q.VerifyOrdersEndInTime(ctx, now.Add(-o.Grace))
+			}},
+			{"every outcome was told once", q.VerifyOutcomesWereTold},
+		} {
+			broken, err := rule.rows(ctx)
+			if err != nil {
+				return fmt.Errorf("verify that %s: %w", rule.name, err)
+			}
+			checks = append(checks, Check{Rule: rule.name, Broken: broken})
+		}
+		return nil
+	})
+	return checks, err
+}

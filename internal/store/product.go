@@ -1,0 +1,177 @@
+// Package store holds the rules of the shop (seed 000): products, stock, orders and who may buy what.
+// It does no I/O and has no clock.
+package store
+
+import (
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/shopspring/decimal"
+
+	"github.com/quickpass/quickpass/internal/ledger"
+)
+
+// ProductStatus says whether a product is on sale.
+type ProductStatus string
+
+const (
+	Draft     ProductStatus = "draft"
+	Published ProductStatus = "published"
+)
+
+// Product is one item of the shop, as seed 000 configures it ("Product Configuration").
+type Product struct {
+	SKU         string
+	Version     int64 // grows by one with each edit; its ETag
+	Name        string
+	Description string
+	Kind        string // credits, crystals, bonus_points, ...
+	PriceCoins  int64  // of one piece
+	Status      ProductStatus
+	Stock       StockSettings
+	Integration Integration
+	Delivery    DeliverySettings
+	UpdatedAt   time.Time
+}
+
+// StockSettings say how many pieces there are at first and what happens when they run low.
+type StockSettings struct {
+	Initial    int64
+	Minimum    int64 // at or below it the stock is low
+	HideAtZero bool
+}
+
+// Integration says what to ask of the main product for one piece.
+type Integration struct {
+	ResourceType string          `json:"resource_type"`
+	Endpoint     string          `json:"endpoint"` // path under the main product's base URL
+	Amount       decimal.Decimal `json:"amount"`
+	Currency     string          `json:"currency"`
+}
+
+// DeliverySettings say how patiently. The seed: 30 s, 3 retries, 10 s apart.
+type DeliverySettings struct {
+	Method               string `json:"method"`
+	TimeoutSeconds       int    `json:"timeout_seconds"`
+	Retries              int    `json:"retries"` // after the first try
+	RetryIntervalSeconds int    `json:"retry_interval_seconds"`
+}
+
+// DefaultDelivery is the seed's ("Delivery Settings", "Error Handling").
+func DefaultDelivery() DeliverySettings {
+	return DeliverySettings{Method: "api_call", TimeoutSeconds: 30, Retries: 3, RetryIntervalSeconds: 10}
+}
+
+// DefaultEndpoint is the seed's path for crediting.
+const DefaultEndpoint = "/api/v1/credits/increase"
+
+// Delivery is what one order asks of the main product, frozen when it is bought so that a later
+// edit of the product changes nothing about it.
+type Delivery struct {
+	ProductName  string          `json:"product_name"`
+	ResourceType string          `json:"resource_type"`
+	Endpoint     string          `json:"endpoint"`
+	Amount       decimal.Decimal `json:"amount"` // for the whole quantity
+	Currency     string          `json:"currency"`
+	DeliverySettings
+}
+
+// DeliveryOf freezes what an order of this many pieces asks for.
+func (p Product) DeliveryOf(quantity int64) Delivery {
+	return Delivery{
+		ProductName:      p.Name,
+		ResourceType:     p.Integration.ResourceType,
+		Endpoint:         p.Integration.Endpoint,
+		Amount:           p.Integration.Amount.Mul(decimal.NewFromInt(quantity)),
+		Currency:         p.Integration.Currency,
+		DeliverySettings: p.Delivery,
+	}
+}
+
+// Timeout of one call to the main product.
+func (s DeliverySettings) Timeout() time.Duration {
+	return time.Duration(s.TimeoutSeconds) * time.Second
+}
+
+// RetryInterval between the end of a failed call and the next.
+func (s DeliverySettings) RetryInterval() time.Duration {
+	return time.Duration(s.RetryIntervalSeconds) * time.Second
+}
+
+// StockStatus is what a shopper is shown.
+type StockStatus string
+
+const (
+	InStock    StockStatus = "in_stock"
+	LowStock   StockStatus = "low_stock"
+	SoldOut    StockStatus = "out_of_stock"
+	maxPieces              = 1_000_000_000
+	maxSeconds             = 3600
+)
+
+// StatusOf tells how many pieces are left in words.
+func (s StockSettings) StatusOf(available int64) StockStatus {
+	switch {
+	case available == 0:
+		return SoldOut
+	case available <= s.Minimum:
+		return LowStock
+	default:
+		return InStock
+	}
+}
+
+// Hidden says whether the product is left out of the shop at this stock (seed 000, "Auto-hide").
+func (s StockSettings) Hidden(available int64) bool { return s.HideAtZero && available == 0 }
+
+// FieldError is one mistake in a product.
+type FieldError struct {
+	Field   string
+	Message string
+}
+
+var (
+	skuPattern      = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+	endpointPattern = regexp.MustCompile(`^(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+$`)
+)
+
+// Validate lists every mistake at once.
+func (p Product) Validate() []FieldError {
+	var errs []FieldError
+	check := func(ok bool, field, message string) {
+		if !ok {
+			errs = append(errs, FieldError{field, message})
+		}
+	}
+	check(skuPattern.MatchString(p.SKU), "sku", "1 to 64 letters, digits, '.', '_' or '-', starting with a letter or digit")
+	check(printable(p.Name, 1, 200), "name", "1 to 200 printable characters")
+	check(printable(p.Description, 0, 2000), "description", "at most 2000 printable characters")
+	check(printable(p.Kind, 1, 64), "kind", "1 to 64 printable characters")
+	check(p.PriceCoins >= 1 && p.PriceCoins <= ledger.MaxCoins, "price_coins", "from 1 to 1,000,000,000,000 coins")
+	check(p.Status == Draft || p.Status == Published, "status", "draft or published")
+	check(p.Stock.Initial >= 0 && p.Stock.Initial <= maxPieces, "stock.initial", "from 0 to 1,000,000,000 pieces")
+	check(p.Stock.Minimum >= 0 && p.Stock.Minimum <= maxPieces, "stock.minimum", "from 0 to 1,000,000,000 pieces")
+	check(printable(p.Integration.ResourceType, 1, 64), "integration.resource_type", "1 to 64 printable characters")
+	check(len(p.Integration.Endpoint) <= 200 && endpointPattern.MatchString(p.Integration.Endpoint),
+		"integration.endpoint", "a path such as /api/v1/credits/increase, without host, query or dot segments")
+	check(p.Integration.Amount.IsPositive() && p.Integration.Amount.LessThanOrEqual(decimal.NewFromInt(ledger.MaxCoins)) &&
+		p.Integration.Amount.Exponent() >= -8, "integration.amount", "above 0, at most 1,000,000,000,000, at most 8 decimals")
+	check(printable(p.Integration.Currency, 1, 32), "integration.currency", "1 to 32 printable characters")
+	check(p.Delivery.Method == "api_call", "delivery.method", "api_call")
+	check(p.Delivery.TimeoutSeconds >= 1 && p.Delivery.TimeoutSeconds <= 300, "delivery.timeout_seconds", "from 1 to 300")
+	check(p.Delivery.Retries >= 0 && p.Delivery.Retries <= 20, "delivery.retries", "from 0 to 20")
+	check(p.Delivery.RetryIntervalSeconds >= 1 && p.Delivery.RetryIntervalSeconds <= maxSeconds, "delivery.retry_interval_seconds", "from 1 to 3600")
+	return errs
+}
+
+func printable(s string, min, max int) bool {
+	n := 0
+	for _, r := range s {
+		if r < ' ' || r == 0x7f || r == '\uFFFD' {
+			return false
+		}
+		n++
+	}
+	return n >= min && n <= max && strings.TrimSpace(s) == s
+}

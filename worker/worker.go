@@ -1,0 +1,133 @@
+// Package worker wires workflows and activities to task queues: one worker for our own steps, one for
+// calls to the main product, and one that only this process polls, for calls it has in flight.
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/rs/xid"
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/quickpass/quickpass/activities"
+	"github.com/quickpass/quickpass/internal/contract"
+	"github.com/quickpass/quickpass/internal/mainproduct"
+	"github.com/quickpass/quickpass/internal/postgres"
+	"github.com/quickpass/quickpass/workflows"
+)
+
+// Options of the workers of one process.
+type Options struct {
+	Client       client.Client
+	DB           *postgres.DB
+	Product      *mainproduct.Client
+	OrderChanged func(orderID string) // called after an order got its outcome here; may be nil
+	// WorkflowSlots bounds the workflow tasks, and with them the first deliveries, that wait at the same
+	// time; DeliverySlots the later ones. A slot that waits costs about 0.2 MB.
+	WorkflowSlots int
+	DeliverySlots int
+	CachedRuns    int // workflows kept in memory between their tasks
+	StopTimeout   time.Duration
+}
+
+// Workers of one process.
+type Workers struct {
+	workers []worker.Worker
+	calls   *activities.Calls
+	stop    time.Duration
+}
+
+// New makes the workers; nothing is polled before Start.
+func New(o Options) *Workers {
+	if o.OrderChanged == nil {
+		o.OrderChanged = func(string) {}
+	}
+	worker.SetStickyWorkflowCacheSize(o.CachedRuns)
+	calls := activities.NewCalls()
+	purchase := &activities.Purchase{DB: o.DB, OrderChanged: o.OrderChanged}
+	delivery := &activities.Delivery{Product: o.Product, DB: o.DB, Calls: calls, TaskQueue: contract.MainProductTaskQueue + "/" + xid.New().String()}
+
+	main := worker.New(o.Client, contract.TaskQueue, worker.Options{
+		MaxConcurrentWorkflowTaskExecutionSize:  o.WorkflowSlots,
+		MaxConcurrentLocalActivityExecutionSize: o.WorkflowSlots,
+		WorkerStopTimeout:                       o.StopTimeout,
+		DisableRegistrationAliasing:             true, // names are a contract, not Go identifiers
+	})
+	RegisterWorkflows(main)
+	for name, function := range ourActivities(purchase, delivery) {
+		main.RegisterActivityWithOptions(function, activity.RegisterOptions{Name: name})
+	}
+	workers := []worker.Worker{main}
+	for _, queue := range []string{contract.MainProductTaskQueue, delivery.TaskQueue} {
+		w := worker.New(o.Client, queue, worker.Options{
+			DisableWorkflowWorker:              true,
+			MaxConcurrentActivityExecutionSize: o.DeliverySlots,
+			WorkerStopTimeout:                  o.StopTimeout,
+			DisableRegistrationAliasing:        true,
+		})
+		for name, function := range productActivities(delivery) {
+			w.RegisterActivityWithOptions(function, activity.RegisterOptions{Name: name})
+		}
+		workers = append(workers, w)
+	}
+	return &Workers{workers: workers, calls: calls, stop: o.StopTimeout}
+}
+
+// RegisterWorkflows gives every workflow its contract name; replay tests use the same.
+func RegisterWorkflows(registry worker.WorkflowRegistry) {
+	registry.RegisterWorkflowWithOptions(workflows.Purchase, workflow.RegisterOptions{Name: contract.PurchaseWorkflow})
+}
+
+func ourActivities(purchase *activities.Purchase, delivery *activities.Delivery) map[string]any {
+	return map[string]any{
+		contract.ReserveActivity:      purchase.Reserve,
+		contract.CaptureActivity:      purchase.Capture,
+		contract.ReleaseActivity:      purchase.Release,
+		contract.DeliverFirstActivity: delivery.DeliverFirst,
+	}
+}
+
+func productActivities(delivery *activities.Delivery) map[string]any {
+	return map[string]any{
+		contract.DeliverActivity: delivery.Deliver,
+		contract.InquireActivity: delivery.Inquire,
+	}
+}
+
+// Start begins to poll. A worker that can't is an error, not a log line.
+func (w *Workers) Start() error {
+	for i, one := range w.workers {
+		if err := one.Start(); err != nil {
+			for _, started := range w.workers[:i] {
+				started.Stop()
+			}
+			return fmt.Errorf("start worker: %w", err)
+		}
+	}
+	return nil
+}
+
+// Stop polls no more, lets running steps finish, and waits for calls in flight, within the stop timeout.
+func (w *Workers) Stop() error {
+	done := make(chan struct{})
+	go func() {
+		for _, one := range w.workers {
+			one.Stop()
+		}
+		close(done)
+	}()
+	ctx, cancel := context.WithTimeout(context.Background(), w.stop)
+	defer cancel()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		return errors.New("workers did not stop in time")
+	}
+	w.calls.Wait(ctx)
+	return nil
+}

@@ -1,0 +1,60 @@
+package workflows
+
+import (
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/quickpass/quickpass/internal/contract"
+)
+
+// One typed wrapper for each activity, so that a workflow reads as plain Go and cannot mismatch types.
+
+func reserve(ctx workflow.Context, in contract.PurchaseInput) (contract.Reservation, error) {
+	return localThenRegular[contract.Reservation](ctx, contract.ReserveActivity, "hold coins and stock", in)
+}
+
+func capture(ctx workflow.Context, in contract.CaptureInput) (contract.PurchaseResult, error) {
+	return localThenRegular[contract.PurchaseResult](ctx, contract.CaptureActivity, "spend the held coins", in)
+}
+
+func release(ctx workflow.Context, in contract.ReleaseInput) (contract.PurchaseResult, error) {
+	var result contract.PurchaseResult
+	err := workflow.ExecuteActivity(withDatabaseRetries(ctx, "give back coins and stock"), contract.ReleaseActivity, in).Get(ctx, &result)
+	return result, err
+}
+
+func deliverFirst(ctx workflow.Context, in contract.DeliveryInput) (contract.Outcome, error) {
+	var outcome contract.Outcome
+	err := workflow.ExecuteLocalActivity(withFirstDelivery(ctx), contract.DeliverFirstActivity, in).Get(ctx, &outcome)
+	return outcome, err
+}
+
+func joinDelivery(ctx workflow.Context, in contract.DeliveryInput, call contract.CallInFlight) (contract.Outcome, error) {
+	in.JoinOnly = true
+	var outcome contract.Outcome
+	err := workflow.ExecuteActivity(withJoin(ctx, call), contract.DeliverActivity, in).Get(ctx, &outcome)
+	return outcome, err
+}
+
+func deliverAgain(ctx workflow.Context, in contract.DeliveryInput) (contract.Outcome, error) {
+	var outcome contract.Outcome
+	err := workflow.ExecuteActivity(withDeliveryRetries(ctx, in.Delivery.DeliverySettings), contract.DeliverActivity, in).Get(ctx, &outcome)
+	return outcome, err
+}
+
+func inquire(ctx workflow.Context, in contract.InquiryInput) (contract.Outcome, error) {
+	var outcome contract.Outcome
+	err := workflow.ExecuteActivity(withInquiry(ctx), contract.InquireActivity, in).Get(ctx, &outcome)
+	return outcome, err
+}
+
+// localThenRegular runs a database step inside the workflow task, which costs no history but a marker,
+// and falls back to a regular activity that never gives up when the database is away.
+func localThenRegular[Result any](ctx workflow.Context, name, summary string, input any) (Result, error) {
+	var result Result
+	err := workflow.ExecuteLocalActivity(withLocalDatabase(ctx, summary), name, input).Get(ctx, &result)
+	if err == nil || ctx.Err() != nil {
+		return result, err
+	}
+	err = workflow.ExecuteActivity(withDatabaseRetries(ctx, summary), name, input).Get(ctx, &result)
+	return result, err
+}

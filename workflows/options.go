@@ -1,0 +1,85 @@
+package workflows
+
+import (
+	"time"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/quickpass/quickpass/internal/contract"
+	"github.com/quickpass/quickpass/internal/store"
+)
+
+const (
+	databaseTimeout = 15 * time.Second
+	// localDatabaseTimeout leaves room for a first delivery of 7 s before the workflow task's heartbeat.
+	localDatabaseTimeout = 2 * time.Second
+	// grace lets an activity report its own timeout before Temporal reports one for it.
+	grace = 5 * time.Second
+	// joinPickup is how long the process that has the call in flight may take to pick the join up;
+	// after that it is taken for dead.
+	joinPickup = 5 * time.Second
+)
+
+// withDatabaseRetries never gives up: the steps that use it are idempotent, and an order that is
+// neither completed nor canceled helps nobody.
+func withDatabaseRetries(ctx workflow.Context, summary string) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		TaskQueue:           contract.TaskQueue,
+		StartToCloseTimeout: databaseTimeout,
+		RetryPolicy:         &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: 30 * time.Second},
+		Summary:             summary,
+	})
+}
+
+func withLocalDatabase(ctx workflow.Context, summary string) workflow.Context {
+	return workflow.WithLocalActivityOptions(ctx, workflow.LocalActivityOptions{
+		ScheduleToCloseTimeout: localDatabaseTimeout,
+		RetryPolicy:            &temporal.RetryPolicy{MaximumAttempts: 1},
+		Summary:                summary,
+	})
+}
+
+// withFirstDelivery bounds the wait, not the call: the call goes on in the process and is joined.
+func withFirstDelivery(ctx workflow.Context) workflow.Context {
+	return workflow.WithLocalActivityOptions(ctx, workflow.LocalActivityOptions{
+		ScheduleToCloseTimeout: contract.FirstDeliveryBound + grace,
+		RetryPolicy:            &temporal.RetryPolicy{MaximumAttempts: 1},
+		Summary:                "first delivery",
+	})
+}
+
+func withJoin(ctx workflow.Context, call contract.CallInFlight) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		TaskQueue:              call.TaskQueue,
+		ScheduleToStartTimeout: joinPickup,
+		StartToCloseTimeout:    max(call.Deadline.Sub(workflow.Now(ctx)), 0) + grace,
+		RetryPolicy:            &temporal.RetryPolicy{MaximumAttempts: 1},
+		Summary:                "answer of the first delivery",
+	})
+}
+
+// withDeliveryRetries is the seed's "3 times with 10 sec intervals": the first try has been made, and
+// the first of these attempts comes after one interval, so all attempts here are retries.
+func withDeliveryRetries(ctx workflow.Context, s store.DeliverySettings) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		TaskQueue:           contract.MainProductTaskQueue,
+		StartToCloseTimeout: s.Timeout() + grace,
+		RetryPolicy: &temporal.RetryPolicy{
+			InitialInterval:    s.RetryInterval(),
+			BackoffCoefficient: 1,
+			MaximumInterval:    s.RetryInterval(),
+			MaximumAttempts:    int32(s.Retries),
+		},
+		Summary: "delivery, retried",
+	})
+}
+
+func withInquiry(ctx workflow.Context) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		TaskQueue:           contract.MainProductTaskQueue,
+		StartToCloseTimeout: 30*time.Second + grace,
+		RetryPolicy:         &temporal.RetryPolicy{InitialInterval: 10 * time.Second, BackoffCoefficient: 1, MaximumAttempts: 3},
+		Summary:             "ask what became of the order",
+	})
+}
