@@ -86,8 +86,11 @@ func (a *Delivery) send(in contract.DeliveryInput) *Call {
 func (a *Delivery) report(ctx context.Context, in contract.DeliveryInput, call *Call) contract.Outcome {
 	answer := a.Calls.Take(callKey(in), call)
 	outcome := outcomeOf(answer)
-	if outcome.Kind == contract.Unknown {
+	switch {
+	case outcome.Kind == contract.Unknown:
 		a.note(ctx, in.OrderID, in.Attempt, "delivery_failed", 1, answer)
+	case answer.CreditedAmount != nil && !answer.CreditedAmount.Equal(in.Delivery.Amount):
+		a.note(ctx, in.OrderID, in.Attempt, "credited_another_amount", 0, answer) // for support to settle
 	}
 	return outcome
 }

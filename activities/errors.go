@@ -18,12 +18,17 @@ const (
 	errorTypeNotFound     = "NotFound"
 )
 
-// classify: a database that is away or busy is retried; a row that is not there will not appear.
+// classify: a database that is away or busy is retried; a row that is not there will not appear, and a
+// transaction id that is taken stays taken.
 func classify(err error) error {
-	if errors.Is(err, postgres.ErrNotFound) {
+	switch {
+	case errors.Is(err, postgres.ErrNotFound):
 		return temporal.NewNonRetryableApplicationError(err.Error(), errorTypeNotFound, err)
+	case errors.Is(err, postgres.ErrTransactionClash):
+		return temporal.NewNonRetryableApplicationError(err.Error(), contract.ErrorTypeTransactionClash, err)
+	default:
+		return err
 	}
-	return err
 }
 
 // inconsistent stops the workflow as failed: two sides disagree, which is a bug and raises an alert.

@@ -143,21 +143,27 @@ func (p *purchase) unknownUnlessCanceled(ctx workflow.Context, outcome contract.
 
 // outcomeOf reads the outcome that a failed delivery carries; a timeout by Temporal carries none.
 func outcomeOf(err error) contract.Outcome {
-	outcome := contract.Outcome{Kind: contract.Unknown, Error: "no_report", MaybeCredited: true}
 	var failed *temporal.ApplicationError
-	if errors.As(err, &failed) && failed.Type() == contract.ErrorTypeMainProduct && failed.HasDetails() {
-		var carried contract.Outcome
-		if failed.Details(&carried) == nil {
-			outcome = carried
-		}
+	var carried contract.Outcome
+	if isType(err, contract.ErrorTypeMainProduct) && errors.As(err, &failed) && failed.Details(&carried) == nil {
+		return carried
 	}
-	return outcome
+	return contract.Outcome{Kind: contract.Unknown, Error: "no_report", MaybeCredited: true}
+}
+
+func isType(err error, errorType string) bool {
+	var failed *temporal.ApplicationError
+	return errors.As(err, &failed) && failed.Type() == errorType
 }
 
 func (p *purchase) complete(ctx workflow.Context, credit store.Credit, calls int) (contract.PurchaseResult, error) {
 	p.note(ctx, "capturing", "", "")
 	ctx, _ = workflow.NewDisconnectedContext(ctx) // credited: a cancellation comes too late
 	result, err := capture(ctx, contract.CaptureInput{ProjectID: p.in.ProjectID, OrderID: p.in.OrderID, Attempt: p.in.Attempt, Credit: credit, Calls: calls})
+	if isType(err, contract.ErrorTypeTransactionClash) { // the answer was another order's
+		p.maybeCredited = true
+		return p.cancel(ctx, unreachable, calls)
+	}
 	if err != nil {
 		return result, err
 	}

@@ -124,5 +124,11 @@ type InquiryInput struct {
 	Attempt   int    `json:"attempt"`
 }
 
-// ErrorTypeMainProduct is the type of a delivery error that Temporal retries.
-const ErrorTypeMainProduct = "MainProductUnavailable"
+// Types of errors that workflows tell apart.
+const (
+	// ErrorTypeMainProduct: a delivery without a final answer; Temporal retries it.
+	ErrorTypeMainProduct = "MainProductUnavailable"
+	// ErrorTypeTransactionClash: the main product's transaction id belongs to another order already, so
+	// its answer can't be this order's.
+	ErrorTypeTransactionClash = "TransactionClash"
+)

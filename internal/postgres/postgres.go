@@ -25,6 +25,9 @@ var ErrConflict = errors.New("conflict")
 // ErrIdempotencyKeyReused: the key was used before with another request.
 var ErrIdempotencyKeyReused = errors.New("idempotency key reused with another request")
 
+// ErrTransactionClash: another order was completed with this transaction id of the main product.
+var ErrTransactionClash = errors.New("transaction id belongs to another order")
+
 // DB is QuickPass's database.
 type DB struct {
 	pool *pgxpool.Pool

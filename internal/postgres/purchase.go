@@ -181,6 +181,9 @@ func (db *DB) CaptureOrder(ctx context.Context, in contract.CaptureInput, now ti
 		OrderID: in.OrderID, Attempt: int32(in.Attempt), TransactionID: in.Credit.TransactionID, CreditedAmount: in.Credit.CreditedAmount,
 		NewBalance: in.Credit.NewBalance, Calls: int32(in.Calls), Reference: ledger.Reference(in.OrderID, in.Attempt), Detail: detail, Now: now,
 	})
+	if violates(err, "orders_transaction_once") {
+		return "", fmt.Errorf("capture: %w", ErrTransactionClash)
+	}
 	if err != nil {
 		return "", fmt.Errorf("capture: %w", notFound(err))
 	}

@@ -34,11 +34,22 @@ func TestReserveThenCapture(t *testing.T) {
 
 	got, err := s.GetOrder(t.Context(), project, order)
 	require.NoError(t, err)
-	require.Equal(t, "tx_456", got.Credit.TransactionID)
+	require.Equal(t, "tx_"+order, got.Credit.TransactionID)
 	require.Equal(t, 1, got.Calls)
 	feed, err := s.Notifications(t.Context(), project, "buyer", 0, 10)
 	require.NoError(t, err)
 	require.Equal(t, "purchase_completed", feed[0].Kind)
+}
+
+func TestOneTransactionCompletesOneOrder(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, 50, 250)
+	s.capture(s.reserve("buyer"), 1)
+	_, err := s.CaptureOrder(t.Context(), contract.CaptureInput{ProjectID: project, OrderID: s.reserve("buyer"), Attempt: 1,
+		Credit: store.Credit{TransactionID: "tx_qp_000001"}}, s.clock)
+	require.ErrorIs(t, err, postgres.ErrTransactionClash)
+	s.requireWallet("buyer", 50, 100)
+	s.requireClean()
 }
 
 func TestReserveThenRelease(t *testing.T) {

@@ -71,7 +71,7 @@ func (s *shop) capture(order string, attempt int) store.OrderStatus {
 	s.t.Helper()
 	amount := decimal.NewFromInt(500)
 	status, err := s.CaptureOrder(s.t.Context(), contract.CaptureInput{ProjectID: project, OrderID: order, Attempt: attempt, Calls: 1,
-		Credit: store.Credit{TransactionID: "tx_456", CreditedAmount: &amount}}, s.clock)
+		Credit: store.Credit{TransactionID: "tx_" + order, CreditedAmount: &amount}}, s.clock)
 	require.NoError(s.t, err)
 	return status
 }

@@ -120,6 +120,8 @@ CREATE TABLE orders (
     CONSTRAINT orders_completed_with_transaction CHECK (status <> 'completed' OR transaction_id IS NOT NULL),
     CONSTRAINT orders_canceled_with_reason CHECK (status <> 'canceled' OR reason_code IS NOT NULL)
 ) WITH (fillfactor = 70);
+-- One crediting by the main product completes one order, whatever a confused connection delivers.
+CREATE UNIQUE INDEX orders_transaction_once ON orders (project_id, transaction_id) WHERE transaction_id IS NOT NULL;
 CREATE INDEX orders_of_user ON orders (user_id, order_id);
 CREATE INDEX orders_open ON orders (order_id) WHERE status = 'processing';
 CREATE INDEX orders_canceled ON orders (project_id, order_id) WHERE status = 'canceled';

@@ -1,0 +1,278 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers"
+	"github.com/jackc/pgx/v5"
+	"github.com/shopspring/decimal"
+	"github.com/stretchr/testify/require"
+
+	"github.com/quickpass/quickpass/internal/contract"
+	"github.com/quickpass/quickpass/internal/postgres"
+	"github.com/quickpass/quickpass/internal/store"
+	"github.com/quickpass/quickpass/internal/testkit"
+)
+
+// shop is a server over HTTP on a database of its own, with a buyer "rich" and "500 credits" for 100 coins.
+type shop struct {
+	t       *testing.T
+	db      *postgres.DB
+	url     string // of the database
+	server  *Server
+	http    *httptest.Server
+	starter *fakeStarter
+	watcher *Watcher
+	log     *syncBuffer
+}
+
+type fakeTemporal struct{ err error }
+
+func (f *fakeTemporal) Healthy(context.Context) error { return f.err }
+
+// fakeStarter records what it is offered, and may do something with it.
+type fakeStarter struct {
+	mu      sync.Mutex
+	offered []contract.PurchaseInput
+	full    bool
+	do      func(contract.PurchaseInput)
+}
+
+func (f *fakeStarter) Offer(in contract.PurchaseInput) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.offered = append(f.offered, in)
+	if f.do != nil {
+		go f.do(in)
+	}
+}
+
+func (f *fakeStarter) Accepting() (time.Duration, bool) { return 1500 * time.Millisecond, !f.full }
+
+func (f *fakeStarter) seen() []contract.PurchaseInput {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return append([]contract.PurchaseInput{}, f.offered...)
+}
+
+type syncBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+var testRoles = []string{"storefront", "main_product", "distributor", "admin", "support"}
+
+func keyOf(role string) string { return "key-of-" + role }
+
+func newShop(t *testing.T, change ...func(*Options)) *shop {
+	t.Helper()
+	url := testkit.DatabaseURL(t)
+	s := &shop{t: t, url: url, db: testkit.OpenDatabase(t, url), starter: &fakeStarter{}, log: &syncBuffer{}}
+	s.watcher = NewWatcher(s.db)
+	options := Options{DB: s.db, Starter: s.starter, Temporal: &fakeTemporal{}, Logger: slog.New(slog.NewJSONHandler(s.log, nil)), Watcher: s.watcher}
+	for _, f := range change {
+		f(&options)
+	}
+	var err error
+	s.server, err = New(options)
+	require.NoError(t, err)
+	s.http = httptest.NewServer(s.server.Handler())
+	t.Cleanup(s.http.Close)
+
+	ctx, now := t.Context(), time.Now()
+	for _, role := range testRoles {
+		s.putKey(keyOf(role), role)
+	}
+	s.putUser("rich", 1_000_000)
+	require.NoError(t, s.db.CreateProduct(ctx, 1, product("credits-500", 50), "test", now))
+	return s
+}
+
+func (s *shop) putKey(key, role string) {
+	hash := sha256.Sum256([]byte(key))
+	require.NoError(s.t, s.db.PutAPIKey(s.t.Context(), postgres.APIKey{KeyID: "id-" + key, ProjectID: 1, Role: role}, hash[:], time.Now()))
+}
+
+func (s *shop) putUser(id string, coins int64) {
+	_, _, err := s.db.PutUser(s.t.Context(), 1, id, postgres.UserEdit{}, time.Now())
+	require.NoError(s.t, err)
+	if coins > 0 {
+		_, err = s.db.AdjustWallet(s.t.Context(), postgres.Adjustment{ProjectID: 1, AdjustmentID: "seed-" + id, UserID: id, Amount: coins, Reason: "seed", Actor: "test"}, time.Now())
+		require.NoError(s.t, err)
+	}
+}
+
+func product(sku string, stock int64) store.Product {
+	return store.Product{
+		SKU: sku, Name: "500 credits", Kind: "credits", PriceCoins: 100, Status: store.Published,
+		Stock:       store.StockSettings{Initial: stock, Minimum: 10},
+		Integration: store.Integration{ResourceType: "external_currency", Endpoint: store.DefaultEndpoint, Amount: decimal.NewFromInt(500), Currency: "credits"},
+		Delivery:    store.DefaultDelivery(),
+	}
+}
+
+// capture completes an order as the workflow does, and wakes who waits for it.
+func (s *shop) capture(in contract.PurchaseInput) {
+	_, err := s.db.CaptureOrder(context.Background(), contract.CaptureInput{ProjectID: 1, OrderID: in.OrderID, Attempt: in.Attempt, Calls: 1,
+		Credit: store.Credit{TransactionID: "tx_" + in.OrderID, CreditedAmount: new(decimal.RequireFromString("500"))}}, time.Now())
+	if err != nil && !errors.Is(err, context.Canceled) {
+		panic(err)
+	}
+	s.watcher.Changed(in.OrderID)
+}
+
+func (s *shop) release(in contract.PurchaseInput, reason store.Reason) {
+	_, err := s.db.ReleaseOrder(s.t.Context(), contract.ReleaseInput{ProjectID: 1, OrderID: in.OrderID, Attempt: in.Attempt, Reason: reason, Calls: 1}, time.Now())
+	require.NoError(s.t, err)
+	s.watcher.Changed(in.OrderID)
+}
+
+// written is a digest of everything that a call could have written.
+func (s *shop) written() string {
+	s.t.Helper()
+	conn, err := pgx.Connect(s.t.Context(), s.url)
+	require.NoError(s.t, err)
+	defer func() { _ = conn.Close(context.Background()) }()
+	var digest string
+	for _, table := range []string{"users", "products", "stock", "orders", "ledger_transfers", "order_timeline", "idempotency_keys", "notifications", "audit_log"} {
+		var part string
+		require.NoError(s.t, conn.QueryRow(s.t.Context(), fmt.Sprintf("SELECT count(*) || md5(coalesce(string_agg(r::text, '|' ORDER BY r::text), '')) FROM %s r", table)).Scan(&part))
+		digest += table + part + "\n"
+	}
+	return digest
+}
+
+// answer is a response that fits openapi.yaml.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+func (a answer) code() string {
+	var p struct{ Code string }
+	_ = json.Unmarshal(a.body, &p)
+	return p.Code
+}
+
+func into[T any](t *testing.T, a answer) T {
+	t.Helper()
+	var v T
+	require.NoError(t, json.Unmarshal(a.body, &v), "%s", a.body)
+	return v
+}
+
+type with func(*http.Request)
+
+func header(name, value string) with { return func(r *http.Request) { r.Header.Set(name, value) } }
+
+// call makes a request with the role's key; a body that is a string is sent as JSON.
+func (s *shop) call(role, method, path, body string, changes ...with) answer {
+	s.t.Helper()
+	r, err := http.NewRequestWithContext(s.t.Context(), method, s.http.URL+path, strings.NewReader(body))
+	require.NoError(s.t, err)
+	if role != "" {
+		r.Header.Set("Authorization", "Bearer "+keyOf(role))
+	}
+	if body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	for _, change := range changes {
+		change(r)
+	}
+	return s.do(r)
+}
+
+func (s *shop) do(r *http.Request) answer {
+	s.t.Helper()
+	response, err := http.DefaultClient.Do(r)
+	require.NoError(s.t, err)
+	defer func() { _ = response.Body.Close() }()
+	body, err := io.ReadAll(response.Body)
+	require.NoError(s.t, err)
+	a := answer{response.StatusCode, response.Header, body}
+	conforms(s.t, r, a)
+	return a
+}
+
+var testDoc = sync.OnceValue(func() *openapi3.T {
+	doc, err := loadSpec()
+	if err != nil {
+		panic(err)
+	}
+	return doc
+})
+
+// conforms holds a response to openapi.yaml.
+func conforms(t *testing.T, r *http.Request, a answer) {
+	t.Helper()
+	require.NotEmpty(t, a.header.Get("X-Request-Id"))
+	require.Equal(t, "nosniff", a.header.Get("X-Content-Type-Options"))
+	if a.status >= 400 && r.URL.Path != "/readyz" {
+		require.Equal(t, "application/problem+json", a.header.Get("Content-Type"))
+		p := into[Problem](t, a)
+		require.Equal(t, a.status, p.Status)
+		require.Equal(t, a.status, catalog[p.Code].status, "%s", p.Code)
+		require.NotEmpty(t, p.Detail)
+		require.Equal(t, a.header.Get("X-Request-Id"), *p.RequestID)
+	}
+	if r.Method == http.MethodHead || a.header.Get("Content-Type") == "text/event-stream" {
+		return
+	}
+	route := specRoute(r)
+	if route == nil {
+		require.Contains(t, []int{http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusBadRequest, http.StatusOK}, a.status)
+		return
+	}
+	if contentType := a.header.Get("Content-Type"); !strings.Contains(contentType, "json") && contentType != "" {
+		return // pages
+	}
+	input := &openapi3filter.ResponseValidationInput{
+		RequestValidationInput: &openapi3filter.RequestValidationInput{Request: r, Route: route},
+		Status:                 a.status, Header: a.header, Options: &openapi3filter.Options{IncludeResponseStatus: true, MultiError: true},
+	}
+	input.SetBodyBytes(a.body)
+	require.NoError(t, openapi3filter.ValidateResponse(context.Background(), input), "%s", a.body)
+}
+
+var pathParameter = regexp.MustCompile(`\\\{[^}]+\\\}`)
+
+func specRoute(r *http.Request) *routers.Route {
+	doc := testDoc()
+	for _, path := range doc.Paths.InMatchingOrder() {
+		pattern := "^" + pathParameter.ReplaceAllString(regexp.QuoteMeta(path), "[^/]*") + "$"
+		item := doc.Paths.Value(path)
+		if operation := item.GetOperation(r.Method); operation != nil && regexp.MustCompile(pattern).MatchString(r.URL.EscapedPath()) {
+			return &routers.Route{Spec: doc, Path: path, PathItem: item, Method: r.Method, Operation: operation}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,142 @@
+package api
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/quickpass/quickpass/internal/ledger"
+	"github.com/quickpass/quickpass/internal/postgres"
+	"github.com/quickpass/quickpass/internal/store"
+)
+
+// catalog gives every code its status and title. Codes are promises: add, never change.
+var catalog = map[ProblemCode]struct {
+	status int
+	title  string
+}{
+	ProblemCodeInvalidRequest:       {http.StatusBadRequest, "The request is not valid"},
+	ProblemCodeUnauthorized:         {http.StatusUnauthorized, "No valid API key"},
+	ProblemCodeForbidden:            {http.StatusForbidden, "This key may not make this call"},
+	ProblemCodeNotFound:             {http.StatusNotFound, "No such address"},
+	ProblemCodeMethodNotAllowed:     {http.StatusMethodNotAllowed, "This address does not take this method"},
+	ProblemCodeRequestTimeout:       {http.StatusRequestTimeout, "The request took too long to arrive"},
+	ProblemCodeBodyTooLarge:         {http.StatusRequestEntityTooLarge, "The body is too large"},
+	ProblemCodeUnsupportedMediaType: {http.StatusUnsupportedMediaType, "The body must be JSON"},
+	ProblemCodeUserNotFound:         {http.StatusNotFound, "No such user"},
+	ProblemCodeProductNotFound:      {http.StatusNotFound, "No such product"},
+	ProblemCodeOrderNotFound:        {http.StatusNotFound, "No such order"},
+	ProblemCodeUserBlocked:          {http.StatusForbidden, "The account is blocked"},
+	ProblemCodeInsufficientCoins:    {http.StatusPaymentRequired, "Not enough coins"},
+	ProblemCodeOutOfStock:           {http.StatusConflict, "Out of stock"},
+	ProblemCodeTotalTooLarge:        {http.StatusUnprocessableEntity, "The order costs too much"},
+	ProblemCodeOrderNotReplayable:   {http.StatusConflict, "The order can't be replayed"},
+	ProblemCodeSkuTaken:             {http.StatusConflict, "The SKU is taken"},
+	ProblemCodeVersionConflict:      {http.StatusPreconditionFailed, "The product has changed"},
+	ProblemCodeStockInitialFixed:    {http.StatusUnprocessableEntity, "Initial stock is set at creation only"},
+	ProblemCodeAmountOutOfRange:     {http.StatusUnprocessableEntity, "The amount is out of range"},
+	ProblemCodeIdempotencyKeyReused: {http.StatusUnprocessableEntity, "The Idempotency-Key was used for another request"},
+	ProblemCodeOverloaded:           {http.StatusServiceUnavailable, "Too busy at the moment"},
+	ProblemCodeUnavailable:          {http.StatusServiceUnavailable, "Not available at the moment"},
+	ProblemCodeInternal:             {http.StatusInternalServerError, "Something went wrong on our side"},
+}
+
+// failure is an error that the client is told about: a stable code and what to do.
+type failure struct {
+	code       ProblemCode
+	detail     string
+	fields     []FieldProblem
+	retryAfter time.Duration
+}
+
+func (f *failure) Error() string { return string(f.code) + ": " + f.detail }
+
+func (f *failure) status() int { return catalog[f.code].status }
+
+func fail(code ProblemCode, detail string) *failure { return &failure{code: code, detail: detail} }
+
+// invalid is a mistake in one field, parameter or header.
+func invalid(field, message string) *failure {
+	return &failure{code: ProblemCodeInvalidRequest, detail: field + ": " + message, fields: []FieldProblem{{field, message}}}
+}
+
+// failureOf decides what the client is told about an error. Whatever is not known here is internal,
+// and its text stays in the log.
+func failureOf(err error) *failure {
+	var known *failure
+	var refusal *store.Refusal
+	var web *echo.HTTPError
+	switch {
+	case errors.As(err, &known):
+		return known
+	case errors.As(err, &refusal) && catalog[ProblemCode(refusal.Code)].status != 0:
+		return fail(ProblemCode(refusal.Code), refusal.Message)
+	case errors.Is(err, postgres.ErrIdempotencyKeyReused):
+		return fail(ProblemCodeIdempotencyKeyReused, "send another request under another Idempotency-Key")
+	case errors.Is(err, ledger.ErrInsufficientCoins):
+		return fail(ProblemCodeInsufficientCoins, "the wallet would fall below zero; take away less")
+	case errors.Is(err, ledger.ErrAmountOutOfRange):
+		return fail(ProblemCodeAmountOutOfRange, "a wallet holds at most 1,000,000,000,000 coins")
+	case errors.As(err, &web):
+		return failureOfEcho(web)
+	case postgres.Unavailable(err):
+		return &failure{code: ProblemCodeUnavailable, detail: "try again in a moment; with the same Idempotency-Key it is safe", retryAfter: time.Second}
+	default:
+		return fail(ProblemCodeInternal, "it has been logged; quote the request_id to support")
+	}
+}
+
+// failureOfEcho maps what Echo and the generated code answer by themselves.
+func failureOfEcho(err *echo.HTTPError) *failure {
+	switch err.Code {
+	case http.StatusNotFound:
+		return fail(ProblemCodeNotFound, "see /docs for the addresses there are")
+	case http.StatusMethodNotAllowed:
+		return fail(ProblemCodeMethodNotAllowed, "the Allow header lists the methods there are")
+	case http.StatusBadRequest:
+		return fail(ProblemCodeInvalidRequest, fmt.Sprint(err.Message))
+	default:
+		return fail(ProblemCodeInternal, "it has been logged; quote the request_id to support")
+	}
+}
+
+// refuse writes the problem of an error and returns the status, for the log. A client that has left
+// gets nothing; its status is nginx's 499.
+func refuse(c echo.Context, requestID string, err error) int {
+	f := failureOf(err)
+	switch {
+	case c.Response().Committed:
+		return c.Response().Status
+	case f.status() >= http.StatusInternalServerError && errors.Is(c.Request().Context().Err(), context.Canceled):
+		return 499
+	}
+	header := c.Response().Header()
+	header.Set(echo.HeaderContentType, "application/problem+json")
+	if f.retryAfter > 0 {
+		header.Set(echo.HeaderRetryAfter, strconv.Itoa(int(math.Ceil(f.retryAfter.Seconds()))))
+	}
+	switch f.code {
+	case ProblemCodeUnauthorized:
+		header.Set(echo.HeaderWWWAuthenticate, "Bearer")
+	case ProblemCodeRequestTimeout:
+		header.Set(echo.HeaderConnection, "close") // the rest of the body may still come
+	}
+	problem := Problem{
+		Type: "/docs#" + string(f.code), Title: catalog[f.code].title, Status: f.status(), Code: f.code,
+		Detail: cmp.Or(f.detail, catalog[f.code].title), RequestID: &requestID,
+	}
+	if f.fields != nil {
+		problem.Errors = &f.fields
+	}
+	c.Response().WriteHeader(f.status())
+	_ = json.NewEncoder(c.Response()).Encode(problem) // nobody is left to tell
+	return f.status()
+}

@@ -1,0 +1,149 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/rs/xid"
+
+	"github.com/quickpass/quickpass/internal/contract"
+	"github.com/quickpass/quickpass/internal/postgres"
+	"github.com/quickpass/quickpass/internal/store"
+)
+
+// handlers implement the calls of openapi.yaml.
+type handlers struct {
+	db       *postgres.DB
+	starter  Starter
+	watcher  *Watcher
+	stopping <-chan struct{}
+	timeout  time.Duration
+	now      func() time.Time
+}
+
+// longestWait bounds what Prefer: wait may ask for.
+const longestWait = 60 * time.Second
+
+// CreatePurchase reserves at once and answers; the delivery goes on (seed 000, "Purchase Processing Flow").
+func (h *handlers) CreatePurchase(ctx context.Context, r CreatePurchaseRequestObject) (CreatePurchaseResponseObject, error) {
+	if err := h.accepting(); err != nil {
+		return nil, err
+	}
+	purchase, err := purchaseOf(callOf(ctx), *r.Body)
+	if err != nil {
+		return nil, err
+	}
+	orderID, err := h.db.ReservePurchase(ctx, purchase, h.now())
+	if err != nil {
+		return nil, err
+	}
+	replayed := orderID != purchase.OrderID
+	if !replayed {
+		h.starter.Offer(contract.PurchaseInput{ProjectID: purchase.ProjectID, OrderID: orderID, UserID: purchase.UserID,
+			SKU: purchase.SKU, Quantity: purchase.Quantity, Attempt: 1})
+	}
+	headers := CreatePurchase202ResponseHeaders{Location: new(orderPath(orderID)), IdempotencyReplayed: flag(replayed)}
+	if wait, ok := preferredWait(r.Params.Prefer); ok {
+		headers.PreferenceApplied = new(fmt.Sprintf("wait=%d", wait/time.Second))
+		order, final, err := h.await(ctx, purchase.ProjectID, orderID, wait)
+		if err != nil {
+			return nil, err
+		}
+		if final {
+			return CreatePurchase200JSONResponse{Body: orderBody(order), Headers: CreatePurchase200ResponseHeaders{
+				IdempotencyReplayed: headers.IdempotencyReplayed, PreferenceApplied: headers.PreferenceApplied}}, nil
+		}
+	}
+	return CreatePurchase202JSONResponse{Body: Accepted{OrderID: orderID, Status: AcceptedStatusProcessing}, Headers: headers}, nil
+}
+
+// accepting refuses new work while too much waits to be started, as when Temporal is away.
+func (h *handlers) accepting() error {
+	if retryAfter, ok := h.starter.Accepting(); !ok {
+		return &failure{code: ProblemCodeOverloaded, detail: "too many purchases wait to be started; nothing was reserved, try again later", retryAfter: max(retryAfter, time.Second)}
+	}
+	return nil
+}
+
+func purchaseOf(call *call, in PurchaseInput) (postgres.Purchase, error) {
+	purchase := postgres.Purchase{
+		ProjectID: call.key.ProjectID, OrderID: "qp_" + xid.New().String(), UserID: in.UserID, SKU: in.Sku, Quantity: 1, Idempotency: call.idempotency,
+	}
+	if in.Quantity != nil {
+		purchase.Quantity = *in.Quantity
+	}
+	if in.Client == nil {
+		return purchase, nil
+	}
+	if in.Client.IP != nil {
+		address, err := netip.ParseAddr(*in.Client.IP)
+		if err != nil || address.Zone() != "" {
+			return purchase, invalid("client.ip", "must be an IPv4 or IPv6 address")
+		}
+		in.Client.IP = new(address.Unmap().String())
+	}
+	var err error
+	purchase.Client, err = json.Marshal(in.Client)
+	return purchase, err
+}
+
+// preferredWait reads `Prefer: wait=N` (RFC 7240); what it can't read it ignores, as the RFC asks.
+func preferredWait(prefer *string) (time.Duration, bool) {
+	if prefer == nil {
+		return 0, false
+	}
+	for preference := range strings.SplitSeq(*prefer, ",") {
+		preference, _, _ = strings.Cut(preference, ";")
+		name, value, _ := strings.Cut(preference, "=")
+		if !strings.EqualFold(strings.TrimSpace(name), "wait") {
+			continue
+		}
+		seconds, err := strconv.ParseUint(strings.Trim(strings.TrimSpace(value), `"`), 10, 31)
+		if err != nil {
+			return 0, false
+		}
+		return min(time.Duration(seconds)*time.Second, longestWait), true
+	}
+	return 0, false
+}
+
+// await holds until the order is final, the wait is over, the client leaves or the server stops.
+func (h *handlers) await(ctx context.Context, projectID int32, orderID string, wait time.Duration) (store.Order, bool, error) {
+	call := callOf(ctx)
+	call.hold(wait + h.timeout)
+	ctx, cancel := context.WithTimeout(call.client, wait)
+	defer cancel()
+	changed, stop := h.watcher.watch(orderID)
+	defer stop()
+	for {
+		order, err := h.db.GetOrder(ctx, projectID, orderID)
+		switch {
+		case ctx.Err() != nil:
+			return store.Order{}, false, nil
+		case err != nil:
+			return store.Order{}, false, err
+		case order.Status.Final():
+			return order, true, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return store.Order{}, false, nil
+		case <-h.stopping:
+			return store.Order{}, false, nil
+		}
+	}
+}
+
+// flag is a header that is there only when something is so.
+func flag(is bool) *string {
+	if !is {
+		return nil
+	}
+	return new("true")
+}

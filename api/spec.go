@@ -1,0 +1,93 @@
+package api
+
+import (
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/routers"
+)
+
+// spec is the source of the routes, the types, the validation, the roles and the page at /docs.
+//
+//go:embed openapi.yaml
+var spec []byte
+
+// operation is what the middleware needs to know of one call, looked up by Echo's own route so that
+// no second router runs.
+type operation struct {
+	route        *routers.Route
+	roles        []string
+	query        map[string]bool // the query parameters it takes
+	body         *openapi3.Schema
+	bodyRequired bool
+}
+
+// loadSpec reads and checks the document.
+func loadSpec() (*openapi3.T, error) {
+	loader := openapi3.NewLoader()
+	doc, err := loader.LoadFromData(spec)
+	if err != nil {
+		return nil, fmt.Errorf("openapi.yaml: %w", err)
+	}
+	if err := doc.Validate(loader.Context); err != nil {
+		return nil, fmt.Errorf("openapi.yaml: %w", err)
+	}
+	return doc, nil
+}
+
+// operationsOf indexes the calls that need a key by method and Echo path, such as "GET /api/v1/orders/:id".
+func operationsOf(doc *openapi3.T) (map[string]*operation, error) {
+	operations := map[string]*operation{}
+	for path, item := range doc.Paths.Map() {
+		for method, op := range item.Operations() {
+			if op.Security != nil && len(*op.Security) == 0 {
+				continue // open to everybody
+			}
+			found, err := operationOf(doc, path, method, item, op)
+			if err != nil {
+				return nil, fmt.Errorf("openapi.yaml: %s %s: %w", method, path, err)
+			}
+			operations[method+" "+echoPath(path)] = found
+		}
+	}
+	return operations, nil
+}
+
+func operationOf(doc *openapi3.T, path, method string, item *openapi3.PathItem, op *openapi3.Operation) (*operation, error) {
+	found := &operation{
+		route: &routers.Route{Spec: doc, Path: path, PathItem: item, Method: method, Operation: op},
+		query: map[string]bool{},
+	}
+	roles, err := json.Marshal(op.Extensions["x-roles"])
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(roles, &found.roles); err != nil || len(found.roles) == 0 {
+		return nil, fmt.Errorf("x-roles must list roles (%v)", err)
+	}
+	for _, parameters := range []openapi3.Parameters{item.Parameters, op.Parameters} {
+		for _, parameter := range parameters {
+			if parameter.Value.In == openapi3.ParameterInQuery {
+				found.query[parameter.Value.Name] = true
+			}
+		}
+	}
+	if op.RequestBody != nil {
+		found.bodyRequired = op.RequestBody.Value.Required
+		found.body = op.RequestBody.Value.Content.Get("application/json").Schema.Value
+	}
+	return found, nil
+}
+
+var toEchoPath = strings.NewReplacer("{", ":", "}", "")
+
+func echoPath(path string) string { return toEchoPath.Replace(path) }
+
+func serveSpec(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/yaml")
+	_, _ = w.Write(spec) // nobody is left to tell
+}

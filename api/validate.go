@@ -1,0 +1,226 @@
+package api
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/labstack/echo/v4"
+
+	"github.com/quickpass/quickpass/internal/postgres"
+)
+
+// maxBody of a request in bytes.
+const maxBody = 64 << 10
+
+var (
+	filterOptions = &openapi3filter.Options{
+		ExcludeRequestBody:  true, // decoded strictly here
+		SkipSettingDefaults: true,
+		MultiError:          true,
+		AuthenticationFunc:  openapi3filter.NoopAuthenticationFunc, // done before
+	}
+	schemaOptions = []openapi3.SchemaValidationOption{openapi3.MultiErrors(), openapi3.VisitAsRequest(), openapi3.DisableSchemaErrorDetails()}
+)
+
+// validate holds a request to openapi.yaml before its handler sees it, and bounds its time.
+func (s *Server) validate(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		call := callOf(c.Request().Context())
+		if call.operation == nil {
+			return next(c)
+		}
+		if err := validateParameters(c, call.operation); err != nil {
+			return err
+		}
+		body, err := readBody(c, call.operation)
+		if err != nil {
+			return err
+		}
+		value, err := validateBody(call.operation, body)
+		if err != nil {
+			return err
+		}
+		call.body = body
+		if key := c.Request().Header.Get("Idempotency-Key"); key != "" {
+			if call.idempotency, err = idempotencyOf(c.Request(), key, value); err != nil {
+				return err
+			}
+		}
+		ctx, cancel := context.WithTimeout(c.Request().Context(), s.options.RequestTimeout)
+		defer cancel()
+		c.SetRequest(c.Request().WithContext(ctx))
+		return next(c)
+	}
+}
+
+func validateParameters(c echo.Context, op *operation) error {
+	r := c.Request()
+	// Lists may come as several header lines (RFC 9110, 5.3); the generated code takes one.
+	for _, name := range []string{"Prefer", "If-Match", "If-None-Match"} {
+		if lines := r.Header[name]; len(lines) > 1 {
+			r.Header[name] = []string{strings.Join(lines, ", ")}
+		}
+	}
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return fail(ProblemCodeInvalidRequest, "the query string can't be read")
+	}
+	for name, values := range query {
+		switch {
+		case !op.query[name]:
+			return invalid(name, "there is no such query parameter")
+		case len(values) > 1:
+			return invalid(name, "given more than once")
+		case values[0] == "":
+			return invalid(name, "is empty; leave it out")
+		}
+	}
+	path := make(map[string]string, len(c.ParamNames()))
+	for i, name := range c.ParamNames() {
+		if path[name], err = url.PathUnescape(c.ParamValues()[i]); err != nil {
+			return invalid(name, "can't be unescaped")
+		}
+	}
+	err = openapi3filter.ValidateRequest(r.Context(), &openapi3filter.RequestValidationInput{
+		Request: r, PathParams: path, QueryParams: query, Route: op.route, Options: filterOptions,
+	})
+	return invalidRequest(err)
+}
+
+// readBody reads a JSON body whole; nil when there is none and none is needed.
+func readBody(c echo.Context, op *operation) ([]byte, error) {
+	r := c.Request()
+	if op.body == nil {
+		return nil, nil
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(c.Response(), r.Body, maxBody))
+	var tooLarge *http.MaxBytesError
+	var timeout net.Error
+	switch {
+	case errors.As(err, &tooLarge):
+		return nil, fail(ProblemCodeBodyTooLarge, "a body has at most 65,536 bytes")
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return nil, fail(ProblemCodeRequestTimeout, "send the whole body within a few seconds")
+	case err != nil:
+		return nil, fail(ProblemCodeInvalidRequest, "the body broke off")
+	case len(body) == 0 && op.bodyRequired:
+		return nil, fail(ProblemCodeInvalidRequest, "the call needs a JSON body")
+	case len(body) == 0:
+		return nil, nil
+	}
+	media, params, err := mime.ParseMediaType(r.Header.Get(echo.HeaderContentType))
+	if charset := params["charset"]; err != nil || media != echo.MIMEApplicationJSON || (charset != "" && !strings.EqualFold(charset, "utf-8")) {
+		return nil, fail(ProblemCodeUnsupportedMediaType, "send JSON in UTF-8, with Content-Type: application/json")
+	}
+	return body, nil
+}
+
+func validateBody(op *operation, body []byte) (any, error) {
+	if body == nil {
+		return nil, nil
+	}
+	value, err := decodeStrict(body)
+	if err != nil {
+		return nil, fail(ProblemCodeInvalidRequest, err.Error())
+	}
+	return value, invalidRequest(op.body.VisitJSON(value, schemaOptions...))
+}
+
+// idempotencyOf hashes method, path and body; the body as its keys sorted, so that spaces and the order
+// of the keys make no difference.
+func idempotencyOf(r *http.Request, key string, body any) (*postgres.Idempotency, error) {
+	canonical, err := json.Marshal(body)
+	if err != nil {
+		return nil, fmt.Errorf("hash request: %w", err)
+	}
+	return &postgres.Idempotency{Key: key, RequestHash: sha256.Sum256(slices.Concat([]byte(r.Method+" "+r.URL.Path+"\n"), canonical))}, nil
+}
+
+// invalidRequest lists every mistake that kin-openapi found, by field.
+func invalidRequest(err error) error {
+	if err == nil {
+		return nil
+	}
+	fields := fieldProblems("", err)
+	slices.SortStableFunc(fields, func(a, b FieldProblem) int { return strings.Compare(a.Field, b.Field) })
+	f := &failure{code: ProblemCodeInvalidRequest, detail: "see errors for each mistake", fields: fields}
+	if len(fields) == 1 {
+		f.detail = fields[0].Field + ": " + fields[0].Message
+	}
+	return f
+}
+
+func fieldProblems(field string, err error) []FieldProblem {
+	var many openapi3.MultiError
+	var request *openapi3filter.RequestError
+	var schema *openapi3.SchemaError
+	switch {
+	case errors.As(err, &request):
+		if request.Parameter != nil {
+			field = request.Parameter.Name
+		}
+		if request.Err == nil {
+			return []FieldProblem{{field, "is not valid"}}
+		}
+		return fieldProblems(field, request.Err)
+	case errors.As(err, &many):
+		var all []FieldProblem
+		for _, one := range many {
+			all = append(all, fieldProblems(field, one)...)
+		}
+		return all
+	case errors.As(err, &schema):
+		if path := strings.Join(schema.JSONPointer(), "."); path != "" {
+			field = path
+		}
+		return []FieldProblem{{orBody(field), schemaMessage(schema)}}
+	default:
+		return []FieldProblem{{orBody(field), "is not valid"}} // a value of the wrong type
+	}
+}
+
+func orBody(field string) string {
+	if field == "" {
+		return "body"
+	}
+	return field
+}
+
+// schemaMessage is kin-openapi's reason, which never quotes the value, or a clearer one.
+func schemaMessage(err *openapi3.SchemaError) string {
+	if err.SchemaField == "oneOf" && err.Schema.Description != "" {
+		return err.Schema.Description
+	}
+	return err.Reason
+}
+
+// bodyBinder gives the generated code the body that was validated.
+type bodyBinder struct{}
+
+func (bodyBinder) Bind(into any, c echo.Context) error {
+	body := callOf(c.Request().Context()).body
+	if body == nil {
+		return io.EOF // an optional body that was left out
+	}
+	err := json.Unmarshal(body, into)
+	var wrong *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &wrong):
+		return invalid(wrong.Field, "must be a whole number without fraction or exponent")
+	case err != nil:
+		return fail(ProblemCodeInvalidRequest, "the body does not fit the call")
+	}
+	return nil
+}

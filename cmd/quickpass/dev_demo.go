@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/shopspring/decimal"
+
+	"github.com/quickpass/quickpass/config"
+	"github.com/quickpass/quickpass/internal/postgres"
+	"github.com/quickpass/quickpass/internal/store"
+)
+
+const demoProject = 1
+
+// devKeys are fixed, and refused by every process but `quickpass dev`.
+var devKeys = map[string]string{
+	"storefront": "dev-storefront", "main_product": "dev-main-product", "distributor": "dev-distributor", "admin": "dev-admin", "support": "dev-support",
+}
+
+// demoProducts are seed 000's ("Nominal Products"), with its stock.
+var demoProducts = []struct {
+	sku, name, currency string
+	amount, price       int64
+	stock               int64
+}{
+	{"credits-100", "100 credits", "credits", 100, 20, 200},
+	{"credits-500", "500 credits", "credits", 500, 100, 150},
+	{"credits-1000", "1000 credits", "credits", 1000, 200, 75},
+	{"crystals-50", "50 crystals", "crystals", 50, 150, 30},
+	{"bonus-200", "200 bonus points", "bonus_points", 200, 50, 100},
+}
+
+var demoUsers = []struct {
+	id, who string
+	coins   int64
+	blocked bool
+}{
+	{"12345", "has coins", 10_000, false},
+	{"rich", "has many coins", 1_000_000, false},
+	{"poor", "has too few coins", 5, false},
+	{"blocked", "is blocked", 1_000, true},
+	{"ghost", "has coins, but the main product does not know them", 1_000, false},
+}
+
+// seedDemo writes what is not there yet; a second start changes nothing.
+func seedDemo(ctx context.Context, c config.Config) error {
+	db, err := postgres.Open(ctx, postgres.Options{URL: c.Database.URL, MaxConnections: 2, StatementTimeout: c.Database.StatementTimeout})
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	now := time.Now()
+	for role, key := range devKeys {
+		hash := sha256.Sum256([]byte(key))
+		if err := db.PutAPIKey(ctx, postgres.APIKey{KeyID: key, ProjectID: demoProject, Role: role}, hash[:], now); err != nil {
+			return err
+		}
+	}
+	for _, p := range demoProducts {
+		err := db.CreateProduct(ctx, demoProject, store.Product{SKU: p.sku, Name: p.name, Description: "Top up balance in main product", Kind: p.currency,
+			PriceCoins: p.price, Status: store.Published, Stock: store.StockSettings{Initial: p.stock, Minimum: 10, HideAtZero: true},
+			Integration: store.Integration{ResourceType: "external_currency", Endpoint: store.DefaultEndpoint, Amount: decimal.NewFromInt(p.amount), Currency: p.currency},
+			Delivery:    store.DefaultDelivery()}, "demo", now)
+		if err != nil && !errors.Is(err, postgres.ErrConflict) {
+			return fmt.Errorf("demo product %s: %w", p.sku, err)
+		}
+	}
+	for _, u := range demoUsers {
+		if err := seedUser(ctx, db, u.id, u.coins, u.blocked, now); err != nil {
+			return fmt.Errorf("demo user %s: %w", u.id, err)
+		}
+	}
+	return nil
+}
+
+func seedUser(ctx context.Context, db *postgres.DB, id string, coins int64, blocked bool, now time.Time) error {
+	if _, err := db.GetUser(ctx, id); !errors.Is(err, postgres.ErrNotFound) {
+		return err
+	}
+	if _, _, err := db.PutUser(ctx, demoProject, id, postgres.UserEdit{}, now); err != nil {
+		return err
+	}
+	_, err := db.AdjustWallet(ctx, postgres.Adjustment{ProjectID: demoProject, AdjustmentID: "demo_" + id, UserID: id, Amount: coins, Reason: "demo data", Actor: "demo"}, now)
+	if err == nil && blocked {
+		_, err = db.SetBlocked(ctx, demoProject, id, true, "demo", "demo data", now)
+	}
+	return err
+}
+
+func printAddresses(w io.Writer, c config.Config, s stack, logFile string) {
+	table := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	row := func(what, where string) { _, _ = fmt.Fprintf(table, "  %s\t%s\n", what, where) }
+	_, _ = fmt.Fprintln(table, "\nQuickPass is ready.")
+	row("API", "http://"+c.HTTP.Address+"/api/v1")
+	row("API, described", "http://"+c.HTTP.Address+"/docs")
+	if s.ui != "" {
+		row("Temporal UI", s.ui)
+	}
+	row("Temporal", c.Temporal.Address)
+	if s.fake != "" {
+		row("fake main product", s.fake)
+	}
+	row("PostgreSQL", c.Database.URL)
+	row("log", logFile)
+	_, _ = fmt.Fprintln(table, "\nKeys (Authorization: Bearer ...), for this machine only:")
+	for _, role := range keyRoles {
+		row(role, devKeys[role])
+	}
+	_, _ = fmt.Fprintln(table, "\nDemo users:")
+	for _, u := range demoUsers {
+		row(u.id, fmt.Sprintf("%s (%d coins at first)", u.who, u.coins))
+	}
+	_, _ = fmt.Fprintln(table, "\nPress Ctrl-C to stop; state stays in "+c.Dev.Dir+".")
+	_ = table.Flush()
+}

@@ -1,0 +1,140 @@
+package devstack
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+const postgresBinSetting = "QUICKPASS_DEV_POSTGRES_BIN"
+
+// findPostgres returns the directory of PostgreSQL's server programs, installing them when that is possible.
+// Existing data wants the version that made it.
+func findPostgres(ctx context.Context, data string, progress func(string)) (string, error) {
+	if dir := os.Getenv(postgresBinSetting); dir != "" {
+		if !hasPostgres(dir) {
+			return "", fmt.Errorf("%s is %s, which has no initdb and postgres", postgresBinSetting, dir)
+		}
+		return dir, nil
+	}
+	if dir := installedPostgres(data); dir != "" {
+		return dir, nil
+	}
+	if err := installPostgres(ctx, progress); err != nil {
+		return "", fmt.Errorf("PostgreSQL is not installed (install the package postgresql of your system, "+
+			"or set %s to the directory of initdb and postgres): %w", postgresBinSetting, err)
+	}
+	if dir := installedPostgres(data); dir != "" {
+		return dir, nil
+	}
+	return "", errors.New("PostgreSQL was installed, but its server programs are not in /usr/lib/postgresql")
+}
+
+func installedPostgres(data string) string {
+	var candidates []string
+	if version, err := os.ReadFile(filepath.Join(data, "PG_VERSION")); err == nil {
+		candidates = append(candidates, filepath.Join("/usr/lib/postgresql", strings.TrimSpace(string(version)), "bin"))
+	}
+	if path, err := exec.LookPath("initdb"); err == nil {
+		candidates = append(candidates, filepath.Dir(path))
+	}
+	for _, pattern := range []string{
+		"/usr/lib/postgresql/*/bin",          // Debian, Ubuntu
+		"/usr/pgsql-*/bin",                   // the PostgreSQL project's RPMs
+		"/opt/homebrew/opt/postgresql@*/bin", // macOS
+		"/usr/local/opt/postgresql@*/bin",    // macOS on Intel
+		"/usr/local/lib/postgresql/*/bin",    // built by hand
+	} {
+		found, err := filepath.Glob(pattern)
+		if err != nil {
+			continue // the patterns are constants
+		}
+		slices.SortFunc(found, func(a, b string) int { return cmp.Compare(majorVersion(b), majorVersion(a)) })
+		candidates = append(candidates, found...)
+	}
+	for _, dir := range candidates {
+		if hasPostgres(dir) {
+			return dir
+		}
+	}
+	return ""
+}
+
+// majorVersion is the number in a path such as /usr/lib/postgresql/15/bin.
+func majorVersion(path string) int {
+	digits := strings.Map(func(r rune) rune {
+		if r < '0' || r > '9' {
+			return -1
+		}
+		return r
+	}, path)
+	version, err := strconv.Atoi(digits)
+	if err != nil {
+		return 0
+	}
+	return version
+}
+
+func hasPostgres(dir string) bool {
+	for _, program := range []string{"initdb", "postgres"} {
+		if info, err := os.Stat(filepath.Join(dir, program)); err != nil || info.IsDir() {
+			return false
+		}
+	}
+	return true
+}
+
+// installPostgres uses the system's packages where it may: as root on Debian and its kin.
+func installPostgres(ctx context.Context, progress func(string)) error {
+	apt, err := exec.LookPath("apt-get")
+	if runtime.GOOS != "linux" || err != nil {
+		return errors.New("there is no apt-get to install it with")
+	}
+	if os.Geteuid() != 0 {
+		return errors.New("only root may install it: sudo apt-get install postgresql")
+	}
+	report(progress, "installing PostgreSQL with apt-get, about a minute")
+	if err := refuseMainCluster(); err != nil {
+		return err
+	}
+	if err := runApt(ctx, apt, "update"); err != nil {
+		return err
+	}
+	return runApt(ctx, apt, "install", "-y", "--no-install-recommends",
+		"-o", "Dpkg::Options::=--force-confold", // keep the file of refuseMainCluster, ask nothing
+		"postgresql")
+}
+
+// refuseMainCluster keeps the package from creating and starting a server of its own on port 5432.
+func refuseMainCluster() error {
+	const file = "/etc/postgresql-common/createcluster.conf"
+	if _, err := os.Stat(file); err == nil {
+		return nil // somebody has decided already
+	}
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return fmt.Errorf("prepare the installation: %w", err)
+	}
+	if err := os.WriteFile(file, []byte("create_main_cluster = false\n"), 0o644); err != nil {
+		return fmt.Errorf("prepare the installation: %w", err)
+	}
+	return nil
+}
+
+func runApt(ctx context.Context, apt string, args ...string) error {
+	cmd := exec.CommandContext(ctx, apt, args...)
+	cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
+	if output, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("apt-get %s: %w: %s", args[0], err, lastBytes(output, logTailSize))
+	}
+	return nil
+}
+
+func lastBytes(data []byte, n int) []byte { return data[max(0, len(data)-n):] }
