@@ -56,7 +56,7 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		err := recovered(next, c)
 		status := c.Response().Status
 		if err != nil {
-			status = refuse(c, call.requestID, err)
+			status = refuse(c, call, err)
 		}
 		s.metrics.observe(r.Method, c.Path(), status, time.Since(start))
 		s.log(c, call, status, time.Since(start), err)

@@ -2,7 +2,6 @@ package api
 
 import (
 	"cmp"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -110,12 +109,12 @@ func failureOfEcho(err *echo.HTTPError) *failure {
 
 // refuse writes the problem of an error and returns the status, for the log. A client that has left
 // gets nothing; its status is nginx's 499.
-func refuse(c echo.Context, requestID string, err error) int {
+func refuse(c echo.Context, call *call, err error) int {
 	f := failureOf(err)
 	switch {
 	case c.Response().Committed:
 		return c.Response().Status
-	case f.status() >= http.StatusInternalServerError && errors.Is(c.Request().Context().Err(), context.Canceled):
+	case f.status() >= http.StatusInternalServerError && call.client.Err() != nil:
 		return 499
 	}
 	header := c.Response().Header()
@@ -131,7 +130,7 @@ func refuse(c echo.Context, requestID string, err error) int {
 	}
 	problem := Problem{
 		Type: "/docs#" + string(f.code), Title: catalog[f.code].title, Status: f.status(), Code: f.code,
-		Detail: cmp.Or(f.detail, catalog[f.code].title), RequestID: &requestID,
+		Detail: cmp.Or(f.detail, catalog[f.code].title), RequestID: &call.requestID,
 	}
 	if f.fields != nil {
 		problem.Errors = &f.fields
