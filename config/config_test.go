@@ -1,0 +1,220 @@
+package config_test
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/quickpass/quickpass/config"
+)
+
+// A test of settings owns the process's environment and working directory, so these tests don't run in
+// parallel with each other.
+
+// clean leaves nothing of the developer's own settings.
+func clean(t *testing.T) {
+	t.Helper()
+	for _, variable := range os.Environ() {
+		if name, value, _ := strings.Cut(variable, "="); strings.HasPrefix(name, "QUICKPASS_") {
+			t.Setenv(name, value) // so that it is put back
+			require.NoError(t, os.Unsetenv(name))
+		}
+	}
+	t.Chdir(t.TempDir())
+}
+
+func file(t *testing.T, content string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "settings.yaml")
+	require.NoError(t, os.WriteFile(path, []byte(content), 0o600))
+	return path
+}
+
+func completeFile(t *testing.T) string {
+	t.Helper()
+	path, err := filepath.Abs("testdata/complete.yaml")
+	require.NoError(t, err)
+	return path
+}
+
+var complete = config.Config{
+	HTTP:        config.HTTP{Address: "0.0.0.0:9090", DrainDelay: 3 * time.Second, DrainTimeout: time.Minute},
+	Database:    config.Database{URL: "postgres://quickpass:secret@db.example:5432/quickpass", MaxConnections: 20, StatementTimeout: 5 * time.Second},
+	Temporal:    config.Temporal{Address: "temporal.example:7233", Namespace: "quickpass", Compress: true},
+	MainProduct: config.MainProduct{URL: "https://game.example/quickpass", APIKey: "a-key", InquiryPath: "/api/v1/credits/orders/{order_id}"},
+	Worker:      config.Worker{WorkflowSlots: 10, DeliverySlots: 20, CachedRuns: 30},
+	Outbox:      config.Outbox{Workers: 4, Queue: 5, Backlog: 6},
+	Log:         config.Log{Level: "debug", Format: "text"},
+	Dev:         config.Dev{Dir: "/var/lib/quickpass", PostgresPort: 15433, TemporalPort: 17233, TemporalUIPort: 18233, MainProductPort: 18090},
+}
+
+func TestCompleteFile(t *testing.T) {
+	path := completeFile(t)
+	clean(t)
+	c, err := config.Load(path)
+	require.NoError(t, err)
+	require.Equal(t, complete, c)
+}
+
+// A setting that is added must be added to complete.yaml, with a value that is not its default; otherwise the
+// test above would not notice that the file's value never arrives.
+func TestCompleteFileDiffersFromTheDefaultsInEverySetting(t *testing.T) {
+	clean(t)
+	defaults, err := config.Load("")
+	require.NoError(t, err)
+	want, got := reflect.ValueOf(complete), reflect.ValueOf(defaults)
+	for i := range want.NumField() {
+		section := want.Type().Field(i)
+		for j := range want.Field(i).NumField() {
+			setting := section.Type.Field(j)
+			require.NotEmpty(t, setting.Tag.Get("mapstructure"), "%s.%s has no name in a file", section.Name, setting.Name)
+			require.NotEqual(t, got.Field(i).Field(j).Interface(), want.Field(i).Field(j).Interface(), "%s.%s", section.Name, setting.Name)
+		}
+	}
+}
+
+// DESIGN.md section 7, and the sizes of docs/decisions.md.
+func TestDefaults(t *testing.T) {
+	clean(t)
+	c, err := config.Load("")
+	require.NoError(t, err)
+	require.Equal(t, config.Config{
+		HTTP:     config.HTTP{Address: "127.0.0.1:8080", DrainDelay: 0, DrainTimeout: 40 * time.Second},
+		Database: config.Database{MaxConnections: 16, StatementTimeout: 10 * time.Second},
+		Temporal: config.Temporal{Address: "127.0.0.1:7233", Namespace: "default"},
+		Worker:   config.Worker{WorkflowSlots: 2000, DeliverySlots: 4000, CachedRuns: 4000},
+		Outbox:   config.Outbox{Workers: 16, Queue: 1024, Backlog: 10_000},
+		Log:      config.Log{Level: "info", Format: "json"},
+		Dev:      config.Dev{Dir: ".quickpass", PostgresPort: 5433, TemporalPort: 7233, TemporalUIPort: 8233, MainProductPort: 8090},
+	}, c)
+}
+
+// Every setting has its variable, and a variable wins over the file.
+func TestEnvironmentWinsOverTheFile(t *testing.T) {
+	path := completeFile(t)
+	clean(t)
+	for name, value := range map[string]string{
+		"QUICKPASS_HTTP_ADDRESS": "127.0.0.1:1", "QUICKPASS_HTTP_DRAIN_DELAY": "1s", "QUICKPASS_HTTP_DRAIN_TIMEOUT": "2s",
+		"QUICKPASS_DATABASE_URL": "postgresql://other/x", "QUICKPASS_DATABASE_MAX_CONNECTIONS": "3", "QUICKPASS_DATABASE_STATEMENT_TIMEOUT": "4s",
+		"QUICKPASS_TEMPORAL_ADDRESS": "[::1]:5", "QUICKPASS_TEMPORAL_NAMESPACE": "other", "QUICKPASS_TEMPORAL_COMPRESS": "false",
+		"QUICKPASS_MAIN_PRODUCT_URL": "http://other", "QUICKPASS_MAIN_PRODUCT_API_KEY": "other", "QUICKPASS_MAIN_PRODUCT_INQUIRY_PATH": "/other/{order_id}",
+		"QUICKPASS_WORKER_WORKFLOW_SLOTS": "6", "QUICKPASS_WORKER_DELIVERY_SLOTS": "7", "QUICKPASS_WORKER_CACHED_RUNS": "0",
+		"QUICKPASS_OUTBOX_WORKERS": "8", "QUICKPASS_OUTBOX_QUEUE": "9", "QUICKPASS_OUTBOX_BACKLOG": "10",
+		"QUICKPASS_LOG_LEVEL": "warn", "QUICKPASS_LOG_FORMAT": "json",
+		"QUICKPASS_DEV_DIR": "other", "QUICKPASS_DEV_POSTGRES_PORT": "11", "QUICKPASS_DEV_TEMPORAL_PORT": "12", "QUICKPASS_DEV_TEMPORAL_UI_PORT": "13", "QUICKPASS_DEV_MAIN_PRODUCT_PORT": "14",
+	} {
+		t.Setenv(name, value)
+	}
+	c, err := config.Load(path)
+	require.NoError(t, err)
+	require.Equal(t, config.Config{
+		HTTP:        config.HTTP{Address: "127.0.0.1:1", DrainDelay: time.Second, DrainTimeout: 2 * time.Second},
+		Database:    config.Database{URL: "postgresql://other/x", MaxConnections: 3, StatementTimeout: 4 * time.Second},
+		Temporal:    config.Temporal{Address: "[::1]:5", Namespace: "other"},
+		MainProduct: config.MainProduct{URL: "http://other", APIKey: "other", InquiryPath: "/other/{order_id}"},
+		Worker:      config.Worker{WorkflowSlots: 6, DeliverySlots: 7},
+		Outbox:      config.Outbox{Workers: 8, Queue: 9, Backlog: 10},
+		Log:         config.Log{Level: "warn", Format: "json"},
+		Dev:         config.Dev{Dir: "other", PostgresPort: 11, TemporalPort: 12, TemporalUIPort: 13, MainProductPort: 14},
+	}, c)
+}
+
+func TestFileInTheWorkingDirectoryIsRead(t *testing.T) {
+	clean(t)
+	require.NoError(t, os.WriteFile("quickpass.yaml", []byte("log: {level: warn}"), 0o600))
+	c, err := config.Load("")
+	require.NoError(t, err)
+	require.Equal(t, "warn", c.Log.Level)
+}
+
+// everyMistake has each setting wrong, by the variable that the error must name.
+var everyMistake = map[string]string{
+	"QUICKPASS_HTTP_ADDRESS": "8080", "QUICKPASS_HTTP_DRAIN_DELAY": "9h", "QUICKPASS_HTTP_DRAIN_TIMEOUT": "-1s",
+	"QUICKPASS_DATABASE_URL": "mysql://x", "QUICKPASS_DATABASE_MAX_CONNECTIONS": "1", "QUICKPASS_DATABASE_STATEMENT_TIMEOUT": "0s",
+	"QUICKPASS_TEMPORAL_ADDRESS": "nowhere",
+	"QUICKPASS_MAIN_PRODUCT_URL": "ftp://x", "QUICKPASS_MAIN_PRODUCT_INQUIRY_PATH": "/without/placeholder",
+	"QUICKPASS_WORKER_WORKFLOW_SLOTS": "1", "QUICKPASS_WORKER_DELIVERY_SLOTS": "0", "QUICKPASS_WORKER_CACHED_RUNS": "-1",
+	"QUICKPASS_OUTBOX_WORKERS": "0", "QUICKPASS_OUTBOX_QUEUE": "0", "QUICKPASS_OUTBOX_BACKLOG": "0",
+	"QUICKPASS_LOG_LEVEL": "loud", "QUICKPASS_LOG_FORMAT": "xml",
+	"QUICKPASS_DEV_POSTGRES_PORT": "0", "QUICKPASS_DEV_TEMPORAL_PORT": "65536", "QUICKPASS_DEV_TEMPORAL_UI_PORT": "-1", "QUICKPASS_DEV_MAIN_PRODUCT_PORT": "70000",
+}
+
+func TestEveryMistakeIsListedAtOnce(t *testing.T) {
+	clean(t)
+	for name, value := range everyMistake {
+		t.Setenv(name, value)
+	}
+	_, err := config.Load(file(t, "temporal: {namespace: ''}\ndev: {dir: ''}"))
+	require.Error(t, err)
+	for name := range everyMistake {
+		require.ErrorContains(t, err, name+" must be ")
+	}
+	require.ErrorContains(t, err, "QUICKPASS_TEMPORAL_NAMESPACE must be ")
+	require.ErrorContains(t, err, "QUICKPASS_DEV_DIR must be ")
+	require.Len(t, strings.Split(err.Error(), "\n"), len(everyMistake)+2, "each once, and nothing that is right")
+}
+
+func TestEachMistakeAlone(t *testing.T) {
+	for name, value := range everyMistake {
+		t.Run(name, func(t *testing.T) {
+			clean(t)
+			t.Setenv(name, value)
+			_, err := config.Load("")
+			require.ErrorContains(t, err, name+" must be ")
+		})
+	}
+}
+
+// A value of the wrong type is a mistake like any other: named by its variable, and listed with the others.
+func TestWrongTypesAreListedWithTheOthers(t *testing.T) {
+	clean(t)
+	t.Setenv("QUICKPASS_OUTBOX_WORKERS", "many")
+	t.Setenv("QUICKPASS_HTTP_DRAIN_TIMEOUT", "soon")
+	t.Setenv("QUICKPASS_LOG_LEVEL", "loud")
+	_, err := config.Load("")
+	for _, name := range []string{"QUICKPASS_OUTBOX_WORKERS", "QUICKPASS_HTTP_DRAIN_TIMEOUT", "QUICKPASS_LOG_LEVEL"} {
+		require.ErrorContains(t, err, name)
+	}
+}
+
+// A number without a unit would be nanoseconds.
+func TestDurationWithoutAUnitIsRefused(t *testing.T) {
+	clean(t)
+	_, err := config.Load(file(t, "database: {statement_timeout: 10}"))
+	require.ErrorContains(t, err, "statement_timeout")
+}
+
+func TestBadFiles(t *testing.T) {
+	for name, c := range map[string]struct{ content, names string }{
+		"unknown key":     {"http: {addresses: 127.0.0.1:8080}", "addresses"},
+		"unknown section": {"https: {address: 127.0.0.1:8080}", "https"},
+		"no YAML":         {"http: [", "settings file"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			clean(t)
+			_, err := config.Load(file(t, c.content))
+			require.ErrorContains(t, err, c.names)
+		})
+	}
+	t.Run("missing", func(t *testing.T) {
+		clean(t)
+		_, err := config.Load("nowhere.yaml")
+		require.ErrorContains(t, err, "nowhere.yaml")
+	})
+}
+
+// A mistake never repeats a secret.
+func TestMistakesHideSecrets(t *testing.T) {
+	clean(t)
+	t.Setenv("QUICKPASS_DATABASE_URL", "mysql://quickpass:hunter2@db/x")
+	t.Setenv("QUICKPASS_MAIN_PRODUCT_API_KEY", "hunter2")
+	t.Setenv("QUICKPASS_LOG_LEVEL", "loud")
+	_, err := config.Load("")
+	require.Error(t, err)
+	require.NotContains(t, err.Error(), "hunter2")
+}

@@ -1,0 +1,203 @@
+package worker
+
+import (
+	"context"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"path/filepath"
+	"reflect"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/taskqueue/v1"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/quickpass/quickpass/activities"
+	"github.com/quickpass/quickpass/internal/contract"
+	"github.com/quickpass/quickpass/internal/testkit"
+)
+
+type signature struct{ in, out reflect.Type }
+
+// declared is what internal/contract says of each activity. Histories hold these types: a change here is a
+// change of what is recorded.
+var declared = map[string]signature{
+	contract.ReserveActivity:      {reflect.TypeFor[contract.PurchaseInput](), reflect.TypeFor[contract.Reservation]()},
+	contract.CaptureActivity:      {reflect.TypeFor[contract.CaptureInput](), reflect.TypeFor[contract.PurchaseResult]()},
+	contract.ReleaseActivity:      {reflect.TypeFor[contract.ReleaseInput](), reflect.TypeFor[contract.PurchaseResult]()},
+	contract.DeliverFirstActivity: {reflect.TypeFor[contract.DeliveryInput](), reflect.TypeFor[contract.Outcome]()},
+	contract.DeliverActivity:      {reflect.TypeFor[contract.DeliveryInput](), reflect.TypeFor[contract.Outcome]()},
+	contract.InquireActivity:      {reflect.TypeFor[contract.InquiryInput](), reflect.TypeFor[contract.Outcome]()},
+}
+
+// onMainProductQueue are the activities that may hang with the main product; all others are our own.
+var onMainProductQueue = []string{contract.DeliverActivity, contract.InquireActivity}
+
+func registered() (ours, product map[string]any) {
+	purchase, delivery := &activities.Purchase{}, &activities.Delivery{}
+	return ourActivities(purchase, delivery), productActivities(delivery)
+}
+
+func TestEveryActivityOfTheContractIsRegistered(t *testing.T) {
+	t.Parallel()
+	names := constants(t, "Activity")
+	require.NotEmpty(t, names)
+	ours, product := registered()
+	for _, name := range names {
+		_, isOurs := ours[name]
+		_, isProduct := product[name]
+		require.True(t, isOurs != isProduct, "%s is registered on exactly one kind of queue", name)
+		require.Contains(t, declared, name, "this test knows its signature")
+	}
+	require.Len(t, names, len(ours)+len(product), "nothing is registered that the contract does not name")
+	require.Len(t, declared, len(names))
+}
+
+func TestActivitiesHaveTheSignatureOfTheContract(t *testing.T) {
+	t.Parallel()
+	ours, product := registered()
+	for _, activities := range []map[string]any{ours, product} {
+		for name, function := range activities {
+			f := reflect.TypeOf(function)
+			require.Equal(t, reflect.Func, f.Kind(), name)
+			require.False(t, f.IsVariadic(), name)
+			require.Equal(t, []reflect.Type{reflect.TypeFor[context.Context](), declared[name].in}, inputs(f), name)
+			require.Equal(t, []reflect.Type{declared[name].out, reflect.TypeFor[error]()}, outputs(f), name)
+		}
+	}
+}
+
+// What may hang with the main product never takes a slot from our own steps.
+func TestActivitiesAreOnTheRightQueue(t *testing.T) {
+	t.Parallel()
+	_, product := registered()
+	names := make([]string, 0, len(product))
+	for name := range product {
+		names = append(names, name)
+	}
+	require.ElementsMatch(t, onMainProductQueue, names)
+}
+
+// recorder is a WorkflowRegistry that keeps what it is given.
+type recorder struct{ workflows map[string]any }
+
+func (*recorder) RegisterWorkflow(any) { panic("a workflow without a contract name") }
+
+func (r *recorder) RegisterWorkflowWithOptions(w any, o workflow.RegisterOptions) {
+	r.workflows[o.Name] = w
+}
+
+func (*recorder) RegisterDynamicWorkflow(any, workflow.DynamicRegisterOptions) {
+	panic("a workflow without a contract name")
+}
+
+func TestEveryWorkflowOfTheContractIsRegistered(t *testing.T) {
+	t.Parallel()
+	r := &recorder{workflows: map[string]any{}}
+	RegisterWorkflows(r)
+	names := make([]string, 0, len(r.workflows))
+	for name := range r.workflows {
+		names = append(names, name)
+	}
+	require.ElementsMatch(t, constants(t, "Workflow"), names)
+
+	purchase := reflect.TypeOf(r.workflows[contract.PurchaseWorkflow])
+	require.Equal(t, []reflect.Type{reflect.TypeFor[workflow.Context](), reflect.TypeFor[contract.PurchaseInput]()}, inputs(purchase))
+	require.Equal(t, []reflect.Type{reflect.TypeFor[contract.PurchaseResult](), reflect.TypeFor[error]()}, outputs(purchase))
+}
+
+// Each queue is polled for what is registered there: workflows and our steps on one, calls to the main
+// product on the other, and on the process's own.
+func TestWorkersPollTheirQueues(t *testing.T) {
+	t.Parallel()
+	engine := testkit.Temporal(t)
+	product := testkit.NewMainProduct(t)
+	workers := New(Options{Client: engine.Client, DB: testkit.Database(t), Product: product.Client(t, false),
+		WorkflowSlots: 10, DeliverySlots: 10, CachedRuns: 10, StopTimeout: time.Minute})
+	require.NoError(t, workers.Start())
+	polled := func(queue string, kind enumspb.TaskQueueType) bool {
+		answer, err := engine.Client.WorkflowService().DescribeTaskQueue(t.Context(), &workflowservice.DescribeTaskQueueRequest{
+			Namespace: engine.Namespace, TaskQueue: &taskqueue.TaskQueue{Name: queue}, TaskQueueType: kind})
+		return err == nil && len(answer.GetPollers()) > 0
+	}
+	for _, kind := range []enumspb.TaskQueueType{enumspb.TASK_QUEUE_TYPE_WORKFLOW, enumspb.TASK_QUEUE_TYPE_ACTIVITY} {
+		testkit.Eventually(t, "our queue is polled", func(context.Context) error { return unless(polled(contract.TaskQueue, kind)) })
+	}
+	testkit.Eventually(t, "the main product's queue is polled", func(context.Context) error {
+		return unless(polled(contract.MainProductTaskQueue, enumspb.TASK_QUEUE_TYPE_ACTIVITY))
+	})
+	require.False(t, polled(contract.MainProductTaskQueue, enumspb.TASK_QUEUE_TYPE_WORKFLOW), "no workflows there")
+	require.NoError(t, workers.Stop())
+}
+
+func TestWorkersThatCanNotReachTemporalDoNotStart(t *testing.T) {
+	t.Parallel()
+	engine := testkit.Engine{Address: testkit.TemporalAddress(t), Namespace: "no-such-namespace"}
+	product := testkit.NewMainProduct(t)
+	workers := New(Options{Client: engine.Connect(t), DB: testkit.Database(t), Product: product.Client(t, false),
+		WorkflowSlots: 10, DeliverySlots: 10, CachedRuns: 10, StopTimeout: time.Minute})
+	require.Error(t, workers.Start())
+}
+
+type notYet struct{}
+
+func (notYet) Error() string { return "not yet" }
+
+func unless(ok bool) error {
+	if ok {
+		return nil
+	}
+	return notYet{}
+}
+
+// constants are the values of internal/contract's string constants whose name has this ending.
+func constants(t *testing.T, ending string) []string {
+	t.Helper()
+	paths, err := filepath.Glob("../internal/contract/*.go")
+	require.NoError(t, err)
+	require.NotEmpty(t, paths)
+	var values []string
+	for _, path := range paths {
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
+		require.NoError(t, err)
+		ast.Inspect(file, func(node ast.Node) bool {
+			spec, ok := node.(*ast.ValueSpec)
+			if !ok || len(spec.Values) != len(spec.Names) {
+				return true
+			}
+			for i, name := range spec.Names {
+				literal, ok := spec.Values[i].(*ast.BasicLit)
+				if !ok || literal.Kind != token.STRING || !strings.HasSuffix(name.Name, ending) {
+					continue
+				}
+				value, err := strconv.Unquote(literal.Value)
+				require.NoError(t, err)
+				values = append(values, value)
+			}
+			return true
+		})
+	}
+	return values
+}
+
+func inputs(f reflect.Type) []reflect.Type {
+	types := make([]reflect.Type, f.NumIn())
+	for i := range types {
+		types[i] = f.In(i)
+	}
+	return types
+}
+
+func outputs(f reflect.Type) []reflect.Type {
+	types := make([]reflect.Type, f.NumOut())
+	for i := range types {
+		types[i] = f.Out(i)
+	}
+	return types
+}
