@@ -1,0 +1,106 @@
+package store
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Schedule says when a product is sold (seed 000, "available 24/7 or on schedule"). Empty is always.
+type Schedule struct {
+	From   *time.Time `json:"from,omitempty"`   // inclusive
+	Until  *time.Time `json:"until,omitempty"`  // exclusive
+	Weekly []Hours    `json:"weekly,omitempty"` // none: all week
+}
+
+// Hours of one weekday, in the product's time zone: from inclusive, to exclusive; "24:00" is the end of
+// the day. Hours that a change of clocks skips do not exist that day, those it repeats last longer.
+type Hours struct {
+	Day  string `json:"day"`  // mon, tue, wed, thu, fri, sat, sun
+	From string `json:"from"` // 15:04
+	To   string `json:"to"`
+}
+
+var weekdays = []string{"sun", "mon", "tue", "wed", "thu", "fri", "sat"}
+
+// check tells whether the product is sold now and, if not, from when it is.
+func (s Schedule) check(now time.Time, zone *time.Location) *Refusal {
+	opens, ok := s.nextOpening(now, zone)
+	switch {
+	case ok && !opens.After(now):
+		return nil
+	case ok:
+		return refuseUntil(NotOnSaleNow, opens, "it is sold again from "+opens.In(zone).Format(time.RFC3339))
+	default:
+		return refuse(NotOnSaleNow, "it is not sold any more")
+	}
+}
+
+// nextOpening is now if the product is sold, else when it is next; false if never again.
+func (s Schedule) nextOpening(now time.Time, zone *time.Location) (time.Time, bool) {
+	at := now
+	if s.From != nil && at.Before(*s.From) {
+		at = *s.From
+	}
+	if len(s.Weekly) > 0 {
+		var ok bool
+		if at, ok = s.nextHours(at, zone); !ok {
+			return time.Time{}, false
+		}
+	}
+	return at, s.Until == nil || at.Before(*s.Until)
+}
+
+// nextHours looks through eight days: a weekday's hours that lie behind come again a week later. A change of
+// clocks can swallow them once, so another week is looked at.
+func (s Schedule) nextHours(from time.Time, zone *time.Location) (time.Time, bool) {
+	for day := range 15 {
+		var opens []time.Time
+		y, m, d := from.In(zone).Date()
+		date := time.Date(y, m, d+day, 12, 0, 0, 0, zone)
+		for _, hours := range s.Weekly {
+			if hours.Day != weekdays[date.Weekday()] {
+				continue
+			}
+			start, end := hours.on(date, zone)
+			switch {
+			case !from.Before(start) && from.Before(end):
+				return from, true
+			case from.Before(start) && start.Before(end):
+				opens = append(opens, start)
+			}
+		}
+		if len(opens) > 0 {
+			return slices.MinFunc(opens, time.Time.Compare), true
+		}
+	}
+	return time.Time{}, false
+}
+
+func (h Hours) on(date time.Time, zone *time.Location) (start, end time.Time) {
+	y, m, d := date.Date()
+	from, _ := minuteOfDay(h.From)
+	to, _ := minuteOfDay(h.To)
+	return time.Date(y, m, d, 0, from, 0, 0, zone), time.Date(y, m, d, 0, to, 0, 0, zone)
+}
+
+func minuteOfDay(clock string) (int, bool) {
+	var hour, minute int
+	if n, err := fmt.Sscanf(clock, "%02d:%02d", &hour, &minute); err != nil || n != 2 || fmt.Sprintf("%02d:%02d", hour, minute) != clock {
+		return 0, false
+	}
+	total := hour*60 + minute
+	return total, hour >= 0 && minute >= 0 && minute < 60 && total <= 24*60
+}
+
+func (s Schedule) validate(check func(ok bool, field, message string)) {
+	check(s.From == nil || s.Until == nil || s.From.Before(*s.Until), "schedule.until", "after schedule.from")
+	check(len(s.Weekly) <= 50, "schedule.weekly", "at most 50 entries")
+	for i, hours := range s.Weekly {
+		field := fmt.Sprintf("schedule.weekly[%d]", i)
+		from, fromOK := minuteOfDay(hours.From)
+		to, toOK := minuteOfDay(hours.To)
+		check(slices.Contains(weekdays, hours.Day), field+".day", "mon, tue, wed, thu, fri, sat or sun")
+		check(fromOK && toOK && from < to, field, "from and to as hh:mm, from before to, at most 24:00")
+	}
+}
