@@ -86,13 +86,13 @@ func (s *Server) authorize(next echo.HandlerFunc) echo.HandlerFunc {
 		if call.operation = s.operations[c.Request().Method+" "+c.Path()]; call.operation == nil {
 			return next(c) // open to everybody, or no such route
 		}
-		ctx, cancel := context.WithTimeout(c.Request().Context(), s.options.RequestTimeout)
-		defer cancel()
 		scheme, key, _ := strings.Cut(c.Request().Header.Get(echo.HeaderAuthorization), " ")
 		if !strings.EqualFold(scheme, "Bearer") {
 			return errUnauthorized
 		}
+		ctx, cancel := context.WithTimeout(c.Request().Context(), s.options.RequestTimeout)
 		found, err := s.keys.find(ctx, strings.TrimSpace(key))
+		cancel()
 		if err != nil {
 			return err
 		}

@@ -73,6 +73,9 @@ func typeOf(schema *openapi3.Schema) string {
 	if schema.MaxLength != nil {
 		words = append(words, fmt.Sprintf("up to %d characters", *schema.MaxLength))
 	}
+	if schema.Pattern != "" {
+		words = append(words, "matching "+schema.Pattern)
+	}
 	if len(schema.Enum) > 0 {
 		words = append(words, "one of "+strings.Trim(fmt.Sprint(schema.Enum), "[]"))
 	}

@@ -249,8 +249,7 @@ func conforms(t *testing.T, r *http.Request, a answer) {
 	}
 	route := specRoute(r)
 	if route == nil {
-		require.Contains(t, []int{http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusBadRequest, http.StatusOK}, a.status)
-		return
+		return // no such call, or a page
 	}
 	if contentType := a.header.Get("Content-Type"); !strings.Contains(contentType, "json") && contentType != "" {
 		return // pages

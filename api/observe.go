@@ -91,7 +91,7 @@ func (s *Server) log(c echo.Context, call *call, status int, took time.Duration,
 	level := slog.LevelInfo
 	attrs := []slog.Attr{
 		slog.String("method", c.Request().Method), slog.String("route", c.Path()), slog.String("path", c.Request().URL.Path),
-		slog.Int("status", status), slog.Duration("duration", took), slog.String("request_id", call.requestID),
+		slog.Int("status", status), slog.Float64("duration_ms", float64(took.Microseconds())/1000), slog.String("request_id", call.requestID),
 	}
 	if call.key.KeyID != "" {
 		attrs = append(attrs, slog.String("key_id", call.key.KeyID))

@@ -120,7 +120,7 @@ func (s *Server) routes(docs http.Handler) *echo.Echo {
 	return e
 }
 
-// Handler is the whole API.
+// Handler is the whole API, for tests and for servers that set their own timeouts; Run sets the right ones.
 func (s *Server) Handler() http.Handler { return s.echo }
 
 // Run serves until ctx ends, then stops gracefully: /readyz fails first, then after DrainDelay nothing new is

@@ -3,6 +3,7 @@ package api
 import (
 	_ "embed"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -21,7 +22,8 @@ var spec []byte
 type operation struct {
 	route        *routers.Route
 	roles        []string
-	query        map[string]bool // the query parameters it takes
+	parameters   []*openapi3.Parameter
+	query        map[string]bool // the query parameters among them
 	body         *openapi3.Schema
 	bodyRequired bool
 }
@@ -66,11 +68,15 @@ func operationOf(doc *openapi3.T, path, method string, item *openapi3.PathItem, 
 	if err != nil {
 		return nil, err
 	}
-	if err := json.Unmarshal(roles, &found.roles); err != nil || len(found.roles) == 0 {
-		return nil, fmt.Errorf("x-roles must list roles (%v)", err)
+	if err := json.Unmarshal(roles, &found.roles); err != nil {
+		return nil, fmt.Errorf("x-roles: %w", err)
+	}
+	if len(found.roles) == 0 {
+		return nil, errors.New("x-roles must list who may make the call")
 	}
 	for _, parameters := range []openapi3.Parameters{item.Parameters, op.Parameters} {
 		for _, parameter := range parameters {
+			found.parameters = append(found.parameters, parameter.Value)
 			if parameter.Value.In == openapi3.ParameterInQuery {
 				found.query[parameter.Value.Name] = true
 			}

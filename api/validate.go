@@ -25,12 +25,7 @@ import (
 const maxBody = 64 << 10
 
 var (
-	filterOptions = &openapi3filter.Options{
-		ExcludeRequestBody:  true, // decoded strictly here
-		SkipSettingDefaults: true,
-		MultiError:          true,
-		AuthenticationFunc:  openapi3filter.NoopAuthenticationFunc, // done before
-	}
+	filterOptions = &openapi3filter.Options{SkipSettingDefaults: true, MultiError: true}
 	schemaOptions = []openapi3.SchemaValidationOption{openapi3.MultiErrors(), openapi3.VisitAsRequest(), openapi3.DisableSchemaErrorDetails()}
 )
 
@@ -93,10 +88,18 @@ func validateParameters(c echo.Context, op *operation) error {
 			return invalid(name, "can't be unescaped")
 		}
 	}
-	err = openapi3filter.ValidateRequest(r.Context(), &openapi3filter.RequestValidationInput{
-		Request: r, PathParams: path, QueryParams: query, Route: op.route, Options: filterOptions,
-	})
-	return invalidRequest(err)
+	// Not openapi3filter.ValidateRequest: it reads the body, without a bound.
+	input := &openapi3filter.RequestValidationInput{Request: r, PathParams: path, QueryParams: query, Route: op.route, Options: filterOptions}
+	var mistakes openapi3.MultiError
+	for _, parameter := range op.parameters {
+		if err := openapi3filter.ValidateParameter(r.Context(), input, parameter); err != nil {
+			mistakes = append(mistakes, err)
+		}
+	}
+	if mistakes == nil {
+		return nil
+	}
+	return invalidRequest(mistakes)
 }
 
 // readBody reads a JSON body whole; nil when there is none and none is needed.
@@ -182,10 +185,7 @@ func fieldProblems(field string, err error) []FieldProblem {
 		}
 		return all
 	case errors.As(err, &schema):
-		if path := strings.Join(schema.JSONPointer(), "."); path != "" {
-			field = path
-		}
-		return []FieldProblem{{orBody(field), schemaMessage(schema)}}
+		return []FieldProblem{schemaProblem(field, schema)}
 	default:
 		return []FieldProblem{{orBody(field), "is not valid"}} // a value of the wrong type
 	}
@@ -198,12 +198,20 @@ func orBody(field string) string {
 	return field
 }
 
-// schemaMessage is kin-openapi's reason, which never quotes the value, or a clearer one.
-func schemaMessage(err *openapi3.SchemaError) string {
-	if err.SchemaField == "oneOf" && err.Schema.Description != "" {
-		return err.Schema.Description
+// schemaProblem says it with kin-openapi's reason, which never quotes a value, or more clearly.
+func schemaProblem(field string, err *openapi3.SchemaError) FieldProblem {
+	path := err.JSONPointer()
+	var unknown string
+	if _, scanErr := fmt.Sscanf(err.Reason, "property %q is unsupported", &unknown); scanErr == nil {
+		return FieldProblem{strings.Join(append(path, unknown), "."), "there is no such field"}
 	}
-	return err.Reason
+	if len(path) > 0 {
+		field = strings.Join(path, ".")
+	}
+	if err.SchemaField == "oneOf" && err.Schema.Description != "" {
+		return FieldProblem{orBody(field), err.Schema.Description}
+	}
+	return FieldProblem{orBody(field), err.Reason}
 }
 
 // bodyBinder gives the generated code the body that was validated.

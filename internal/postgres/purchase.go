@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/rs/xid"
 
 	"github.com/quickpass/quickpass/internal/contract"
 	"github.com/quickpass/quickpass/internal/ledger"
@@ -315,7 +316,7 @@ type Replay struct {
 func (db *DB) ReplayOrder(ctx context.Context, r Replay, now time.Time) (replayed bool, err error) {
 	err = db.inTx(ctx, func(q *sqlc.Queries) error {
 		if r.Idempotency != nil {
-			resource := "replay/" + r.OrderID + "/" + now.Format(time.RFC3339Nano)
+			resource := "replay/" + r.OrderID + "/" + xid.New().String() // tells two requests of one instant apart
 			first, err := r.Idempotency.claim(ctx, q, r.ProjectID, resource, now)
 			if err != nil {
 				return err
@@ -352,16 +353,13 @@ func reserveAgain(ctx context.Context, q *sqlc.Queries, r Replay, order sqlc.Reo
 	if refusal := store.DecideReplay(*buyer, available, order.Quantity, order.PriceCoins); refusal != nil {
 		return refusal
 	}
-	detail, err := json.Marshal(map[string]string{"actor": r.Actor, "reason": r.Reason})
-	if err != nil {
-		return err
-	}
 	err = q.ReserveAgain(ctx, sqlc.ReserveAgainParams{ProjectID: r.ProjectID, OrderID: r.OrderID, UserID: order.UserID, Sku: order.Sku, Quantity: order.Quantity,
-		PriceCoins: order.PriceCoins, Attempt: order.Attempt, Reference: ledger.Reference(r.OrderID, int(order.Attempt)), Detail: detail, Now: now})
+		PriceCoins: order.PriceCoins, Attempt: order.Attempt, Reference: ledger.Reference(r.OrderID, int(order.Attempt)), Now: now})
 	if err != nil {
 		return fmt.Errorf("reserve again: %w", err)
 	}
-	return q.InsertAudit(ctx, sqlc.InsertAuditParams{ProjectID: r.ProjectID, Actor: r.Actor, Action: "order.replay", Subject: r.OrderID, Detail: detail, Now: now})
+	// Who and why goes into the audit alone: the buyer's storefront reads the timeline.
+	return audit(ctx, q, r.ProjectID, r.Actor, "order.replay", r.OrderID, map[string]string{"reason": r.Reason}, now)
 }
 
 func buyerOf(row sqlc.LockBuyerRow) (*store.Buyer, error) {

@@ -161,8 +161,8 @@ WITH buyer AS (
     INSERT INTO ledger_transfers (project_id, user_id, debit, credit, amount, kind, reference, created_at)
     VALUES (@project_id, @user_id, 'available', 'held', @price_coins, 'reserve', @reference, @now)
 )
-INSERT INTO order_timeline (project_id, order_id, attempt, event, detail, at)
-VALUES (@project_id, @order_id, @attempt, 'replayed', @detail, @now);
+INSERT INTO order_timeline (project_id, order_id, attempt, event, at)
+VALUES (@project_id, @order_id, @attempt, 'replayed', @now);
 
 -- name: LeaseUnstarted :many
 -- What the sweep starts: open orders past their first seconds, each at most once a lease.
