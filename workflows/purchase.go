@@ -111,8 +111,11 @@ func (p *purchase) awaitConfirmation(ctx workflow.Context, reservation contract.
 	if err != nil {
 		return current, err
 	}
-	p.visible = true
 	current.Status, current.Reason = result.Status, result.Reason
+	if result.Status == store.Processing { // confirmed in the last moment
+		return current, nil
+	}
+	p.visible = true
 	return current, p.ended(ctx, result)
 }
 

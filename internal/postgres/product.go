@@ -51,7 +51,7 @@ func (db *DB) UpdateProduct(ctx context.Context, projectID int32, p store.Produc
 	err = db.inTx(ctx, func(q *sqlc.Queries) error {
 		version, err = q.UpdateProduct(ctx, sqlc.UpdateProductParams{
 			ProjectID: projectID, Sku: p.SKU, Version: p.Version, Name: p.Name, Description: p.Description, Kind: p.Kind, PriceCoins: p.PriceCoins,
-			Status: string(p.Status), MinimumStock: p.Stock.Minimum, HideAtZero: p.Stock.HideAtZero, Integration: columns.integration, Delivery: columns.delivery, ProductGroup: p.Group, Position: int32(p.Position), TimeZone: cmp.Or(p.TimeZone, "UTC"),
+			Status: string(p.Status), MinimumStock: p.Stock.Minimum, HideAtZero: p.Stock.HideAtZero, Integration: columns.integration, Delivery: columns.delivery, ProductGroup: p.Group, Position: int32(p.Position), TimeZone: cmp.Or(p.Schedule.TimeZone, "UTC"),
 			Limits: columns.limits, Schedule: columns.schedule, Requires: columns.requires, Now: now,
 		})
 		if errors.Is(err, pgx.ErrNoRows) {
@@ -93,7 +93,7 @@ func offerOf(row sqlc.FindOfferRow) (store.Offer, error) {
 
 func productOf(row sqlc.FindOfferRow) (store.Product, error) {
 	p := store.Product{
-		Group: row.ProductGroup, Position: int(row.Position), TimeZone: row.TimeZone,
+		Group: row.ProductGroup, Position: int(row.Position),
 		SKU: row.Sku, Version: row.Version, Name: row.Name, Description: row.Description, Kind: row.Kind, PriceCoins: row.PriceCoins,
 		Status: store.ProductStatus(row.Status), UpdatedAt: row.UpdatedAt,
 		Stock: store.StockSettings{Initial: row.Initial, Minimum: row.MinimumStock, HideAtZero: row.HideAtZero},

@@ -35,6 +35,13 @@ type Purchase struct {
 	Policy      store.Policy
 }
 
+// Reserved is an order that holds its coins and pieces.
+type Reserved struct {
+	OrderID   string
+	ConfirmBy *time.Time // set: the buyer must confirm before it is delivered
+	Replayed  bool       // the idempotency key was used before; it is that order
+}
+
 // raceRetries is how often a reserve is tried again when another purchase got in between the rules and the
 // write: the rules then see what it left and name their reason.
 const raceRetries = 3
@@ -42,48 +49,60 @@ const raceRetries = 3
 // ReservePurchase is the commit point of a purchase: the rules, the hold on coins and stock, the order
 // (which is also the outbox row of its workflow) and its first timeline entry, all or nothing.
 //
-// It returns the order's id, which is an earlier order's when the idempotency key was used before.
 // A purchase that the rules do not allow is a *store.Refusal; nothing is written then.
-func (db *DB) ReservePurchase(ctx context.Context, p Purchase, now time.Time) (orderID string, err error) {
+func (db *DB) ReservePurchase(ctx context.Context, p Purchase, now time.Time) (reserved Reserved, err error) {
 	for range raceRetries {
-		orderID, err = db.reserveOnce(ctx, p, now)
-		if !violates(err, "stock_available_not_negative") && !violates(err, "users_available_not_negative") {
-			return orderID, err
+		reserved, err = db.reserveOnce(ctx, p, now)
+		if !lostRace(err) {
+			return reserved, err
 		}
 	}
-	return "", &store.Refusal{Code: store.OutOfStock, Message: "the last pieces are being sold at this moment"}
+	return Reserved{}, &store.Refusal{Code: store.OutOfStock, Message: "the last pieces are being sold at this moment"}
+}
+
+// lostRace tells whether a CHECK refused what the rules had allowed a moment before.
+func lostRace(err error) bool {
+	return violates(err, "stock_available_not_negative") || violates(err, "stock_adds_up") || violates(err, "users_available_not_negative")
 }
 
 // reserveOnce takes two round trips: lock and read; write and commit.
-func (db *DB) reserveOnce(ctx context.Context, p Purchase, now time.Time) (orderID string, err error) {
+func (db *DB) reserveOnce(ctx context.Context, p Purchase, now time.Time) (Reserved, error) {
 	conn, err := db.pool.Acquire(ctx)
 	if err != nil {
-		return "", fmt.Errorf("reserve: %w", err)
+		return Reserved{}, fmt.Errorf("reserve: %w", err)
 	}
 	defer conn.Release()
-	committed := false
-	defer func() {
-		if !committed {
-			rollback(conn)
-		}
-	}()
+	defer rollback(conn) // changes nothing after the commit
 
 	facts, err := lockAndRead(ctx, conn, p, now)
 	if err != nil {
-		return "", fmt.Errorf("reserve: %w", err)
+		return Reserved{}, fmt.Errorf("reserve: %w", err)
 	}
 	if p.Idempotency != nil && facts.key.ResourceID != p.OrderID {
-		return facts.key.ResourceID, p.Idempotency.check(facts.key)
+		return reservedBefore(ctx, conn, p, facts.key)
 	}
 	decision, refusal := store.DecidePurchase(facts.buyer, facts.offer, facts.request, p.Policy)
 	if refusal != nil {
-		return "", refusal
+		return Reserved{}, refusal
 	}
 	if err := writeAndCommit(ctx, conn, p, *facts.offer, decision, now); err != nil {
-		return "", fmt.Errorf("reserve: %w", err)
+		return Reserved{}, fmt.Errorf("reserve: %w", err)
 	}
-	committed = true
-	return p.OrderID, nil
+	return Reserved{OrderID: p.OrderID, ConfirmBy: decision.ConfirmBy}, nil
+}
+
+func reservedBefore(ctx context.Context, conn *pgxpool.Conn, p Purchase, key sqlc.ClaimIdempotencyKeyRow) (Reserved, error) {
+	if err := p.Idempotency.check(key); err != nil {
+		return Reserved{}, err
+	}
+	row, err := sqlc.New(conn).FindReservation(ctx, key.ResourceID)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return Reserved{}, ErrIdempotencyKeyReused // by a call of another kind
+	}
+	if err != nil {
+		return Reserved{}, fmt.Errorf("reserve: %w", err)
+	}
+	return Reserved{OrderID: key.ResourceID, ConfirmBy: row.ConfirmBy, Replayed: true}, nil
 }
 
 type purchaseFacts struct {
@@ -151,7 +170,8 @@ func writeAndCommit(ctx context.Context, conn *pgxpool.Conn, p Purchase, offer s
 		params.Status = string(store.AwaitingConfirmation)
 	}
 	if limits := offer.Product.Limits; limits.CapsSales() {
-		params.SalesDay, params.SalesWeek = date(store.DayOf(now, offer.Product.Zone()).Start), date(store.WeekOf(now, offer.Product.Zone()).Start)
+		zone := offer.Product.Schedule.Zone()
+		params.SalesDay, params.SalesWeek = date(store.DayOf(now, zone).Start), date(store.WeekOf(now, zone).Start)
 		params.DayCap, params.WeekCap = positive(limits.PerDay), positive(limits.PerWeek)
 	}
 	var err error

@@ -5,7 +5,6 @@ package store
 import (
 	"regexp"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/shopspring/decimal"
@@ -34,28 +33,11 @@ type Product struct {
 	Integration Integration
 	Delivery    DeliverySettings
 	Group       string
-	Position    int    // in the shop, within its group
-	TimeZone    string // IANA; of the schedule, and of "per day" in the limits
+	Position    int // in the shop, within its group
 	Limits      Limits
 	Schedule    Schedule
 	Requires    Requirements
 	UpdatedAt   time.Time
-}
-
-// zones keeps what time.LoadLocation reads from the zone files.
-var zones sync.Map
-
-// Zone is the product's time zone. Validate makes sure that it exists; UTC otherwise.
-func (p Product) Zone() *time.Location {
-	if zone, ok := zones.Load(p.TimeZone); ok {
-		return zone.(*time.Location)
-	}
-	zone, err := time.LoadLocation(p.TimeZone)
-	if err != nil {
-		return time.UTC
-	}
-	zones.Store(p.TimeZone, zone)
-	return zone
 }
 
 // StockSettings say how many pieces there are at first and what happens when they run low.
@@ -184,8 +166,6 @@ func (p Product) Validate() []FieldError {
 	check(p.Delivery.Method == "api_call", "delivery.method", "api_call")
 	check(p.Delivery.TimeoutSeconds >= 1 && p.Delivery.TimeoutSeconds <= 300, "delivery.timeout_seconds", "from 1 to 300")
 	check(p.Delivery.Retries >= 0 && p.Delivery.Retries <= 20, "delivery.retries", "from 0 to 20")
-	zone, err := time.LoadLocation(p.TimeZone)
-	check(err == nil && zone != time.Local, "schedule.time_zone", "an IANA time zone, such as Europe/Moscow")
 	check(printable(p.Group, 0, 64), "group", "at most 64 printable characters")
 	check(p.Position >= 0 && p.Position <= 1_000_000, "position", "from 0 to 1,000,000")
 	p.Limits.validate(check)

@@ -80,13 +80,14 @@ func checkAvailability(buyer Buyer, offer Offer, request Request, policy Policy)
 	if refusal := product.Requires.check(buyer); refusal != nil {
 		return refusal
 	}
-	if refusal := product.Schedule.check(request.Now, product.Zone()); refusal != nil {
+	if refusal := product.Schedule.check(request.Now); refusal != nil {
 		return refusal
 	}
 	if left := offer.Available - offer.floor(buyer); left < request.Quantity {
 		return refuse(OutOfStock, fmt.Sprintf("%d left of %s", max(left, 0), product.SKU))
 	}
-	if refusal := product.Limits.check(request.Bought, offer.Sales.at(request.Now, product.Zone()), request.Quantity, request.Now, product.Zone()); refusal != nil {
+	zone := product.Schedule.Zone()
+	if refusal := product.Limits.check(request.Bought, offer.Sales.at(request.Now, zone), request.Quantity, request.Now, zone); refusal != nil {
 		return refusal
 	}
 	return policy.checkFrequency(buyer.LastPurchaseAt, request.Now)

@@ -3,6 +3,7 @@ package store
 import (
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -11,6 +12,24 @@ type Schedule struct {
 	From   *time.Time `json:"from,omitempty"`   // inclusive
 	Until  *time.Time `json:"until,omitempty"`  // exclusive
 	Weekly []Hours    `json:"weekly,omitempty"` // none: all week
+	// TimeZone is an IANA name, UTC if empty: of the weekly hours, and of "per day" in the limits.
+	TimeZone string `json:"time_zone,omitempty"`
+}
+
+// zones keeps what time.LoadLocation reads from the zone files.
+var zones sync.Map
+
+// Zone is the schedule's time zone. Validate makes sure that it exists; UTC otherwise.
+func (s Schedule) Zone() *time.Location {
+	if zone, ok := zones.Load(s.TimeZone); ok {
+		return zone.(*time.Location)
+	}
+	zone, err := time.LoadLocation(s.TimeZone)
+	if err != nil {
+		return time.UTC
+	}
+	zones.Store(s.TimeZone, zone)
+	return zone
 }
 
 // Hours of one weekday, in the product's time zone: from inclusive, to exclusive; "24:00" is the end of
@@ -24,7 +43,8 @@ type Hours struct {
 var weekdays = []string{"sun", "mon", "tue", "wed", "thu", "fri", "sat"}
 
 // check tells whether the product is sold now and, if not, from when it is.
-func (s Schedule) check(now time.Time, zone *time.Location) *Refusal {
+func (s Schedule) check(now time.Time) *Refusal {
+	zone := s.Zone()
 	opens, ok := s.nextOpening(now, zone)
 	switch {
 	case ok && !opens.After(now):
@@ -78,10 +98,27 @@ func (s Schedule) nextHours(from time.Time, zone *time.Location) (time.Time, boo
 }
 
 func (h Hours) on(date time.Time, zone *time.Location) (start, end time.Time) {
-	y, m, d := date.Date()
 	from, _ := minuteOfDay(h.From)
 	to, _ := minuteOfDay(h.To)
-	return time.Date(y, m, d, 0, from, 0, 0, zone), time.Date(y, m, d, 0, to, 0, 0, zone)
+	return wallClock(date, from, zone), wallClock(date, to, zone)
+}
+
+// wallClock is the moment at which clocks in zone show this minute of the day or, if a change of clocks skips it,
+// the moment of that change.
+func wallClock(date time.Time, minute int, zone *time.Location) time.Time {
+	y, m, d := date.Date()
+	at := time.Date(y, m, d, 0, minute, 0, 0, zone)
+	shown := time.Date(at.Year(), at.Month(), at.Day(), at.Hour(), at.Minute(), 0, 0, time.UTC)
+	wanted := time.Date(y, m, d, 0, minute, 0, 0, time.UTC)
+	before, after := at.ZoneBounds()
+	switch {
+	case shown.Before(wanted):
+		return after
+	case shown.After(wanted):
+		return before
+	default:
+		return at
+	}
 }
 
 func minuteOfDay(clock string) (int, bool) {
@@ -95,6 +132,8 @@ func minuteOfDay(clock string) (int, bool) {
 
 func (s Schedule) validate(check func(ok bool, field, message string)) {
 	check(s.From == nil || s.Until == nil || s.From.Before(*s.Until), "schedule.until", "after schedule.from")
+	zone, err := time.LoadLocation(s.TimeZone)
+	check(err == nil && zone != time.Local, "schedule.time_zone", "an IANA time zone, such as Europe/Moscow")
 	check(len(s.Weekly) <= 50, "schedule.weekly", "at most 50 entries")
 	for i, hours := range s.Weekly {
 		field := fmt.Sprintf("schedule.weekly[%d]", i)

@@ -35,6 +35,26 @@ JOIN orders b ON b.user_id = @user_id AND b.project_id = p.project_id AND b.sku 
 WHERE p.project_id = @project_id AND p.sku = @sku
   AND p.limits ?| ARRAY['per_user', 'per_user_per_day', 'per_user_per_week', 'per_user_per_month'];
 
+-- name: ReadBuyer :one
+-- LockBuyer without the lock, for those who only look.
+SELECT u.user_id, u.status, u.suspicious, (u.vip OR COALESCE(u.vip_until > @now::timestamptz, false))::boolean AS vip, u.available, u.attributes,
+    COALESCE((SELECT o.created_at FROM orders o WHERE o.user_id = @user_id AND o.status <> 'canceled' ORDER BY o.order_id DESC LIMIT 1),
+        '0001-01-01 00:00:00+00')::timestamptz AS last_purchase_at
+FROM users u WHERE u.user_id = @user_id;
+
+-- name: CountAllBought :many
+-- CountBought for every product of a page whose limits ask for it.
+SELECT p.sku, COALESCE(sum(b.quantity), 0)::bigint AS ever,
+    COALESCE(sum(b.quantity) FILTER (WHERE b.created_at >= date_trunc('day', @now::timestamptz, p.time_zone)), 0)::bigint AS day,
+    COALESCE(sum(b.quantity) FILTER (WHERE b.created_at >= date_trunc('week', @now::timestamptz, p.time_zone)), 0)::bigint AS week,
+    COALESCE(sum(b.quantity) FILTER (WHERE b.created_at >= date_trunc('month', @now::timestamptz, p.time_zone)), 0)::bigint AS month
+FROM products p
+JOIN orders b ON b.user_id = @user_id AND b.project_id = p.project_id AND b.sku = p.sku
+    AND b.status <> 'canceled' AND NOT (b.status = 'refunded' AND p.limits @> '{"give_back_on_refund": true}')
+WHERE p.project_id = @project_id AND p.sku = ANY (@skus::text[])
+  AND p.limits ?| ARRAY['per_user', 'per_user_per_day', 'per_user_per_week', 'per_user_per_month']
+GROUP BY p.sku;
+
 -- name: TracePurchase :one
 SELECT EXISTS (SELECT FROM denied_addresses d WHERE d.project_id = @project_id AND d.address >>= sqlc.narg('address')::inet)::boolean AS address_denied,
     EXISTS (SELECT FROM user_devices u WHERE u.project_id = @project_id AND u.device_id = @device_id AND u.user_id = @user_id)::boolean AS device_known,

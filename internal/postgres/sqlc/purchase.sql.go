@@ -140,6 +140,66 @@ func (q *Queries) ConfirmOrder(ctx context.Context, arg ConfirmOrderParams) (str
 	return order_id, err
 }
 
+const CountAllBought = `-- name: CountAllBought :many
+SELECT p.sku, COALESCE(sum(b.quantity), 0)::bigint AS ever,
+    COALESCE(sum(b.quantity) FILTER (WHERE b.created_at >= date_trunc('day', $1::timestamptz, p.time_zone)), 0)::bigint AS day,
+    COALESCE(sum(b.quantity) FILTER (WHERE b.created_at >= date_trunc('week', $1::timestamptz, p.time_zone)), 0)::bigint AS week,
+    COALESCE(sum(b.quantity) FILTER (WHERE b.created_at >= date_trunc('month', $1::timestamptz, p.time_zone)), 0)::bigint AS month
+FROM products p
+JOIN orders b ON b.user_id = $2 AND b.project_id = p.project_id AND b.sku = p.sku
+    AND b.status <> 'canceled' AND NOT (b.status = 'refunded' AND p.limits @> '{"give_back_on_refund": true}')
+WHERE p.project_id = $3 AND p.sku = ANY ($4::text[])
+  AND p.limits ?| ARRAY['per_user', 'per_user_per_day', 'per_user_per_week', 'per_user_per_month']
+GROUP BY p.sku
+`
+
+type CountAllBoughtParams struct {
+	Now       time.Time
+	UserID    string
+	ProjectID int32
+	Skus      []string
+}
+
+type CountAllBoughtRow struct {
+	Sku   string
+	Ever  int64
+	Day   int64
+	Week  int64
+	Month int64
+}
+
+// CountBought for every product of a page whose limits ask for it.
+func (q *Queries) CountAllBought(ctx context.Context, arg CountAllBoughtParams) ([]CountAllBoughtRow, error) {
+	rows, err := q.db.Query(ctx, CountAllBought,
+		arg.Now,
+		arg.UserID,
+		arg.ProjectID,
+		arg.Skus,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []CountAllBoughtRow
+	for rows.Next() {
+		var i CountAllBoughtRow
+		if err := rows.Scan(
+			&i.Sku,
+			&i.Ever,
+			&i.Day,
+			&i.Week,
+			&i.Month,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const CountBought = `-- name: CountBought :one
 SELECT COALESCE((SELECT o.created_at FROM orders o WHERE o.user_id = $1 AND o.status <> 'canceled' ORDER BY o.order_id DESC LIMIT 1),
         '0001-01-01 00:00:00+00')::timestamptz AS last_purchase_at,
@@ -435,6 +495,44 @@ func (q *Queries) NoteDelivery(ctx context.Context, arg NoteDeliveryParams) erro
 		arg.Attempt,
 	)
 	return err
+}
+
+const ReadBuyer = `-- name: ReadBuyer :one
+SELECT u.user_id, u.status, u.suspicious, (u.vip OR COALESCE(u.vip_until > $1::timestamptz, false))::boolean AS vip, u.available, u.attributes,
+    COALESCE((SELECT o.created_at FROM orders o WHERE o.user_id = $2 AND o.status <> 'canceled' ORDER BY o.order_id DESC LIMIT 1),
+        '0001-01-01 00:00:00+00')::timestamptz AS last_purchase_at
+FROM users u WHERE u.user_id = $2
+`
+
+type ReadBuyerParams struct {
+	Now    time.Time
+	UserID string
+}
+
+type ReadBuyerRow struct {
+	UserID         string
+	Status         string
+	Suspicious     bool
+	Vip            bool
+	Available      int64
+	Attributes     json.RawMessage
+	LastPurchaseAt time.Time
+}
+
+// LockBuyer without the lock, for those who only look.
+func (q *Queries) ReadBuyer(ctx context.Context, arg ReadBuyerParams) (ReadBuyerRow, error) {
+	row := q.db.QueryRow(ctx, ReadBuyer, arg.Now, arg.UserID)
+	var i ReadBuyerRow
+	err := row.Scan(
+		&i.UserID,
+		&i.Status,
+		&i.Suspicious,
+		&i.Vip,
+		&i.Available,
+		&i.Attributes,
+		&i.LastPurchaseAt,
+	)
+	return i, err
 }
 
 const ReleaseOrder = `-- name: ReleaseOrder :one
