@@ -59,6 +59,7 @@ func inputOf(c ProductCreation) ProductInput {
 	return ProductInput{
 		Sku: &c.Sku, Name: c.Name, Description: c.Description, Kind: c.Kind, PriceCoins: c.PriceCoins,
 		Status: (*ProductInputStatus)(c.Status), Stock: &c.Stock, Integration: c.Integration, Delivery: c.Delivery,
+		Group: c.Group, Position: c.Position, Limits: c.Limits, Schedule: c.Schedule, Requires: c.Requires,
 	}
 }
 
@@ -148,7 +149,8 @@ func productOf(sku string, in ProductInput) (store.Product, error) {
 	product := store.Product{
 		SKU: sku, Name: in.Name, Description: value(in.Description), Kind: or(in.Kind, "credits"), PriceCoins: in.PriceCoins,
 		Status: store.ProductStatus(or(in.Status, ProductInputStatusDraft)),
-		Stock:  store.StockSettings{Initial: *stock.Initial, Minimum: or(stock.Minimum, 10), HideAtZero: value(stock.HideAtZero)},
+		Group:  value(in.Group), Position: value(in.Position), Limits: value(in.Limits), Schedule: value(in.Schedule), Requires: value(in.Requires),
+		Stock: store.StockSettings{Initial: *stock.Initial, Minimum: or(stock.Minimum, 10), HideAtZero: value(stock.HideAtZero)},
 		Integration: store.Integration{
 			ResourceType: or(in.Integration.ResourceType, "external_currency"), Endpoint: or(in.Integration.Endpoint, store.DefaultEndpoint),
 			Amount: in.Integration.Amount, Currency: in.Integration.Currency,
@@ -172,6 +174,7 @@ func productBody(offer store.Offer) Product {
 		Sku: p.SKU, Name: p.Name, Description: p.Description, Kind: p.Kind, PriceCoins: p.PriceCoins, Status: ProductStatus(p.Status),
 		Stock: Stock{Initial: p.Stock.Initial, Minimum: p.Stock.Minimum, HideAtZero: p.Stock.HideAtZero,
 			Available: offer.Available, Status: StockStatus(p.Stock.StatusOf(offer.Available))},
-		Integration: integrationBody(p.Integration), Delivery: deliveryBody(p.Delivery), Version: p.Version, UpdatedAt: p.UpdatedAt.UTC(),
+		Integration: integrationBody(p.Integration), Delivery: deliveryBody(p.Delivery),
+		Group: p.Group, Position: p.Position, Limits: p.Limits, Schedule: p.Schedule, Requires: p.Requires, Version: p.Version, UpdatedAt: p.UpdatedAt.UTC(),
 	}
 }

@@ -144,7 +144,7 @@ func TestBadInput(t *testing.T) {
 		"product amount list": {call: products, body: swap(`"amount":1`, `"amount":[1]`), field: "integration.amount"},
 		"product endpoint":    {call: products, body: swap(`"amount":1`, `"amount":1,"endpoint":"//evil.example/"`), field: "integration.endpoint"},
 		"product name":        {call: products, body: swap(`"name":"x"`, `"name":" x "`), field: "name"},
-		"product limits":      {call: products, body: swap(`"price_coins":1`, `"price_coins":1,"limits":{}`), field: "limits"},
+		"product limits":      {call: products, body: swap(`"price_coins":1`, `"price_coins":1,"limits":{"per_user":-1}`), field: "limits.per_user"},
 		"product timeout":     {call: products, body: swap(`"price_coins":1`, `"price_coins":1,"delivery":{"timeout_seconds":0}`), field: "delivery.timeout_seconds"},
 		"product taken":       {call: products, body: swap(`"sku":"x"`, `"sku":"credits-500"`), status: 409, code: "sku_taken"},
 		"product other sku":   {call: "PUT /api/v1/admin/products/y", body: goodProduct, field: "sku"},

@@ -48,10 +48,11 @@ func (f *fakeTemporal) Healthy(context.Context) error { return f.err }
 
 // fakeStarter records what it is offered, and may do something with it.
 type fakeStarter struct {
-	mu      sync.Mutex
-	offered []contract.PurchaseInput
-	full    bool
-	do      func(contract.PurchaseInput)
+	mu        sync.Mutex
+	offered   []contract.PurchaseInput
+	confirmed []contract.PurchaseInput
+	full      bool
+	do        func(contract.PurchaseInput)
 }
 
 func (f *fakeStarter) Offer(in contract.PurchaseInput) {
@@ -61,6 +62,12 @@ func (f *fakeStarter) Offer(in contract.PurchaseInput) {
 	if f.do != nil {
 		go f.do(in)
 	}
+}
+
+func (f *fakeStarter) Confirmed(in contract.PurchaseInput) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.confirmed = append(f.confirmed, in)
 }
 
 func (f *fakeStarter) Accepting() (time.Duration, bool) { return 1500 * time.Millisecond, !f.full }
@@ -112,7 +119,8 @@ func newShop(t *testing.T, change ...func(*Options)) *shop {
 		s.putKey(keyOf(role), role)
 	}
 	s.putUser("rich", 1_000_000)
-	require.NoError(t, s.db.CreateProduct(ctx, 1, product("credits-500", 50), "test", now))
+	_, _, err = s.db.AddProduct(ctx, postgres.NewProduct{ProjectID: 1, Product: product("credits-500", 50), Actor: "test"}, now)
+	require.NoError(t, err)
 	return s
 }
 

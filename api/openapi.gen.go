@@ -15,17 +15,21 @@ import (
 
 	"github.com/labstack/echo/v4"
 	"github.com/oapi-codegen/runtime"
+	"github.com/quickpass/quickpass/internal/store"
 	"github.com/shopspring/decimal"
 )
 
 // Defines values for AcceptedStatus.
 const (
-	AcceptedStatusProcessing AcceptedStatus = "processing"
+	AcceptedStatusAwaitingConfirmation AcceptedStatus = "awaiting_confirmation"
+	AcceptedStatusProcessing           AcceptedStatus = "processing"
 )
 
 // Valid indicates whether the value is a known member of the AcceptedStatus enum.
 func (e AcceptedStatus) Valid() bool {
 	switch e {
+	case AcceptedStatusAwaitingConfirmation:
+		return true
 	case AcceptedStatusProcessing:
 		return true
 	default:
@@ -42,6 +46,39 @@ const (
 func (e DeliveryInputMethod) Valid() bool {
 	switch e {
 	case APICall:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for HoursDay.
+const (
+	Fri HoursDay = "fri"
+	Mon HoursDay = "mon"
+	Sat HoursDay = "sat"
+	Sun HoursDay = "sun"
+	Thu HoursDay = "thu"
+	Tue HoursDay = "tue"
+	Wed HoursDay = "wed"
+)
+
+// Valid indicates whether the value is a known member of the HoursDay enum.
+func (e HoursDay) Valid() bool {
+	switch e {
+	case Fri:
+		return true
+	case Mon:
+		return true
+	case Sat:
+		return true
+	case Sun:
+		return true
+	case Thu:
+		return true
+	case Tue:
+		return true
+	case Wed:
 		return true
 	default:
 		return false
@@ -77,35 +114,44 @@ func (e OrderStatus) Valid() bool {
 
 // Defines values for ProblemCode.
 const (
-	ProblemCodeAmountOutOfRange     ProblemCode = "amount_out_of_range"
-	ProblemCodeBodyTooLarge         ProblemCode = "body_too_large"
-	ProblemCodeForbidden            ProblemCode = "forbidden"
-	ProblemCodeIdempotencyKeyReused ProblemCode = "idempotency_key_reused"
-	ProblemCodeInsufficientCoins    ProblemCode = "insufficient_coins"
-	ProblemCodeInternal             ProblemCode = "internal"
-	ProblemCodeInvalidRequest       ProblemCode = "invalid_request"
-	ProblemCodeMethodNotAllowed     ProblemCode = "method_not_allowed"
-	ProblemCodeNotFound             ProblemCode = "not_found"
-	ProblemCodeOrderNotFound        ProblemCode = "order_not_found"
-	ProblemCodeOrderNotReplayable   ProblemCode = "order_not_replayable"
-	ProblemCodeOutOfStock           ProblemCode = "out_of_stock"
-	ProblemCodeOverloaded           ProblemCode = "overloaded"
-	ProblemCodeProductNotFound      ProblemCode = "product_not_found"
-	ProblemCodeRequestTimeout       ProblemCode = "request_timeout"
-	ProblemCodeSkuTaken             ProblemCode = "sku_taken"
-	ProblemCodeStockInitialFixed    ProblemCode = "stock_initial_fixed"
-	ProblemCodeTotalTooLarge        ProblemCode = "total_too_large"
-	ProblemCodeUnauthorized         ProblemCode = "unauthorized"
-	ProblemCodeUnavailable          ProblemCode = "unavailable"
-	ProblemCodeUnsupportedMediaType ProblemCode = "unsupported_media_type"
-	ProblemCodeUserBlocked          ProblemCode = "user_blocked"
-	ProblemCodeUserNotFound         ProblemCode = "user_not_found"
-	ProblemCodeVersionConflict      ProblemCode = "version_conflict"
+	ProblemCodeAddressDenied           ProblemCode = "address_denied"
+	ProblemCodeAmountOutOfRange        ProblemCode = "amount_out_of_range"
+	ProblemCodeBodyTooLarge            ProblemCode = "body_too_large"
+	ProblemCodeForbidden               ProblemCode = "forbidden"
+	ProblemCodeIdempotencyKeyReused    ProblemCode = "idempotency_key_reused"
+	ProblemCodeInsufficientCoins       ProblemCode = "insufficient_coins"
+	ProblemCodeInternal                ProblemCode = "internal"
+	ProblemCodeInvalidRequest          ProblemCode = "invalid_request"
+	ProblemCodeMethodNotAllowed        ProblemCode = "method_not_allowed"
+	ProblemCodeNotAwaitingConfirmation ProblemCode = "not_awaiting_confirmation"
+	ProblemCodeNotEligible             ProblemCode = "not_eligible"
+	ProblemCodeNotFound                ProblemCode = "not_found"
+	ProblemCodeNotOnSaleNow            ProblemCode = "not_on_sale_now"
+	ProblemCodeOrderNotFound           ProblemCode = "order_not_found"
+	ProblemCodeOrderNotReplayable      ProblemCode = "order_not_replayable"
+	ProblemCodeOutOfStock              ProblemCode = "out_of_stock"
+	ProblemCodeOverloaded              ProblemCode = "overloaded"
+	ProblemCodeProductNotFound         ProblemCode = "product_not_found"
+	ProblemCodePurchaseLimitReached    ProblemCode = "purchase_limit_reached"
+	ProblemCodeRequestTimeout          ProblemCode = "request_timeout"
+	ProblemCodeSalesLimitReached       ProblemCode = "sales_limit_reached"
+	ProblemCodeSkuTaken                ProblemCode = "sku_taken"
+	ProblemCodeStockInitialFixed       ProblemCode = "stock_initial_fixed"
+	ProblemCodeTooFrequent             ProblemCode = "too_frequent"
+	ProblemCodeTotalTooLarge           ProblemCode = "total_too_large"
+	ProblemCodeUnauthorized            ProblemCode = "unauthorized"
+	ProblemCodeUnavailable             ProblemCode = "unavailable"
+	ProblemCodeUnsupportedMediaType    ProblemCode = "unsupported_media_type"
+	ProblemCodeUserBlocked             ProblemCode = "user_blocked"
+	ProblemCodeUserNotFound            ProblemCode = "user_not_found"
+	ProblemCodeVersionConflict         ProblemCode = "version_conflict"
 )
 
 // Valid indicates whether the value is a known member of the ProblemCode enum.
 func (e ProblemCode) Valid() bool {
 	switch e {
+	case ProblemCodeAddressDenied:
+		return true
 	case ProblemCodeAmountOutOfRange:
 		return true
 	case ProblemCodeBodyTooLarge:
@@ -122,7 +168,13 @@ func (e ProblemCode) Valid() bool {
 		return true
 	case ProblemCodeMethodNotAllowed:
 		return true
+	case ProblemCodeNotAwaitingConfirmation:
+		return true
+	case ProblemCodeNotEligible:
+		return true
 	case ProblemCodeNotFound:
+		return true
+	case ProblemCodeNotOnSaleNow:
 		return true
 	case ProblemCodeOrderNotFound:
 		return true
@@ -134,11 +186,17 @@ func (e ProblemCode) Valid() bool {
 		return true
 	case ProblemCodeProductNotFound:
 		return true
+	case ProblemCodePurchaseLimitReached:
+		return true
 	case ProblemCodeRequestTimeout:
+		return true
+	case ProblemCodeSalesLimitReached:
 		return true
 	case ProblemCodeSkuTaken:
 		return true
 	case ProblemCodeStockInitialFixed:
+		return true
+	case ProblemCodeTooFrequent:
 		return true
 	case ProblemCodeTotalTooLarge:
 		return true
@@ -254,6 +312,9 @@ func (e UserStatus) Valid() bool {
 
 // Accepted defines model for Accepted.
 type Accepted struct {
+	// ConfirmBy With `awaiting_confirmation`: until when.
+	ConfirmBy *time.Time `json:"confirm_by,omitempty"`
+
 	// OrderID Example: 12345
 	OrderID ID             `json:"order_id"`
 	Status  AcceptedStatus `json:"status"`
@@ -366,6 +427,22 @@ type FieldProblem struct {
 	Message string `json:"message"`
 }
 
+// Hours defines model for Hours.
+type Hours struct {
+	Day HoursDay `json:"day"`
+
+	// From Example: 09:00
+	From string `json:"from"`
+
+	// To Exclusive.
+	//
+	// Example: 18:00
+	To string `json:"to"`
+}
+
+// HoursDay defines model for Hours.Day.
+type HoursDay string
+
 // ID Example: 12345
 type ID = string
 
@@ -399,6 +476,9 @@ type IntegrationInput struct {
 	ResourceType *string `json:"resource_type,omitempty"`
 }
 
+// Limits Most pieces that are sold; 0 is no limit. Days, weeks (from Monday) and months are those of `schedule.time_zone`.
+type Limits = store.Limits
+
 // Notification defines model for Notification.
 type Notification struct {
 	CreatedAt time.Time       `json:"created_at"`
@@ -430,7 +510,10 @@ type Order struct {
 	// Attempts Calls to the main product.
 	//
 	// Example: 1
-	Attempts       int        `json:"attempts"`
+	Attempts int `json:"attempts"`
+
+	// ConfirmBy With `awaiting_confirmation`: until when to confirm.
+	ConfirmBy      *time.Time `json:"confirm_by"`
 	CreatedAt      time.Time  `json:"created_at"`
 	CreditedAmount *Decimal   `json:"credited_amount"`
 	FinishedAt     *time.Time `json:"finished_at"`
@@ -448,6 +531,7 @@ type Order struct {
 	// Quantity Example: 1
 	Quantity int64        `json:"quantity"`
 	Reason   *OrderReason `json:"reason"`
+	Risk     *Risk        `json:"risk"`
 
 	// Sku Example: credits-500
 	Sku    SKU         `json:"sku"`
@@ -481,7 +565,7 @@ type OrderPage struct {
 
 // OrderReason defines model for OrderReason.
 type OrderReason struct {
-	// Code `main_product_unreachable`, `main_product_refused`, `main_product_insufficient_funds` or `canceled_by_operator`; more may come.
+	// Code `main_product_unreachable`, `main_product_refused`, `main_product_insufficient_funds`, `not_confirmed` or `canceled_by_operator`; more may come.
 	//
 	// Example: main_product_unreachable
 	Code string `json:"code"`
@@ -533,17 +617,34 @@ type Product struct {
 	Delivery Delivery `json:"delivery"`
 
 	// Description Example: Top up balance in main product
-	Description string      `json:"description"`
+	Description string `json:"description"`
+
+	// Group Products of one group are shown together.
+	//
+	// Example: currency
+	Group       string      `json:"group"`
 	Integration Integration `json:"integration"`
 
 	// Kind Example: credits
 	Kind string `json:"kind"`
 
+	// Limits Most pieces that are sold; 0 is no limit. Days, weeks (from Monday) and months are those of `schedule.time_zone`.
+	Limits Limits `json:"limits"`
+
 	// Name Example: 500 credits
 	Name string `json:"name"`
 
+	// Position In the shop.
+	Position int `json:"position"`
+
 	// PriceCoins Example: 100
 	PriceCoins int64 `json:"price_coins"`
+
+	// Requires Who may buy it.
+	Requires Requirements `json:"requires"`
+
+	// Schedule When it is sold; empty is always.
+	Schedule Schedule `json:"schedule"`
 
 	// Sku Example: credits-500
 	Sku       SKU           `json:"sku"`
@@ -562,17 +663,34 @@ type ProductCreation struct {
 	Delivery *DeliveryInput `json:"delivery,omitempty"`
 
 	// Description Example: Top up balance in main product
-	Description *string          `json:"description,omitempty"`
+	Description *string `json:"description,omitempty"`
+
+	// Group Products of one group are shown together.
+	//
+	// Example: currency
+	Group       *string          `json:"group,omitempty"`
 	Integration IntegrationInput `json:"integration"`
 	Kind        *string          `json:"kind,omitempty"`
 
+	// Limits Most pieces that are sold; 0 is no limit. Days, weeks (from Monday) and months are those of `schedule.time_zone`.
+	Limits *Limits `json:"limits,omitempty"`
+
 	// Name Example: 500 credits
 	Name string `json:"name"`
+
+	// Position In the shop.
+	Position *int `json:"position,omitempty"`
 
 	// PriceCoins Of one piece.
 	//
 	// Example: 100
 	PriceCoins int64 `json:"price_coins"`
+
+	// Requires Who may buy it.
+	Requires *Requirements `json:"requires,omitempty"`
+
+	// Schedule When it is sold; empty is always.
+	Schedule *Schedule `json:"schedule,omitempty"`
 
 	// Sku Example: credits-500
 	Sku SKU `json:"sku"`
@@ -590,17 +708,34 @@ type ProductInput struct {
 	Delivery *DeliveryInput `json:"delivery,omitempty"`
 
 	// Description Example: Top up balance in main product
-	Description *string          `json:"description,omitempty"`
+	Description *string `json:"description,omitempty"`
+
+	// Group Products of one group are shown together.
+	//
+	// Example: currency
+	Group       *string          `json:"group,omitempty"`
 	Integration IntegrationInput `json:"integration"`
 	Kind        *string          `json:"kind,omitempty"`
 
+	// Limits Most pieces that are sold; 0 is no limit. Days, weeks (from Monday) and months are those of `schedule.time_zone`.
+	Limits *Limits `json:"limits,omitempty"`
+
 	// Name Example: 500 credits
 	Name string `json:"name"`
+
+	// Position In the shop.
+	Position *int `json:"position,omitempty"`
 
 	// PriceCoins Of one piece.
 	//
 	// Example: 100
 	PriceCoins int64 `json:"price_coins"`
+
+	// Requires Who may buy it.
+	Requires *Requirements `json:"requires,omitempty"`
+
+	// Schedule When it is sold; empty is always.
+	Schedule *Schedule `json:"schedule,omitempty"`
 
 	// Sku Example: credits-500
 	Sku *SKU `json:"sku,omitempty"`
@@ -658,28 +793,61 @@ type ReplayInput struct {
 	Reason *Reason500 `json:"reason,omitempty"`
 }
 
+// Requirements Who may buy it.
+type Requirements = store.Requirements
+
+// Risk What spoke against the purchase when it was made; null when nothing did.
+type Risk struct {
+	Reasons []string `json:"reasons"`
+
+	// Score From 0 to 100.
+	//
+	// Example: 30
+	Score int `json:"score"`
+}
+
 // SKU Example: credits-500
 type SKU = string
+
+// Schedule When it is sold; empty is always.
+type Schedule = store.Schedule
 
 // ShopProduct defines model for ShopProduct.
 type ShopProduct struct {
 	Delivery Delivery `json:"delivery"`
 
 	// Description Example: Top up balance in main product
-	Description string      `json:"description"`
+	Description string `json:"description"`
+
+	// Group Products of one group are shown together.
+	//
+	// Example: currency
+	Group       string      `json:"group"`
 	Integration Integration `json:"integration"`
 
 	// Kind Example: credits
 	Kind string `json:"kind"`
 
+	// Limits Most pieces that are sold; 0 is no limit. Days, weeks (from Monday) and months are those of `schedule.time_zone`.
+	Limits Limits `json:"limits"`
+
 	// Name Example: 500 credits
 	Name string `json:"name"`
+
+	// Position In the shop.
+	Position int `json:"position"`
 
 	// PriceCoins Of one piece.
 	//
 	// Example: 100
 	PriceCoins  int64        `json:"price_coins"`
 	Purchasable *Purchasable `json:"purchasable,omitempty"`
+
+	// Requires Who may buy it.
+	Requires Requirements `json:"requires"`
+
+	// Schedule When it is sold; empty is always.
+	Schedule Schedule `json:"schedule"`
 
 	// Sku Example: credits-500
 	Sku    SKU           `json:"sku"`
@@ -747,7 +915,7 @@ type TimelineEntry struct {
 	Attempt int              `json:"attempt"`
 	Detail  *json.RawMessage `json:"detail"`
 
-	// Event `reserved`, `delivery_slow`, `delivery_failed`, `inquired`, `completed`, `canceled` or `replayed`; more may come.
+	// Event `reserved`, `delivery_slow`, `delivery_failed`, `confirmed`, `inquired`, `completed`, `canceled` or `replayed`; more may come.
 	//
 	// Example: reserved
 	Event string `json:"event"`
@@ -978,6 +1146,9 @@ type ServerInterface interface {
 	// GetOrder Read an order
 	// (GET /api/v1/orders/{id})
 	GetOrder(ctx echo.Context, id OrderID) error
+	// ConfirmOrder Confirm a large or risky purchase
+	// (POST /api/v1/orders/{id}/confirm)
+	ConfirmOrder(ctx echo.Context, id OrderID) error
 	// StreamOrder Follow an order (server-sent events)
 	// (GET /api/v1/orders/{id}/stream)
 	StreamOrder(ctx echo.Context, id OrderID, params StreamOrderParams) error
@@ -1366,6 +1537,22 @@ func (w *ServerInterfaceWrapper) GetOrder(ctx echo.Context) error {
 	return err
 }
 
+// ConfirmOrder converts echo context to params.
+func (w *ServerInterfaceWrapper) ConfirmOrder(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id OrderID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ConfirmOrder(ctx, id)
+	return err
+}
+
 // StreamOrder converts echo context to params.
 func (w *ServerInterfaceWrapper) StreamOrder(ctx echo.Context) error {
 	var err error
@@ -1687,6 +1874,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/api/v1/users/:id/notifications", wrapper.ListNotifications, options.OperationMiddlewares["ListNotifications"]...)
 	router.POST(options.BaseURL+"/api/v1/purchases", wrapper.CreatePurchase, options.OperationMiddlewares["CreatePurchase"]...)
 	router.GET(options.BaseURL+"/api/v1/orders/:id", wrapper.GetOrder, options.OperationMiddlewares["GetOrder"]...)
+	router.POST(options.BaseURL+"/api/v1/orders/:id/confirm", wrapper.ConfirmOrder, options.OperationMiddlewares["ConfirmOrder"]...)
 	router.GET(options.BaseURL+"/api/v1/orders/:id/timeline", wrapper.GetOrderTimeline, options.OperationMiddlewares["GetOrderTimeline"]...)
 	router.GET(options.BaseURL+"/api/v1/orders/:id/stream", wrapper.StreamOrder, options.OperationMiddlewares["StreamOrder"]...)
 	router.GET(options.BaseURL+"/api/v1/admin/products", wrapper.AdminListProducts, options.OperationMiddlewares["AdminListProducts"]...)
@@ -2497,6 +2685,83 @@ func (response GetOrderdefaultApplicationProblemPlusJSONResponse) VisitGetOrderR
 	return err
 }
 
+type ConfirmOrderRequestObject struct {
+	ID OrderID `json:"id"`
+}
+
+type ConfirmOrderResponseObject interface {
+	VisitConfirmOrderResponse(w http.ResponseWriter) error
+}
+
+type ConfirmOrder202ResponseHeaders struct {
+	Location *string
+}
+
+type ConfirmOrder202JSONResponse struct {
+	Body    Accepted
+	Headers ConfirmOrder202ResponseHeaders
+}
+
+func (response ConfirmOrder202JSONResponse) VisitConfirmOrderResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.Location != nil {
+		w.Header().Set("Location", fmt.Sprint(*response.Headers.Location))
+	}
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ConfirmOrder404ApplicationProblemPlusJSONResponse Problem
+
+func (response ConfirmOrder404ApplicationProblemPlusJSONResponse) VisitConfirmOrderResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ConfirmOrder409ApplicationProblemPlusJSONResponse Problem
+
+func (response ConfirmOrder409ApplicationProblemPlusJSONResponse) VisitConfirmOrderResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ConfirmOrderdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ConfirmOrderdefaultApplicationProblemPlusJSONResponse) VisitConfirmOrderResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type StreamOrderRequestObject struct {
 	ID     OrderID `json:"id"`
 	Params StreamOrderParams
@@ -2865,6 +3130,20 @@ func (response CreatePurchase422ApplicationProblemPlusJSONResponse) VisitCreateP
 	return err
 }
 
+type CreatePurchase429ApplicationProblemPlusJSONResponse Problem
+
+func (response CreatePurchase429ApplicationProblemPlusJSONResponse) VisitCreatePurchaseResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type CreatePurchase503ApplicationProblemPlusJSONResponse Problem
 
 func (response CreatePurchase503ApplicationProblemPlusJSONResponse) VisitCreatePurchaseResponse(w http.ResponseWriter) error {
@@ -3199,6 +3478,9 @@ type StrictServerInterface interface {
 	// GetOrder Read an order
 	// (GET /api/v1/orders/{id})
 	GetOrder(ctx context.Context, request GetOrderRequestObject) (GetOrderResponseObject, error)
+	// ConfirmOrder Confirm a large or risky purchase
+	// (POST /api/v1/orders/{id}/confirm)
+	ConfirmOrder(ctx context.Context, request ConfirmOrderRequestObject) (ConfirmOrderResponseObject, error)
 	// StreamOrder Follow an order (server-sent events)
 	// (GET /api/v1/orders/{id}/stream)
 	StreamOrder(ctx context.Context, request StreamOrderRequestObject) (StreamOrderResponseObject, error)
@@ -3657,6 +3939,31 @@ func (sh *strictHandler) GetOrder(ctx echo.Context, id OrderID) error {
 		return err
 	} else if validResponse, ok := response.(GetOrderResponseObject); ok {
 		return validResponse.VisitGetOrderResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ConfirmOrder operation middleware
+func (sh *strictHandler) ConfirmOrder(ctx echo.Context, id OrderID) error {
+	var request ConfirmOrderRequestObject
+
+	request.ID = id
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ConfirmOrder(ctx.Request().Context(), request.(ConfirmOrderRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ConfirmOrder")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ConfirmOrderResponseObject); ok {
+		return validResponse.VisitConfirmOrderResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

@@ -98,6 +98,10 @@ func orderBody(o store.Order) Order {
 		CreatedAt: o.CreatedAt.UTC(), UpdatedAt: o.UpdatedAt.UTC(), FinishedAt: utc(o.FinishedAt),
 		Links: OrderLinks{Self: orderPath(o.OrderID), Timeline: orderPath(o.OrderID) + "/timeline", Stream: orderPath(o.OrderID) + "/stream"},
 	}
+	body.ConfirmBy = utc(o.ConfirmBy)
+	if o.Risk != nil {
+		body.Risk = &Risk{Score: o.Risk.Score, Reasons: o.Risk.Reasons}
+	}
 	if o.Reason != nil {
 		body.Reason = &OrderReason{Code: string(o.Reason.Code), Message: o.Reason.Message}
 		if o.Reason.ErrorCode != "" {

@@ -22,30 +22,37 @@ var catalog = map[ProblemCode]struct {
 	status int
 	title  string
 }{
-	ProblemCodeInvalidRequest:       {http.StatusBadRequest, "The request is not valid"},
-	ProblemCodeUnauthorized:         {http.StatusUnauthorized, "No valid API key"},
-	ProblemCodeForbidden:            {http.StatusForbidden, "This key may not make this call"},
-	ProblemCodeNotFound:             {http.StatusNotFound, "No such address"},
-	ProblemCodeMethodNotAllowed:     {http.StatusMethodNotAllowed, "This address does not take this method"},
-	ProblemCodeRequestTimeout:       {http.StatusRequestTimeout, "The request took too long to arrive"},
-	ProblemCodeBodyTooLarge:         {http.StatusRequestEntityTooLarge, "The body is too large"},
-	ProblemCodeUnsupportedMediaType: {http.StatusUnsupportedMediaType, "The body must be JSON"},
-	ProblemCodeUserNotFound:         {http.StatusNotFound, "No such user"},
-	ProblemCodeProductNotFound:      {http.StatusNotFound, "No such product"},
-	ProblemCodeOrderNotFound:        {http.StatusNotFound, "No such order"},
-	ProblemCodeUserBlocked:          {http.StatusForbidden, "The account is blocked"},
-	ProblemCodeInsufficientCoins:    {http.StatusPaymentRequired, "Not enough coins"},
-	ProblemCodeOutOfStock:           {http.StatusConflict, "Out of stock"},
-	ProblemCodeTotalTooLarge:        {http.StatusUnprocessableEntity, "The order costs too much"},
-	ProblemCodeOrderNotReplayable:   {http.StatusConflict, "The order can't be replayed"},
-	ProblemCodeSkuTaken:             {http.StatusConflict, "The SKU is taken"},
-	ProblemCodeVersionConflict:      {http.StatusPreconditionFailed, "The product has changed"},
-	ProblemCodeStockInitialFixed:    {http.StatusUnprocessableEntity, "Initial stock is set at creation only"},
-	ProblemCodeAmountOutOfRange:     {http.StatusUnprocessableEntity, "The amount is out of range"},
-	ProblemCodeIdempotencyKeyReused: {http.StatusUnprocessableEntity, "The Idempotency-Key was used for another request"},
-	ProblemCodeOverloaded:           {http.StatusServiceUnavailable, "Too busy at the moment"},
-	ProblemCodeUnavailable:          {http.StatusServiceUnavailable, "Not available at the moment"},
-	ProblemCodeInternal:             {http.StatusInternalServerError, "Something went wrong on our side"},
+	ProblemCodeInvalidRequest:          {http.StatusBadRequest, "The request is not valid"},
+	ProblemCodeUnauthorized:            {http.StatusUnauthorized, "No valid API key"},
+	ProblemCodeForbidden:               {http.StatusForbidden, "This key may not make this call"},
+	ProblemCodeNotFound:                {http.StatusNotFound, "No such address"},
+	ProblemCodeMethodNotAllowed:        {http.StatusMethodNotAllowed, "This address does not take this method"},
+	ProblemCodeRequestTimeout:          {http.StatusRequestTimeout, "The request took too long to arrive"},
+	ProblemCodeBodyTooLarge:            {http.StatusRequestEntityTooLarge, "The body is too large"},
+	ProblemCodeUnsupportedMediaType:    {http.StatusUnsupportedMediaType, "The body must be JSON"},
+	ProblemCodeUserNotFound:            {http.StatusNotFound, "No such user"},
+	ProblemCodeProductNotFound:         {http.StatusNotFound, "No such product"},
+	ProblemCodeOrderNotFound:           {http.StatusNotFound, "No such order"},
+	ProblemCodeUserBlocked:             {http.StatusForbidden, "The account is blocked"},
+	ProblemCodeAddressDenied:           {http.StatusForbidden, "Not from this address"},
+	ProblemCodeNotEligible:             {http.StatusForbidden, "This user may not buy it"},
+	ProblemCodeNotOnSaleNow:            {http.StatusConflict, "Not on sale now"},
+	ProblemCodePurchaseLimitReached:    {http.StatusConflict, "The limit of purchases is reached"},
+	ProblemCodeSalesLimitReached:       {http.StatusConflict, "The limit of sales is reached"},
+	ProblemCodeTooFrequent:             {http.StatusTooManyRequests, "Too many purchases in a short time"},
+	ProblemCodeNotAwaitingConfirmation: {http.StatusConflict, "The order does not await confirmation"},
+	ProblemCodeInsufficientCoins:       {http.StatusPaymentRequired, "Not enough coins"},
+	ProblemCodeOutOfStock:              {http.StatusConflict, "Out of stock"},
+	ProblemCodeTotalTooLarge:           {http.StatusUnprocessableEntity, "The order costs too much"},
+	ProblemCodeOrderNotReplayable:      {http.StatusConflict, "The order can't be replayed"},
+	ProblemCodeSkuTaken:                {http.StatusConflict, "The SKU is taken"},
+	ProblemCodeVersionConflict:         {http.StatusPreconditionFailed, "The product has changed"},
+	ProblemCodeStockInitialFixed:       {http.StatusUnprocessableEntity, "Initial stock is set at creation only"},
+	ProblemCodeAmountOutOfRange:        {http.StatusUnprocessableEntity, "The amount is out of range"},
+	ProblemCodeIdempotencyKeyReused:    {http.StatusUnprocessableEntity, "The Idempotency-Key was used for another request"},
+	ProblemCodeOverloaded:              {http.StatusServiceUnavailable, "Too busy at the moment"},
+	ProblemCodeUnavailable:             {http.StatusServiceUnavailable, "Not available at the moment"},
+	ProblemCodeInternal:                {http.StatusInternalServerError, "Something went wrong on our side"},
 }
 
 // failure is an error that the client is told about: a stable code and what to do.
@@ -54,6 +61,7 @@ type failure struct {
 	detail     string
 	fields     []FieldProblem
 	retryAfter time.Duration
+	until      *time.Time // the same, as a moment
 }
 
 func (f *failure) Error() string { return string(f.code) + ": " + f.detail }
@@ -77,7 +85,7 @@ func failureOf(err error) *failure {
 	case errors.As(err, &known):
 		return known
 	case errors.As(err, &refusal) && catalog[ProblemCode(refusal.Code)].status != 0:
-		return fail(ProblemCode(refusal.Code), refusal.Message)
+		return &failure{code: ProblemCode(refusal.Code), detail: refusal.Message, until: refusal.Until}
 	case errors.Is(err, postgres.ErrIdempotencyKeyReused):
 		return fail(ProblemCodeIdempotencyKeyReused, "send another request under another Idempotency-Key")
 	case errors.Is(err, ledger.ErrInsufficientCoins):
@@ -119,6 +127,9 @@ func refuse(c echo.Context, call *call, err error) int {
 	}
 	header := c.Response().Header()
 	header.Set(echo.HeaderContentType, "application/problem+json")
+	if f.until != nil {
+		f.retryAfter = max(time.Until(*f.until), time.Second)
+	}
 	if f.retryAfter > 0 {
 		header.Set(echo.HeaderRetryAfter, strconv.Itoa(int(math.Ceil(f.retryAfter.Seconds()))))
 	}

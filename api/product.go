@@ -2,9 +2,7 @@ package api
 
 import (
 	"context"
-	"errors"
 
-	"github.com/quickpass/quickpass/internal/postgres"
 	"github.com/quickpass/quickpass/internal/store"
 )
 
@@ -17,7 +15,7 @@ func (h *handlers) ListProducts(ctx context.Context, r ListProductsRequestObject
 	if err != nil {
 		return nil, err
 	}
-	purchasable, err := h.purchasable(ctx, r.Params.UserID)
+	purchasable, err := h.purchasable(ctx, r.Params.UserID, offers...)
 	if err != nil {
 		return nil, err
 	}
@@ -34,29 +32,28 @@ func (h *handlers) GetProduct(ctx context.Context, r GetProductRequestObject) (G
 	if offer.Product.Status != store.Published || offer.Product.Stock.Hidden(offer.Available) {
 		return nil, errProductNotFound
 	}
-	purchasable, err := h.purchasable(ctx, r.Params.UserID)
+	purchasable, err := h.purchasable(ctx, r.Params.UserID, offer)
 	return GetProduct200JSONResponse(shopBody(offer, purchasable)), err
 }
 
 // purchasable returns the rules as this user meets them, or nil when nobody in particular asks.
-func (h *handlers) purchasable(ctx context.Context, userID *string) (func(store.Offer) *Purchasable, error) {
+func (h *handlers) purchasable(ctx context.Context, userID *string, offers ...store.Offer) (func(store.Offer) *Purchasable, error) {
 	if userID == nil {
 		return nil, nil
 	}
-	var buyer *store.Buyer // nil: the rules say that there is no such user
-	user, err := h.db.GetUser(ctx, *userID)
-	switch {
-	case err == nil:
-		buyer = &store.Buyer{UserID: user.UserID, Blocked: user.Blocked, Available: user.Available}
-	case !errors.Is(err, postgres.ErrNotFound):
+	now := h.now()
+	skus := each(offers, func(o store.Offer) string { return o.Product.SKU })
+	eligibility, err := h.db.ReadEligibility(ctx, callOf(ctx).key.ProjectID, *userID, skus, now)
+	if err != nil {
 		return nil, err
 	}
 	return func(offer store.Offer) *Purchasable {
-		_, refusal := store.DecidePurchase(buyer, &offer, 1)
+		request := store.Request{Quantity: 1, Now: now, Bought: eligibility.Bought[offer.Product.SKU]}
+		_, refusal := store.DecidePurchase(eligibility.Buyer, &offer, request, h.policy)
 		if refusal == nil {
 			return &Purchasable{Allowed: true}
 		}
-		return &Purchasable{Code: new(string(refusal.Code)), Message: &refusal.Message}
+		return &Purchasable{Code: new(string(refusal.Code)), Message: &refusal.Message, Until: refusal.Until}
 	}, nil
 }
 
@@ -66,6 +63,7 @@ func shopBody(offer store.Offer, purchasable func(store.Offer) *Purchasable) Sho
 		Sku: p.SKU, Name: p.Name, Description: p.Description, Kind: p.Kind, PriceCoins: p.PriceCoins, Status: ProductStatus(p.Status),
 		Stock:       ShopStock{Available: offer.Available, Status: StockStatus(p.Stock.StatusOf(offer.Available))},
 		Integration: integrationBody(p.Integration), Delivery: deliveryBody(p.Delivery),
+		Group: p.Group, Position: p.Position, Limits: p.Limits, Schedule: p.Schedule, Requires: p.Requires,
 	}
 	if purchasable != nil {
 		body.Purchasable = purchasable(offer)

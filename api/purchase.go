@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -21,6 +22,7 @@ type handlers struct {
 	db       *postgres.DB
 	starter  Starter
 	watcher  *Watcher
+	policy   store.Policy
 	stopping <-chan struct{}
 	timeout  time.Duration
 	now      func() time.Time
@@ -38,19 +40,19 @@ func (h *handlers) CreatePurchase(ctx context.Context, r CreatePurchaseRequestOb
 	if err != nil {
 		return nil, err
 	}
-	orderID, err := h.db.ReservePurchase(ctx, purchase, h.now())
+	purchase.Policy = h.policy
+	reserved, err := h.db.ReservePurchase(ctx, purchase, h.now())
 	if err != nil {
 		return nil, err
 	}
-	replayed := orderID != purchase.OrderID
-	if !replayed {
-		h.starter.Offer(contract.PurchaseInput{ProjectID: purchase.ProjectID, OrderID: orderID, UserID: purchase.UserID,
+	if !reserved.Replayed {
+		h.starter.Offer(contract.PurchaseInput{ProjectID: purchase.ProjectID, OrderID: reserved.OrderID, UserID: purchase.UserID,
 			SKU: purchase.SKU, Quantity: purchase.Quantity, Attempt: 1})
 	}
-	headers := CreatePurchase202ResponseHeaders{Location: new(orderPath(orderID)), IdempotencyReplayed: flag(replayed)}
+	headers := CreatePurchase202ResponseHeaders{Location: new(orderPath(reserved.OrderID)), IdempotencyReplayed: flag(reserved.Replayed)}
 	if wait, ok := preferredWait(r.Params.Prefer); ok {
 		headers.PreferenceApplied = new(fmt.Sprintf("wait=%d", wait/time.Second))
-		order, final, err := h.await(ctx, purchase.ProjectID, orderID, wait)
+		order, final, err := h.await(ctx, purchase.ProjectID, reserved.OrderID, wait)
 		if err != nil {
 			return nil, err
 		}
@@ -59,7 +61,14 @@ func (h *handlers) CreatePurchase(ctx context.Context, r CreatePurchaseRequestOb
 				IdempotencyReplayed: headers.IdempotencyReplayed, PreferenceApplied: headers.PreferenceApplied}}, nil
 		}
 	}
-	return CreatePurchase202JSONResponse{Body: Accepted{OrderID: orderID, Status: AcceptedStatusProcessing}, Headers: headers}, nil
+	return CreatePurchase202JSONResponse{Body: acceptedBody(reserved), Headers: headers}, nil
+}
+
+func acceptedBody(reserved postgres.Reserved) Accepted {
+	if reserved.ConfirmBy != nil {
+		return Accepted{OrderID: reserved.OrderID, Status: AcceptedStatusAwaitingConfirmation, ConfirmBy: utc(reserved.ConfirmBy)}
+	}
+	return Accepted{OrderID: reserved.OrderID, Status: AcceptedStatusProcessing}
 }
 
 // accepting refuses new work while too much waits to be started, as when Temporal is away.
@@ -85,8 +94,10 @@ func purchaseOf(call *call, in PurchaseInput) (postgres.Purchase, error) {
 		if err != nil || address.Zone() != "" {
 			return purchase, invalid("client.ip", "must be an IPv4 or IPv6 address")
 		}
-		in.Client.IP = new(address.Unmap().String())
+		purchase.Address = address.Unmap()
+		in.Client.IP = new(purchase.Address.String())
 	}
+	purchase.DeviceID = value(in.Client.DeviceID)
 	var err error
 	purchase.Client, err = json.Marshal(in.Client)
 	return purchase, err
@@ -129,6 +140,8 @@ func (h *handlers) await(ctx context.Context, projectID int32, orderID string, w
 			return store.Order{}, false, err
 		case order.Status.Final():
 			return order, true, nil
+		case order.Status == store.AwaitingConfirmation: // for the buyer, who wants the answer first
+			return order, false, nil
 		}
 		select {
 		case <-changed:
@@ -146,4 +159,26 @@ func flag(is bool) *string {
 		return nil
 	}
 	return new("true")
+}
+
+// ConfirmOrder is the second verification (seed 000, "Double verification for large transactions"). The database
+// decides; the workflow is told after that.
+func (h *handlers) ConfirmOrder(ctx context.Context, r ConfirmOrderRequestObject) (ConfirmOrderResponseObject, error) {
+	projectID := callOf(ctx).key.ProjectID
+	err := h.db.ConfirmOrder(ctx, projectID, r.ID, h.now())
+	conflict := errors.Is(err, postgres.ErrConflict)
+	if err != nil && !conflict {
+		return nil, err
+	}
+	order, err := h.order(ctx, r.ID)
+	if err != nil {
+		return nil, err
+	}
+	if conflict && order.Status != store.Processing {
+		return nil, fail(ProblemCodeNotAwaitingConfirmation, "the order is "+string(order.Status)+"; only an order that awaits confirmation can be confirmed, and only in time")
+	}
+	h.starter.Confirmed(contract.PurchaseInput{ProjectID: projectID, OrderID: order.OrderID, UserID: order.UserID, SKU: order.SKU,
+		Quantity: order.Quantity, Attempt: order.Attempt})
+	return ConfirmOrder202JSONResponse{Body: Accepted{OrderID: order.OrderID, Status: AcceptedStatusProcessing},
+		Headers: ConfirmOrder202ResponseHeaders{Location: new(orderPath(order.OrderID))}}, nil
 }

@@ -61,7 +61,8 @@ func TestPurchaseRefusals(t *testing.T) {
 	draft, dear := product("draft", 5), product("dear", 1000)
 	draft.Status, dear.PriceCoins = store.Draft, 1_000_000_000_000
 	for _, p := range []store.Product{draft, dear, product("gone", 0)} {
-		require.NoError(t, s.db.CreateProduct(t.Context(), 1, p, "test", time.Now()))
+		_, _, err := s.db.AddProduct(t.Context(), postgres.NewProduct{ProjectID: 1, Product: p, Actor: "test"}, time.Now())
+		require.NoError(t, err)
 	}
 	before := s.written()
 	for name, test := range map[string]struct {

@@ -18,12 +18,15 @@ import (
 
 	"github.com/quickpass/quickpass/internal/contract"
 	"github.com/quickpass/quickpass/internal/postgres"
+	"github.com/quickpass/quickpass/internal/store"
 )
 
 // Starter starts the workflows of orders whose reserve has been committed.
 type Starter interface {
 	// Offer hands over an order. It never blocks; what is not taken is found by the sweep.
 	Offer(contract.PurchaseInput)
+	// Confirmed hands over an order whose confirmation was just written. It never blocks either.
+	Confirmed(contract.PurchaseInput)
 	// Accepting says whether the backlog has room for another purchase, and if not, when to ask again.
 	Accepting() (retryAfter time.Duration, ok bool)
 }
@@ -41,6 +44,7 @@ type Options struct {
 	Logger   *slog.Logger
 	Watcher  *Watcher             // share it with the activities of the same process
 	Metrics  *prometheus.Registry // of the process
+	Policy   store.Policy         // the shop's fraud protection
 	Clock    func() time.Time     // for what is written; time.Now unless given
 	Dev      bool                 // take the fixed keys of `quickpass dev`
 
@@ -103,7 +107,7 @@ func (s *Server) routes(docs http.Handler) *echo.Echo {
 	e.Binder = bodyBinder{}
 	e.Use(s.observe, s.authorize, s.validate)
 	RegisterHandlers(e, NewStrictHandler(&handlers{
-		db: s.options.DB, starter: s.options.Starter, watcher: s.options.Watcher, stopping: s.stopping, timeout: s.options.RequestTimeout,
+		db: s.options.DB, starter: s.options.Starter, watcher: s.options.Watcher, policy: s.options.Policy, stopping: s.stopping, timeout: s.options.RequestTimeout,
 		now: func() time.Time { return s.options.Clock().UTC() },
 	}, nil))
 	open := map[string]http.Handler{

@@ -20,6 +20,7 @@ type Config struct {
 	MainProduct MainProduct `mapstructure:"main_product"`
 	Worker      Worker      `mapstructure:"worker"`
 	Outbox      Outbox      `mapstructure:"outbox"`
+	Store       Store       `mapstructure:"store"`
 	Log         Log         `mapstructure:"log"`
 	Dev         Dev         `mapstructure:"dev"`
 }
@@ -31,7 +32,7 @@ type section interface {
 }
 
 func (c *Config) sections() []section {
-	return []section{&c.HTTP, &c.Database, &c.Temporal, &c.MainProduct, &c.Worker, &c.Outbox, &c.Log, &c.Dev}
+	return []section{&c.HTTP, &c.Database, &c.Temporal, &c.MainProduct, &c.Worker, &c.Outbox, &c.Store, &c.Log, &c.Dev}
 }
 
 // Load reads the settings. file may be empty: then quickpass.yaml in the working directory is read if

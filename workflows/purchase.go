@@ -53,8 +53,14 @@ func (p *purchase) run(ctx workflow.Context) (contract.PurchaseResult, error) {
 	if reservation.Refusal != nil {
 		return contract.PurchaseResult{Status: store.Canceled, Refusal: reservation.Refusal}, nil
 	}
+	if reservation.Attempt == p.in.Attempt && reservation.Status == store.AwaitingConfirmation {
+		reservation, err = p.awaitConfirmation(ctx, reservation)
+		if err != nil {
+			return p.cancel(ctx, operatorCanceled, 0)
+		}
+	}
 	if reservation.Attempt != p.in.Attempt || reservation.Status != store.Processing {
-		return contract.PurchaseResult{Status: reservation.Status}, nil // over already, or a later attempt's
+		return contract.PurchaseResult{Status: reservation.Status, Reason: reservation.Reason}, nil // over already, or a later attempt's
 	}
 
 	outcome, err := p.deliver(ctx, reservation)
@@ -80,6 +86,37 @@ func (p *purchase) run(ctx workflow.Context) (contract.PurchaseResult, error) {
 	default:
 		return p.cancel(ctx, unreachable, 0)
 	}
+}
+
+// awaitConfirmation waits until the buyer has confirmed in the database, of which a signal tells, or the
+// deadline has passed: then everything is given back. It returns the reservation as it is after that.
+func (p *purchase) awaitConfirmation(ctx workflow.Context, reservation contract.Reservation) (contract.Reservation, error) {
+	p.note(ctx, "awaiting_confirmation", "the buyer's confirmation until "+reservation.ConfirmBy.Format(time.RFC3339), "")
+	timerCtx, stopTimer := workflow.WithCancel(ctx)
+	woken := workflow.NewSelector(ctx).
+		AddReceive(workflow.GetSignalChannel(ctx, contract.PurchaseConfirmedSignal), func(c workflow.ReceiveChannel, _ bool) { c.Receive(ctx, nil) }).
+		AddFuture(workflow.NewTimer(timerCtx, reservation.ConfirmBy.Sub(workflow.Now(ctx))), func(workflow.Future) {})
+	woken.Select(ctx)
+	stopTimer()
+	if ctx.Err() != nil {
+		return reservation, ctx.Err()
+	}
+	// The database decides: a confirmation whose signal was lost still counts, one that came too late does not.
+	current, err := reserve(ctx, p.in)
+	if err != nil || current.Status != store.AwaitingConfirmation {
+		return current, err
+	}
+	result, err := release(ctx, contract.ReleaseInput{ProjectID: p.in.ProjectID, OrderID: p.in.OrderID, Attempt: p.in.Attempt,
+		Reason: notConfirmed, Expected: store.AwaitingConfirmation})
+	if err != nil {
+		return current, err
+	}
+	current.Status, current.Reason = result.Status, result.Reason
+	if result.Status == store.Processing { // confirmed in the last moment
+		return current, nil
+	}
+	p.visible = true
+	return current, p.ended(ctx, result)
 }
 
 // deliver asks the main product until it has a final answer or all tries are used up.
@@ -190,6 +227,8 @@ var (
 		Message: "the main product could not be reached; the coins are back, please try again later"}
 	neverArrived = store.Reason{Code: store.MainProductUnreachable, RetryAllowed: true,
 		Message: "the order never reached the main product; the coins are back, please try again later"}
+	notConfirmed = store.Reason{Code: store.NotConfirmed, RetryAllowed: true,
+		Message: "the purchase was not confirmed in time; the coins are back"}
 	operatorCanceled = store.Reason{Code: store.CanceledByOperator, RetryAllowed: true,
 		Message: "the order was canceled by an operator; the coins are back"}
 )

@@ -338,6 +338,53 @@ func (s *PurchaseSuite) TestSuspectIsDeliveredAgainWhenNobodyCanBeAsked() {
 	s.Equal(store.Completed, result.Status)
 }
 
+func (s *PurchaseSuite) awaiting() contract.Reservation {
+	by := s.start.Add(10 * time.Minute)
+	return contract.Reservation{Status: store.AwaitingConfirmation, Attempt: 1, Delivery: &delivery, ConfirmBy: &by}
+}
+
+func (s *PurchaseSuite) TestConfirmedPurchaseIsDelivered() {
+	s.on(contract.ReserveActivity).Return(s.awaiting(), nil).Once()
+	s.onReserve()
+	s.on(contract.DeliverFirstActivity).Return(credited, nil).Once()
+	s.onCapture(1)
+	s.env.RegisterDelayedCallback(func() { s.env.SignalWorkflow(contract.PurchaseConfirmedSignal, nil) }, 3*time.Minute)
+	result, took := s.run(input)
+	s.Equal(store.Completed, result.Status)
+	s.Equal(3*time.Minute, took)
+}
+
+func (s *PurchaseSuite) TestConfirmationWhoseSignalWasLostCountsAtTheDeadline() {
+	s.on(contract.ReserveActivity).Return(s.awaiting(), nil).Once()
+	s.onReserve()
+	s.on(contract.DeliverFirstActivity).Return(credited, nil).Once()
+	s.onCapture(1)
+	result, took := s.run(input)
+	s.Equal(store.Completed, result.Status)
+	s.Equal(10*time.Minute, took)
+}
+
+func (s *PurchaseSuite) TestUnconfirmedPurchaseIsGivenBack() {
+	s.on(contract.ReserveActivity).Return(s.awaiting(), nil).Twice()
+	s.on(contract.ReleaseActivity).Return(func(_ context.Context, in contract.ReleaseInput) (contract.PurchaseResult, error) {
+		s.Equal([]any{store.NotConfirmed, store.AwaitingConfirmation, false}, []any{in.Reason.Code, in.Expected, in.Unresolved})
+		return contract.PurchaseResult{Status: store.Canceled, Reason: &in.Reason}, nil
+	}).Once()
+	result, took := s.run(input)
+	s.Equal(store.NotConfirmed, result.Reason.Code)
+	s.Equal(10*time.Minute, took)
+}
+
+// The confirmation was written between the workflow's look and its release: the release finds the order processing.
+func (s *PurchaseSuite) TestConfirmationInTheLastMomentWins() {
+	s.on(contract.ReserveActivity).Return(s.awaiting(), nil).Twice()
+	s.on(contract.ReleaseActivity).Return(contract.PurchaseResult{Status: store.Processing}, nil).Once()
+	s.on(contract.DeliverFirstActivity).Return(credited, nil).Once()
+	s.onCapture(1)
+	result, _ := s.run(input)
+	s.Equal(store.Completed, result.Status)
+}
+
 func (s *PurchaseSuite) TestProgressTellsWhatItWaitsFor() {
 	s.onReserve()
 	s.on(contract.DeliverFirstActivity).Return(timeout, nil).Once()

@@ -63,10 +63,10 @@ func seedDemo(ctx context.Context, c config.Config) error {
 		}
 	}
 	for _, p := range demoProducts {
-		err := db.CreateProduct(ctx, demoProject, store.Product{SKU: p.sku, Name: p.name, Description: "Top up balance in main product", Kind: p.currency,
+		_, _, err := db.AddProduct(ctx, postgres.NewProduct{ProjectID: demoProject, Actor: "demo", Product: store.Product{SKU: p.sku, Name: p.name, Description: "Top up balance in main product", Kind: p.currency,
 			PriceCoins: p.price, Status: store.Published, Stock: store.StockSettings{Initial: p.stock, Minimum: 10, HideAtZero: true},
 			Integration: store.Integration{ResourceType: "external_currency", Endpoint: store.DefaultEndpoint, Amount: decimal.NewFromInt(p.amount), Currency: p.currency},
-			Delivery:    store.DefaultDelivery()}, "demo", now)
+			Delivery:    store.DefaultDelivery()}}, now)
 		if err != nil && !errors.Is(err, postgres.ErrConflict) {
 			return fmt.Errorf("demo product %s: %w", p.sku, err)
 		}

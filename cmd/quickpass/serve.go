@@ -18,6 +18,7 @@ import (
 	"github.com/quickpass/quickpass/internal/mainproduct"
 	"github.com/quickpass/quickpass/internal/outbox"
 	"github.com/quickpass/quickpass/internal/postgres"
+	"github.com/quickpass/quickpass/internal/store"
 	"github.com/quickpass/quickpass/internal/temporal"
 	"github.com/quickpass/quickpass/worker"
 )
@@ -81,7 +82,9 @@ func serve(ctx context.Context, c config.Config, r roles, logger *slog.Logger) e
 	}
 
 	if r.api {
-		err = serveHTTP(ctx, c, api.Options{DB: db, Starter: box, Temporal: temporal.Health{Client: engine}, Logger: logger, Watcher: watcher, Dev: r.dev}, box)
+		err = serveHTTP(ctx, c, api.Options{DB: db, Starter: box, Temporal: temporal.Health{Client: engine}, Logger: logger, Watcher: watcher, Dev: r.dev,
+			Policy: store.Policy{PurchaseInterval: c.Store.PurchaseInterval, LargePurchase: c.Store.LargePurchase,
+				ConfirmWithin: c.Store.ConfirmWithin, SharedDevice: c.Store.SharedDevice}}, box)
 	} else {
 		<-ctx.Done()
 	}

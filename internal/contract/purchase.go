@@ -10,6 +10,8 @@ import (
 const (
 	PurchaseWorkflow      = "Purchase"
 	PurchaseProgressQuery = "progress"
+	// PurchaseConfirmedSignal wakes an order whose confirmation was written to the database.
+	PurchaseConfirmedSignal = "confirmed"
 
 	ReserveActivity      = "Reserve"
 	DeliverFirstActivity = "DeliverFirst"
@@ -54,6 +56,8 @@ type Reservation struct {
 	Suspected bool              `json:"suspected,omitempty"` // an earlier attempt may have been credited
 	Delivery  *store.Delivery   `json:"delivery,omitempty"`
 	Refusal   *store.Refusal    `json:"refusal,omitempty"`
+	ConfirmBy *time.Time        `json:"confirm_by,omitempty"` // while it awaits the buyer's confirmation
+	Reason    *store.Reason     `json:"reason,omitempty"`     // why it was canceled
 }
 
 // DeliveryInput asks the main product for an order's credits.
@@ -113,8 +117,10 @@ type ReleaseInput struct {
 	Calls     int          `json:"calls"` // answered calls not yet counted: 1 after a refusal
 	// Unresolved: the main product never gave a final answer. The order is then suspected if any call,
 	// this attempt's or an earlier one's, may have credited.
-	Unresolved    bool `json:"unresolved,omitempty"`
-	MaybeCredited bool `json:"maybe_credited,omitempty"`
+	Unresolved bool `json:"unresolved,omitempty"`
+	// Expected is the status that the order must still have; processing if empty.
+	Expected      store.OrderStatus `json:"expected,omitempty"`
+	MaybeCredited bool              `json:"maybe_credited,omitempty"`
 }
 
 // InquiryInput asks the main product what became of an order.

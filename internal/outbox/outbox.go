@@ -55,7 +55,7 @@ type Options struct {
 // Outbox is the way from a reserved order to its workflow.
 type Outbox struct {
 	options Options
-	queue   chan contract.PurchaseInput
+	queue   chan postgres.Unstarted
 	waiting atomic.Int64 // in PostgreSQL, as the last sweep counted
 
 	mu      sync.Mutex
@@ -64,14 +64,22 @@ type Outbox struct {
 
 // New makes an Outbox; Run makes it work.
 func New(options Options) *Outbox {
-	return &Outbox{options: options, queue: make(chan contract.PurchaseInput, options.Queue), started: map[string]time.Time{}}
+	return &Outbox{options: options, queue: make(chan postgres.Unstarted, options.Queue), started: map[string]time.Time{}}
 }
 
 // Offer hands over an order that was just reserved. It never waits: when the queue is full the order
 // stays in PostgreSQL until the sweep finds it.
-func (o *Outbox) Offer(in contract.PurchaseInput) {
+func (o *Outbox) Offer(in contract.PurchaseInput) { o.offer(postgres.Unstarted{Input: in}) }
+
+// Confirmed hands over an order whose confirmation was just written: its workflow is told, and started if
+// it is not there. It never waits either; the sweep tells what is lost here.
+func (o *Outbox) Confirmed(in contract.PurchaseInput) {
+	o.offer(postgres.Unstarted{Input: in, Confirmed: true})
+}
+
+func (o *Outbox) offer(order postgres.Unstarted) {
 	select {
-	case o.queue <- in:
+	case o.queue <- order:
 	default:
 	}
 }
@@ -97,13 +105,13 @@ func (o *Outbox) Run(ctx context.Context) {
 func (o *Outbox) dispatch(ctx context.Context) {
 	for {
 		select {
-		case in := <-o.queue:
-			o.startQueued(ctx, in)
+		case order := <-o.queue:
+			o.startQueued(ctx, order)
 		case <-ctx.Done():
 			for len(o.queue) > 0 {
 				select {
-				case in := <-o.queue:
-					o.startQueued(ctx, in)
+				case order := <-o.queue:
+					o.startQueued(ctx, order)
 				default:
 				}
 			}
@@ -112,28 +120,35 @@ func (o *Outbox) dispatch(ctx context.Context) {
 	}
 }
 
-func (o *Outbox) startQueued(ctx context.Context, in contract.PurchaseInput) {
+func (o *Outbox) startQueued(ctx context.Context, order postgres.Unstarted) {
 	policy := enumspb.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE
-	if in.Attempt > 1 {
+	if order.Input.Attempt > 1 || order.Confirmed {
 		policy = enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE // a replay: the earlier run is over
 	}
-	if err := o.start(ctx, in, policy); err != nil {
-		o.options.Logger.Warn("order not started, the sweep will", "order_id", in.OrderID, "error", err)
+	if err := o.start(ctx, order, policy); err != nil {
+		o.options.Logger.Warn("order not started, the sweep will", "order_id", order.Input.OrderID, "error", err)
 	}
 }
 
 // start is safe to repeat: a workflow that runs is found, and one that is over finds its order over.
-func (o *Outbox) start(ctx context.Context, in contract.PurchaseInput, policy enumspb.WorkflowIdReusePolicy) error {
+func (o *Outbox) start(ctx context.Context, order postgres.Unstarted, policy enumspb.WorkflowIdReusePolicy) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), startTimeout)
 	defer cancel()
-	_, err := o.options.Client.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
+	in := order.Input
+	options := client.StartWorkflowOptions{
 		ID:                    contract.PurchaseWorkflowID(in.OrderID),
 		TaskQueue:             contract.TaskQueue,
 		WorkflowIDReusePolicy: policy,
-		EnableEagerStart:      o.options.Eager,
+		EnableEagerStart:      o.options.Eager && !order.Confirmed,
 		StaticSummary:         fmt.Sprintf("%d × %s", in.Quantity, in.SKU),
 		TypedSearchAttributes: temporal.NewSearchAttributes(searchUser.ValueSet(in.UserID), searchSKU.ValueSet(in.SKU)),
-	}, contract.PurchaseWorkflow, in)
+	}
+	var err error
+	if order.Confirmed {
+		_, err = o.options.Client.SignalWithStartWorkflow(ctx, options.ID, contract.PurchaseConfirmedSignal, nil, options, contract.PurchaseWorkflow, in)
+	} else {
+		_, err = o.options.Client.ExecuteWorkflow(ctx, options, contract.PurchaseWorkflow, in)
+	}
 	if err != nil {
 		return fmt.Errorf("start workflow: %w", err)
 	}
@@ -185,15 +200,15 @@ func (o *Outbox) sweepOnce(ctx context.Context) error {
 	}
 }
 
-func (o *Outbox) startAll(ctx context.Context, orders []contract.PurchaseInput) error {
+func (o *Outbox) startAll(ctx context.Context, orders []postgres.Unstarted) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(o.options.Workers)
-	for _, in := range orders {
+	for _, order := range orders {
 		group.Go(func() error {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			return o.start(ctx, in, enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE)
+			return o.start(ctx, order, enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE)
 		})
 	}
 	return group.Wait()

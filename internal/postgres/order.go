@@ -88,20 +88,27 @@ type SweepOptions struct {
 	Limit   int
 }
 
+// Unstarted is an open order whose workflow may not run, or may not know that its order was confirmed.
+type Unstarted struct {
+	Input     contract.PurchaseInput
+	Confirmed bool
+}
+
 // LeaseUnstarted hands out open orders whose workflow may never have been started, or was lost. A
 // lease, not a claim: if the caller dies too, the next sweep finds them again.
-func (db *DB) LeaseUnstarted(ctx context.Context, o SweepOptions, now time.Time) ([]contract.PurchaseInput, error) {
+func (db *DB) LeaseUnstarted(ctx context.Context, o SweepOptions, now time.Time) ([]Unstarted, error) {
 	rows, err := db.q.LeaseUnstarted(ctx, sqlc.LeaseUnstartedParams{
 		Now: now, OlderThan: now.Add(-o.Age), LeaseBefore: now.Add(-o.Lease), Started: append([]string{}, o.Started...), MaxOrders: int32(o.Limit),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("lease unstarted orders: %w", err)
 	}
-	inputs := make([]contract.PurchaseInput, len(rows))
+	orders := make([]Unstarted, len(rows))
 	for i, row := range rows {
-		inputs[i] = contract.PurchaseInput{ProjectID: row.ProjectID, OrderID: row.OrderID, UserID: row.UserID, SKU: row.Sku, Quantity: row.Quantity, Attempt: int(row.Attempt)}
+		orders[i] = Unstarted{Confirmed: row.Confirmed, Input: contract.PurchaseInput{ProjectID: row.ProjectID, OrderID: row.OrderID,
+			UserID: row.UserID, SKU: row.Sku, Quantity: row.Quantity, Attempt: int(row.Attempt)}}
 	}
-	return inputs, nil
+	return orders, nil
 }
 
 // CountUnstarted measures the backlog: open orders that nobody is known to have started, counted up to limit.
@@ -127,6 +134,15 @@ func orderOf(row sqlc.Order) (store.Order, error) {
 		if err := json.Unmarshal(row.ReasonDetail, order.Reason); err != nil {
 			return store.Order{}, fmt.Errorf("reason of order %s: %w", row.OrderID, err)
 		}
+	}
+	if row.Risk != nil {
+		order.Risk = &store.Risk{}
+		if err := json.Unmarshal(row.Risk, order.Risk); err != nil {
+			return store.Order{}, fmt.Errorf("risk of order %s: %w", row.OrderID, err)
+		}
+	}
+	if row.Status == string(store.AwaitingConfirmation) {
+		order.ConfirmBy = row.ConfirmBy
 	}
 	if row.TransactionID != nil {
 		order.Credit = &store.Credit{TransactionID: *row.TransactionID, CreditedAmount: row.CreditedAmount, NewBalance: row.NewBalance}

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -40,38 +41,18 @@ func (db *DB) ListProducts(ctx context.Context, projectID int32, onSale bool, af
 	return offers, nil
 }
 
-// CreateProduct adds a product with its initial stock; ErrConflict when the SKU is taken.
-func (db *DB) CreateProduct(ctx context.Context, projectID int32, p store.Product, actor string, now time.Time) error {
-	integration, delivery, err := settingsOf(p)
-	if err != nil {
-		return err
-	}
-	return db.inTx(ctx, func(q *sqlc.Queries) error {
-		created, err := q.InsertProduct(ctx, sqlc.InsertProductParams{
-			ProjectID: projectID, Sku: p.SKU, Name: p.Name, Description: p.Description, Kind: p.Kind, PriceCoins: p.PriceCoins, Status: string(p.Status),
-			MinimumStock: p.Stock.Minimum, HideAtZero: p.Stock.HideAtZero, Integration: integration, Delivery: delivery, Initial: p.Stock.Initial, Now: now,
-		})
-		if err != nil {
-			return fmt.Errorf("create product: %w", err)
-		}
-		if created == 0 {
-			return ErrConflict
-		}
-		return audit(ctx, q, projectID, actor, "product.create", p.SKU, p, now)
-	})
-}
-
 // UpdateProduct replaces a product's settings and returns the new version. With p.Version set, the stored
 // version must be that one, else ErrConflict. Stock is not touched: it has calls of its own.
 func (db *DB) UpdateProduct(ctx context.Context, projectID int32, p store.Product, actor string, now time.Time) (version int64, err error) {
-	integration, delivery, err := settingsOf(p)
+	columns, err := columnsOf(p)
 	if err != nil {
 		return 0, err
 	}
 	err = db.inTx(ctx, func(q *sqlc.Queries) error {
 		version, err = q.UpdateProduct(ctx, sqlc.UpdateProductParams{
 			ProjectID: projectID, Sku: p.SKU, Version: p.Version, Name: p.Name, Description: p.Description, Kind: p.Kind, PriceCoins: p.PriceCoins,
-			Status: string(p.Status), MinimumStock: p.Stock.Minimum, HideAtZero: p.Stock.HideAtZero, Integration: integration, Delivery: delivery, Now: now,
+			Status: string(p.Status), MinimumStock: p.Stock.Minimum, HideAtZero: p.Stock.HideAtZero, Integration: columns.integration, Delivery: columns.delivery, ProductGroup: p.Group, Position: int32(p.Position), TimeZone: cmp.Or(p.Schedule.TimeZone, "UTC"),
+			Limits: columns.limits, Schedule: columns.schedule, Requires: columns.requires, Now: now,
 		})
 		if errors.Is(err, pgx.ErrNoRows) {
 			return ErrConflict
@@ -84,32 +65,50 @@ func (db *DB) UpdateProduct(ctx context.Context, projectID int32, p store.Produc
 	return version, err
 }
 
-func settingsOf(p store.Product) (integration, delivery json.RawMessage, err error) {
-	if integration, err = json.Marshal(p.Integration); err != nil {
-		return nil, nil, fmt.Errorf("integration of product %s: %w", p.SKU, err)
+// productColumns are a product's settings as they are stored.
+type productColumns struct {
+	integration, delivery, limits, schedule, requires json.RawMessage
+}
+
+func columnsOf(p store.Product) (columns productColumns, err error) {
+	for _, column := range []struct {
+		from any
+		into *json.RawMessage
+	}{
+		{p.Integration, &columns.integration}, {p.Delivery, &columns.delivery}, {p.Limits, &columns.limits},
+		{p.Schedule, &columns.schedule}, {p.Requires, &columns.requires},
+	} {
+		if *column.into, err = json.Marshal(column.from); err != nil {
+			return columns, fmt.Errorf("settings of product %s: %w", p.SKU, err)
+		}
 	}
-	if delivery, err = json.Marshal(p.Delivery); err != nil {
-		return nil, nil, fmt.Errorf("delivery of product %s: %w", p.SKU, err)
-	}
-	return integration, delivery, nil
+	return columns, nil
 }
 
 func offerOf(row sqlc.FindOfferRow) (store.Offer, error) {
 	product, err := productOf(row)
-	return store.Offer{Product: product, Available: row.Available}, err
+	return store.Offer{Product: product, Available: row.Available,
+		Sales: store.Sales{Day: row.SalesDay.Time, Week: row.SalesWeek.Time, InDay: row.SoldInDay, InWeek: row.SoldInWeek}}, err
 }
 
 func productOf(row sqlc.FindOfferRow) (store.Product, error) {
 	p := store.Product{
+		Group: row.ProductGroup, Position: int(row.Position),
 		SKU: row.Sku, Version: row.Version, Name: row.Name, Description: row.Description, Kind: row.Kind, PriceCoins: row.PriceCoins,
 		Status: store.ProductStatus(row.Status), UpdatedAt: row.UpdatedAt,
 		Stock: store.StockSettings{Initial: row.Initial, Minimum: row.MinimumStock, HideAtZero: row.HideAtZero},
 	}
-	if err := json.Unmarshal(row.Integration, &p.Integration); err != nil {
-		return p, fmt.Errorf("integration of product %s: %w", row.Sku, err)
-	}
-	if err := json.Unmarshal(row.Delivery, &p.Delivery); err != nil {
-		return p, fmt.Errorf("delivery of product %s: %w", row.Sku, err)
+	for _, column := range []struct {
+		name string
+		json json.RawMessage
+		into any
+	}{
+		{"integration", row.Integration, &p.Integration}, {"delivery", row.Delivery, &p.Delivery}, {"limits", row.Limits, &p.Limits},
+		{"schedule", row.Schedule, &p.Schedule}, {"requires", row.Requires, &p.Requires},
+	} {
+		if err := json.Unmarshal(column.json, column.into); err != nil {
+			return p, fmt.Errorf("%s of product %s: %w", column.name, row.Sku, err)
+		}
 	}
 	return p, nil
 }

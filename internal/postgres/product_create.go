@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -25,7 +26,7 @@ type NewProduct struct {
 // ErrIdempotencyKeyReused.
 func (db *DB) AddProduct(ctx context.Context, n NewProduct, now time.Time) (createdAt time.Time, replayed bool, err error) {
 	now = now.Truncate(time.Microsecond) // as PostgreSQL keeps it
-	integration, delivery, err := settingsOf(n.Product)
+	columns, err := columnsOf(n.Product)
 	if err != nil {
 		return time.Time{}, false, err
 	}
@@ -36,7 +37,8 @@ func (db *DB) AddProduct(ctx context.Context, n NewProduct, now time.Time) (crea
 		}
 		created, err := q.InsertProduct(ctx, sqlc.InsertProductParams{
 			ProjectID: n.ProjectID, Sku: p.SKU, Name: p.Name, Description: p.Description, Kind: p.Kind, PriceCoins: p.PriceCoins, Status: string(p.Status),
-			MinimumStock: p.Stock.Minimum, HideAtZero: p.Stock.HideAtZero, Integration: integration, Delivery: delivery, Initial: p.Stock.Initial, Now: now,
+			MinimumStock: p.Stock.Minimum, HideAtZero: p.Stock.HideAtZero, Integration: columns.integration, Delivery: columns.delivery, ProductGroup: p.Group, Position: int32(p.Position), TimeZone: cmp.Or(p.Schedule.TimeZone, "UTC"),
+			Limits: columns.limits, Schedule: columns.schedule, Requires: columns.requires, Initial: p.Stock.Initial, Now: now,
 		})
 		if err != nil {
 			return fmt.Errorf("add product: %w", err)

@@ -1,14 +1,17 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/rs/xid"
 
@@ -25,98 +28,170 @@ type Purchase struct {
 	UserID      string
 	SKU         string
 	Quantity    int64
-	Client      json.RawMessage // the buyer's address and device; may be nil
+	Address     netip.Addr      // the buyer's; may be the zero value
+	DeviceID    string          // the buyer's; may be empty
+	Client      json.RawMessage // both, as they are kept with the order; may be nil
 	Idempotency *Idempotency    // may be nil
+	Policy      store.Policy
 }
+
+// Reserved is an order that holds its coins and pieces.
+type Reserved struct {
+	OrderID   string
+	ConfirmBy *time.Time // set: the buyer must confirm before it is delivered
+	Replayed  bool       // the idempotency key was used before; it is that order
+}
+
+// raceRetries is how often a reserve is tried again when another purchase got in between the rules and the
+// write: the rules then see what it left and name their reason.
+const raceRetries = 3
 
 // ReservePurchase is the commit point of a purchase: the rules, the hold on coins and stock, the order
 // (which is also the outbox row of its workflow) and its first timeline entry, all or nothing.
 //
-// It returns the order's id, which is an earlier order's when the idempotency key was used before.
 // A purchase that the rules do not allow is a *store.Refusal; nothing is written then.
-//
-// It takes two round trips: lock and read; write and commit.
-func (db *DB) ReservePurchase(ctx context.Context, p Purchase, now time.Time) (orderID string, err error) {
+func (db *DB) ReservePurchase(ctx context.Context, p Purchase, now time.Time) (reserved Reserved, err error) {
+	for range raceRetries {
+		reserved, err = db.reserveOnce(ctx, p, now)
+		if !lostRace(err) {
+			return reserved, err
+		}
+	}
+	return Reserved{}, &store.Refusal{Code: store.OutOfStock, Message: "the last pieces are being sold at this moment"}
+}
+
+// lostRace tells whether a CHECK refused what the rules had allowed a moment before.
+func lostRace(err error) bool {
+	return violates(err, "stock_available_not_negative") || violates(err, "stock_adds_up") || violates(err, "users_available_not_negative")
+}
+
+// reserveOnce takes two round trips: lock and read; write and commit.
+func (db *DB) reserveOnce(ctx context.Context, p Purchase, now time.Time) (Reserved, error) {
 	conn, err := db.pool.Acquire(ctx)
 	if err != nil {
-		return "", fmt.Errorf("reserve: %w", err)
+		return Reserved{}, fmt.Errorf("reserve: %w", err)
 	}
 	defer conn.Release()
-	committed := false
-	defer func() {
-		if !committed {
-			rollback(conn)
-		}
-	}()
+	defer rollback(conn) // changes nothing after the commit
 
 	facts, err := lockAndRead(ctx, conn, p, now)
 	if err != nil {
-		return "", fmt.Errorf("reserve: %w", err)
+		return Reserved{}, fmt.Errorf("reserve: %w", err)
 	}
 	if p.Idempotency != nil && facts.key.ResourceID != p.OrderID {
-		return facts.key.ResourceID, p.Idempotency.check(facts.key)
+		return reservedBefore(ctx, conn, p, facts.key)
 	}
-	decision, refusal := store.DecidePurchase(facts.buyer, facts.offer, p.Quantity)
+	decision, refusal := store.DecidePurchase(facts.buyer, facts.offer, facts.request, p.Policy)
 	if refusal != nil {
-		return "", refusal
+		return Reserved{}, refusal
 	}
-	if err := writeAndCommit(ctx, conn, p, decision, now); err != nil {
-		return "", reserveError(err, "reserve")
+	if err := writeAndCommit(ctx, conn, p, *facts.offer, decision, now); err != nil {
+		return Reserved{}, fmt.Errorf("reserve: %w", err)
 	}
-	committed = true
-	return p.OrderID, nil
+	return Reserved{OrderID: p.OrderID, ConfirmBy: decision.ConfirmBy}, nil
+}
+
+func reservedBefore(ctx context.Context, conn *pgxpool.Conn, p Purchase, key sqlc.ClaimIdempotencyKeyRow) (Reserved, error) {
+	if err := p.Idempotency.check(key); err != nil {
+		return Reserved{}, err
+	}
+	row, err := sqlc.New(conn).FindReservation(ctx, key.ResourceID)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return Reserved{}, ErrIdempotencyKeyReused // by a call of another kind
+	}
+	if err != nil {
+		return Reserved{}, fmt.Errorf("reserve: %w", err)
+	}
+	return Reserved{OrderID: key.ResourceID, ConfirmBy: row.ConfirmBy, Replayed: true}, nil
 }
 
 type purchaseFacts struct {
-	key   sqlc.ClaimIdempotencyKeyRow
-	buyer *store.Buyer
-	offer *store.Offer
+	key     sqlc.ClaimIdempotencyKeyRow
+	buyer   *store.Buyer
+	offer   *store.Offer
+	request store.Request
 }
 
-// lockAndRead begins the transaction, claims the key, locks the buyer and reads the offer.
+// lockAndRead begins the transaction, claims the key, locks the buyer and reads what the rules ask for.
 func lockAndRead(ctx context.Context, conn *pgxpool.Conn, p Purchase, now time.Time) (purchaseFacts, error) {
-	var facts purchaseFacts
+	facts := purchaseFacts{request: store.Request{Quantity: p.Quantity, Now: now}}
 	var batch pgx.Batch
 	batch.Queue("begin")
 	if p.Idempotency != nil {
 		params := p.Idempotency.claimParams(p.ProjectID, p.OrderID, now)
-		batch.Queue(sqlc.ClaimIdempotencyKey, params.ProjectID, params.Key, params.RequestHash, params.ResourceID, params.Now).
-			Query(func(rows pgx.Rows) (err error) {
-				facts.key, err = pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[sqlc.ClaimIdempotencyKeyRow])
-				return err
-			})
+		readOne(&batch, func(row sqlc.ClaimIdempotencyKeyRow) error {
+			facts.key = row
+			return nil
+		}, sqlc.ClaimIdempotencyKey, params.ProjectID, params.Key, params.RequestHash, params.ResourceID, params.Now)
 	}
-	batch.Queue(sqlc.LockBuyer, p.UserID).Query(func(rows pgx.Rows) error {
-		found, err := pgx.CollectRows(rows, pgx.RowToStructByPos[sqlc.LockBuyerRow])
-		if len(found) == 1 {
-			facts.buyer = buyerOf(found[0])
-		}
+	readOne(&batch, func(row sqlc.LockBuyerRow) (err error) {
+		facts.buyer, err = buyerOf(row)
 		return err
-	})
-	batch.Queue(sqlc.FindOffer, p.ProjectID, p.SKU).Query(func(rows pgx.Rows) error {
-		found, err := pgx.CollectRows(rows, pgx.RowToStructByPos[sqlc.FindOfferRow])
-		if err != nil || len(found) == 0 {
-			return err
-		}
-		product, err := productOf(found[0])
-		facts.offer = &store.Offer{Product: product, Available: found[0].Available}
+	}, sqlc.LockBuyer, now, p.UserID)
+	readOne(&batch, func(row sqlc.FindOfferRow) error {
+		offer, err := offerOf(row)
+		facts.offer = &offer
 		return err
-	})
+	}, sqlc.FindOffer, p.ProjectID, p.SKU)
+	readOne(&batch, func(row sqlc.CountBoughtRow) error {
+		facts.request.Bought = store.Bought{Ever: row.Ever, Day: row.Day, Week: row.Week, Month: row.Month}
+		if facts.buyer != nil && !row.LastPurchaseAt.IsZero() {
+			facts.buyer.LastPurchaseAt = &row.LastPurchaseAt
+		}
+		return nil
+	}, sqlc.CountBought, p.UserID, now, p.ProjectID, p.SKU)
+	if p.Address.IsValid() || p.DeviceID != "" {
+		readOne(&batch, func(row sqlc.TracePurchaseRow) error {
+			facts.request.Trace = store.Trace{AddressDenied: row.AddressDenied, DeviceKnown: row.DeviceKnown, DeviceUsers: int(row.DeviceUsers), HasDevice: p.DeviceID != ""}
+			return nil
+		}, sqlc.TracePurchase, p.ProjectID, address(p.Address), p.DeviceID, p.UserID)
+	}
 	return facts, conn.SendBatch(ctx, &batch).Close()
 }
 
-func writeAndCommit(ctx context.Context, conn *pgxpool.Conn, p Purchase, decision store.Purchase, now time.Time) error {
-	delivery, err := json.Marshal(decision.Delivery)
-	if err != nil {
+// readOne queues a query whose row, if there is one, goes to use.
+func readOne[Row any](batch *pgx.Batch, use func(Row) error, query string, args ...any) {
+	batch.Queue(query, args...).Query(func(rows pgx.Rows) error {
+		found, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Row])
+		if err != nil || len(found) == 0 {
+			return err
+		}
+		return use(found[0])
+	})
+}
+
+func writeAndCommit(ctx context.Context, conn *pgxpool.Conn, p Purchase, offer store.Offer, decision store.Purchase, now time.Time) error {
+	params := sqlc.WriteReserveParams{
+		ProjectID: p.ProjectID, OrderID: p.OrderID, UserID: p.UserID, Sku: p.SKU, Quantity: p.Quantity, PriceCoins: decision.PriceCoins,
+		Client: p.Client, Status: string(store.Processing), Floor: decision.StockFloor, ConfirmBy: decision.ConfirmBy,
+		Reference: ledger.Reference(p.OrderID, 1), Now: now,
+	}
+	if decision.ConfirmBy != nil {
+		params.Status = string(store.AwaitingConfirmation)
+	}
+	if limits := offer.Product.Limits; limits.CapsSales() {
+		zone := offer.Product.Schedule.Zone()
+		params.SalesDay, params.SalesWeek = date(store.DayOf(now, zone).Start), date(store.WeekOf(now, zone).Start)
+		params.DayCap, params.WeekCap = positive(limits.PerDay), positive(limits.PerWeek)
+	}
+	var err error
+	if params.Delivery, err = json.Marshal(decision.Delivery); err != nil {
 		return err
 	}
+	if decision.Risk != nil {
+		if params.Risk, err = json.Marshal(decision.Risk); err != nil {
+			return err
+		}
+	}
 	var batch pgx.Batch
-	err = sqlc.New(queue{&batch}).WriteReserve(ctx, sqlc.WriteReserveParams{
-		ProjectID: p.ProjectID, OrderID: p.OrderID, UserID: p.UserID, Sku: p.SKU, Quantity: p.Quantity, PriceCoins: decision.PriceCoins,
-		Delivery: delivery, Client: p.Client, Reference: ledger.Reference(p.OrderID, 1), Now: now,
-	})
-	if err != nil {
+	q := sqlc.New(queue{&batch})
+	if err := q.WriteReserve(ctx, params); err != nil {
 		return err
+	}
+	if p.DeviceID != "" {
+		if err := q.RememberDevice(ctx, sqlc.RememberDeviceParams{ProjectID: p.ProjectID, DeviceID: p.DeviceID, UserID: p.UserID, Now: now}); err != nil {
+			return err
+		}
 	}
 	batch.Queue("commit")
 	return conn.SendBatch(ctx, &batch).Close()
@@ -146,16 +221,22 @@ func rollback(conn *pgxpool.Conn) {
 	_, _ = conn.Exec(ctx, "rollback") // a connection left in a transaction is closed by the pool
 }
 
-// reserveError names the rule when a race got past the rules and a CHECK had the last word.
-func reserveError(err error, doing string) error {
-	switch {
-	case violates(err, "stock_available_not_negative"):
-		return &store.Refusal{Code: store.OutOfStock, Message: "the last pieces were sold a moment ago"}
-	case violates(err, "users_available_not_negative"):
-		return &store.Refusal{Code: store.InsufficientCoins, Message: "the coins were spent a moment ago"}
-	default:
-		return fmt.Errorf("%s: %w", doing, err)
+func address(a netip.Addr) *netip.Addr {
+	if !a.IsValid() {
+		return nil
 	}
+	return &a
+}
+
+func date(t time.Time) pgtype.Date {
+	return pgtype.Date{Time: store.Date(t), Valid: true}
+}
+
+func positive(n int64) *int64 {
+	if n <= 0 {
+		return nil
+	}
+	return &n
 }
 
 // FindReservation reads what an order holds; ErrNotFound when it was never reserved.
@@ -168,7 +249,7 @@ func (db *DB) FindReservation(ctx context.Context, orderID string) (contract.Res
 	if err := json.Unmarshal(row.Delivery, delivery); err != nil {
 		return contract.Reservation{}, fmt.Errorf("delivery of order %s: %w", orderID, err)
 	}
-	return contract.Reservation{Status: store.OrderStatus(row.Status), Attempt: int(row.Attempt), Suspected: row.Suspected, Delivery: delivery}, nil
+	return contract.Reservation{Status: store.OrderStatus(row.Status), Attempt: int(row.Attempt), Suspected: row.Suspected, Delivery: delivery, ConfirmBy: row.ConfirmBy}, nil
 }
 
 // CaptureOrder completes an order: the held coins are spent, the reserved pieces sold, the user told.
@@ -203,7 +284,7 @@ func (db *DB) ReleaseOrder(ctx context.Context, in contract.ReleaseInput, now ti
 	}
 	row, err := db.q.ReleaseOrder(ctx, sqlc.ReleaseOrderParams{
 		OrderID: in.OrderID, Attempt: int32(in.Attempt), ReasonCode: string(in.Reason.Code), ReasonMessage: in.Reason.Message, ReasonDetail: detail,
-		Unresolved: in.Unresolved, MaybeCredited: in.MaybeCredited, Calls: int32(in.Calls), Reference: ledger.Reference(in.OrderID, in.Attempt), Detail: detail, Now: now,
+		ExpectedStatus: string(cmp.Or(in.Expected, store.Processing)), Unresolved: in.Unresolved, MaybeCredited: in.MaybeCredited, Calls: int32(in.Calls), Reference: ledger.Reference(in.OrderID, in.Attempt), Detail: detail, Now: now,
 	})
 	switch {
 	case errors.Is(err, pgx.ErrNoRows) || (err == nil && row.Changed):
@@ -277,7 +358,11 @@ func (db *DB) ReplayOrder(ctx context.Context, r Replay, now time.Time) (replaye
 }
 
 func reserveAgain(ctx context.Context, q *sqlc.Queries, r Replay, order sqlc.ReopenOrderRow, now time.Time) error {
-	buyer, err := q.LockBuyer(ctx, order.UserID)
+	row, err := q.LockBuyer(ctx, sqlc.LockBuyerParams{UserID: order.UserID, Now: now})
+	if err != nil {
+		return err
+	}
+	buyer, err := buyerOf(row)
 	if err != nil {
 		return err
 	}
@@ -285,18 +370,40 @@ func reserveAgain(ctx context.Context, q *sqlc.Queries, r Replay, order sqlc.Reo
 	if err != nil {
 		return err
 	}
-	if refusal := store.DecideReplay(*buyerOf(buyer), available, order.Quantity, order.PriceCoins); refusal != nil {
+	if refusal := store.DecideReplay(*buyer, available, order.Quantity, order.PriceCoins); refusal != nil {
 		return refusal
 	}
 	err = q.ReserveAgain(ctx, sqlc.ReserveAgainParams{ProjectID: r.ProjectID, OrderID: r.OrderID, UserID: order.UserID, Sku: order.Sku, Quantity: order.Quantity,
 		PriceCoins: order.PriceCoins, Attempt: order.Attempt, Reference: ledger.Reference(r.OrderID, int(order.Attempt)), Now: now})
 	if err != nil {
-		return reserveError(err, "reserve again")
+		return fmt.Errorf("reserve again: %w", err)
 	}
 	// Who and why goes into the audit alone: the buyer's storefront reads the timeline.
 	return audit(ctx, q, r.ProjectID, r.Actor, "order.replay", r.OrderID, map[string]string{"reason": r.Reason}, now)
 }
 
-func buyerOf(row sqlc.LockBuyerRow) *store.Buyer {
-	return &store.Buyer{UserID: row.UserID, Blocked: row.Status == "blocked", Available: row.Available}
+func buyerOf(row sqlc.LockBuyerRow) (*store.Buyer, error) {
+	buyer := &store.Buyer{UserID: row.UserID, Blocked: row.Status == "blocked", Suspicious: row.Suspicious, VIP: row.Vip, Available: row.Available}
+	attributes := map[string]any{}
+	if err := json.Unmarshal(row.Attributes, &attributes); err != nil {
+		return nil, fmt.Errorf("attributes of user %s: %w", row.UserID, err)
+	}
+	buyer.Attributes = make(map[string]string, len(attributes))
+	for name, value := range attributes {
+		buyer.Attributes[name] = fmt.Sprint(value)
+	}
+	return buyer, nil
+}
+
+// ConfirmOrder is the second verification of a large or risky purchase. It fails with ErrConflict when the order
+// does not await one, or not any more.
+func (db *DB) ConfirmOrder(ctx context.Context, projectID int32, orderID string, now time.Time) error {
+	_, err := db.q.ConfirmOrder(ctx, sqlc.ConfirmOrderParams{ProjectID: projectID, OrderID: orderID, Now: now})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return ErrConflict
+	}
+	if err != nil {
+		return fmt.Errorf("confirm order: %w", err)
+	}
+	return nil
 }

@@ -140,8 +140,8 @@ func TestOneKeyMakesOneOrder(t *testing.T) {
 	s.concurrently(20, func(ctx context.Context, _ int) error {
 		p := s.purchase("buyer")
 		p.Idempotency = &postgres.Idempotency{Key: "k", RequestHash: sha256.Sum256([]byte("body"))}
-		id, err := s.ReservePurchase(ctx, p, s.clock)
-		ids.Store(id, true)
+		reserved, err := s.ReservePurchase(ctx, p, s.clock)
+		ids.Store(reserved.OrderID, true)
 		return err
 	})
 	orders := 0

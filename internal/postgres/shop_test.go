@@ -38,12 +38,13 @@ func newShop(t testing.TB, stock, coins int64) *shop {
 
 func (s *shop) addProduct(sku string, stock int64) {
 	s.t.Helper()
-	require.NoError(s.t, s.CreateProduct(s.t.Context(), project, store.Product{
+	_, _, err := s.AddProduct(s.t.Context(), postgres.NewProduct{ProjectID: project, Actor: "test", Product: store.Product{
 		SKU: sku, Name: "500 credits", Kind: "credits", PriceCoins: 100, Status: store.Published,
 		Stock:       store.StockSettings{Initial: stock, Minimum: 10},
 		Integration: store.Integration{ResourceType: "external_currency", Endpoint: store.DefaultEndpoint, Amount: decimal.NewFromInt(500), Currency: "credits"},
 		Delivery:    store.DefaultDelivery(),
-	}, "test", s.clock))
+	}}, s.clock)
+	require.NoError(s.t, err)
 }
 
 func (s *shop) addUser(id string, coins int64) {
@@ -62,9 +63,9 @@ func (s *shop) purchase(user string) postgres.Purchase {
 
 func (s *shop) reserve(user string) string {
 	s.t.Helper()
-	id, err := s.ReservePurchase(s.t.Context(), s.purchase(user), s.clock)
+	reserved, err := s.ReservePurchase(s.t.Context(), s.purchase(user), s.clock)
 	require.NoError(s.t, err)
-	return id
+	return reserved.OrderID
 }
 
 func (s *shop) capture(order string, attempt int) store.OrderStatus {

@@ -108,7 +108,7 @@ func (db *DB) AdjustWallet(ctx context.Context, a Adjustment, now time.Time) (do
 }
 
 func adjust(ctx context.Context, q *sqlc.Queries, a Adjustment, now time.Time) error {
-	buyer, err := q.LockBuyer(ctx, a.UserID)
+	buyer, err := q.LockBuyer(ctx, sqlc.LockBuyerParams{UserID: a.UserID, Now: now})
 	if err != nil {
 		return notFound(err)
 	}

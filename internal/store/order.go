@@ -30,6 +30,8 @@ const (
 	MainProductRefused ReasonCode = "main_product_refused"
 	// MainProductInsufficientFunds: the product itself is out of funds.
 	MainProductInsufficientFunds ReasonCode = "main_product_insufficient_funds"
+	// NotConfirmed: a large or risky purchase was not confirmed in time.
+	NotConfirmed ReasonCode = "not_confirmed"
 	// CanceledByOperator: the workflow was canceled by hand before the product had answered.
 	CanceledByOperator ReasonCode = "canceled_by_operator"
 )
@@ -64,6 +66,8 @@ type Order struct {
 	Suspected  bool // canceled, yet the main product may have credited
 	Calls      int  // calls to the main product
 	Credit     *Credit
+	Risk       *Risk
+	ConfirmBy  *time.Time // while it awaits confirmation
 	CreatedAt  time.Time
 	UpdatedAt  time.Time
 	FinishedAt *time.Time

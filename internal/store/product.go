@@ -32,6 +32,11 @@ type Product struct {
 	Stock       StockSettings
 	Integration Integration
 	Delivery    DeliverySettings
+	Group       string
+	Position    int // in the shop, within its group
+	Limits      Limits
+	Schedule    Schedule
+	Requires    Requirements
 	UpdatedAt   time.Time
 }
 
@@ -161,6 +166,11 @@ func (p Product) Validate() []FieldError {
 	check(p.Delivery.Method == "api_call", "delivery.method", "api_call")
 	check(p.Delivery.TimeoutSeconds >= 1 && p.Delivery.TimeoutSeconds <= 300, "delivery.timeout_seconds", "from 1 to 300")
 	check(p.Delivery.Retries >= 0 && p.Delivery.Retries <= 20, "delivery.retries", "from 0 to 20")
+	check(printable(p.Group, 0, 64), "group", "at most 64 printable characters")
+	check(p.Position >= 0 && p.Position <= 1_000_000, "position", "from 0 to 1,000,000")
+	p.Limits.validate(check)
+	p.Schedule.validate(check)
+	p.Requires.validate(check)
 	check(p.Delivery.RetryIntervalSeconds >= 1 && p.Delivery.RetryIntervalSeconds <= maxSeconds, "delivery.retry_interval_seconds", "from 1 to 3600")
 	return errs
 }

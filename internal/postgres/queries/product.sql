@@ -1,13 +1,15 @@
 -- name: ListProducts :many
-SELECT p.*, s.initial, s.available FROM products p JOIN stock s USING (project_id, sku)
+SELECT p.*, s.initial, s.available, s.sales_day, s.sold_in_day, s.sales_week, s.sold_in_week FROM products p JOIN stock s USING (project_id, sku)
 WHERE p.project_id = @project_id AND p.sku > @after
   AND (NOT @on_sale::boolean OR (p.status = 'published' AND NOT (p.hide_at_zero AND s.available = 0)))
 ORDER BY p.sku LIMIT @max_products;
 
 -- name: InsertProduct :one
 WITH product AS (
-    INSERT INTO products (project_id, sku, name, description, kind, price_coins, status, minimum_stock, hide_at_zero, integration, delivery, created_at, updated_at)
-    VALUES (@project_id, @sku, @name, @description, @kind, @price_coins, @status, @minimum_stock, @hide_at_zero, @integration, @delivery, @now, @now)
+    INSERT INTO products (project_id, sku, name, description, kind, price_coins, status, minimum_stock, hide_at_zero, integration, delivery,
+        product_group, position, time_zone, limits, schedule, requires, created_at, updated_at)
+    VALUES (@project_id, @sku, @name, @description, @kind, @price_coins, @status, @minimum_stock, @hide_at_zero, @integration, @delivery,
+        @product_group, @position, @time_zone, @limits, @schedule, @requires, @now, @now)
     ON CONFLICT DO NOTHING
     RETURNING project_id, sku
 ), pieces AS (
@@ -18,6 +20,7 @@ SELECT count(*) FROM product;
 -- name: UpdateProduct :one
 -- A version of 0 overwrites whatever is there.
 UPDATE products SET version = version + 1, name = @name, description = @description, kind = @kind, price_coins = @price_coins, status = @status,
-    minimum_stock = @minimum_stock, hide_at_zero = @hide_at_zero, integration = @integration, delivery = @delivery, updated_at = @now
+    minimum_stock = @minimum_stock, hide_at_zero = @hide_at_zero, integration = @integration, delivery = @delivery,
+    product_group = @product_group, position = @position, time_zone = @time_zone, limits = @limits, schedule = @schedule, requires = @requires, updated_at = @now
 WHERE project_id = @project_id AND sku = @sku AND (@version::bigint = 0 OR version = @version)
 RETURNING version;

@@ -9,33 +9,89 @@ ON CONFLICT (project_id, key) DO UPDATE SET key = EXCLUDED.key
 RETURNING resource_id, request_hash;
 
 -- name: FindReservation :one
-SELECT status, attempt, suspected, delivery FROM orders WHERE order_id = @order_id;
+SELECT status, attempt, suspected, delivery, confirm_by FROM orders WHERE order_id = @order_id;
 
 -- name: LockBuyer :one
-SELECT user_id, status, available FROM users WHERE user_id = @user_id FOR NO KEY UPDATE;
+SELECT u.user_id, u.status, u.suspicious, (u.vip OR COALESCE(u.vip_until > @now::timestamptz, false))::boolean AS vip, u.available, u.attributes
+FROM users u WHERE u.user_id = @user_id FOR NO KEY UPDATE;
 
 -- name: FindOffer :one
-SELECT p.*, s.initial, s.available
+SELECT p.*, s.initial, s.available, s.sales_day, s.sold_in_day, s.sales_week, s.sold_in_week
 FROM products p JOIN stock s USING (project_id, sku)
 WHERE p.project_id = @project_id AND p.sku = @sku;
 
+-- name: CountBought :one
+-- What the buyer has bought: when last, and how many pieces of this product if its limits ask for that. Asked
+-- after the user's row is locked, so that two purchases at once can't both be the last one allowed.
+SELECT COALESCE((SELECT o.created_at FROM orders o WHERE o.user_id = @user_id AND o.status <> 'canceled' ORDER BY o.order_id DESC LIMIT 1),
+        '0001-01-01 00:00:00+00')::timestamptz AS last_purchase_at,
+    COALESCE(sum(b.quantity), 0)::bigint AS ever,
+    COALESCE(sum(b.quantity) FILTER (WHERE b.created_at >= date_trunc('day', @now::timestamptz, p.time_zone)), 0)::bigint AS day,
+    COALESCE(sum(b.quantity) FILTER (WHERE b.created_at >= date_trunc('week', @now::timestamptz, p.time_zone)), 0)::bigint AS week,
+    COALESCE(sum(b.quantity) FILTER (WHERE b.created_at >= date_trunc('month', @now::timestamptz, p.time_zone)), 0)::bigint AS month
+FROM products p
+JOIN orders b ON b.user_id = @user_id AND b.project_id = p.project_id AND b.sku = p.sku
+    AND b.status <> 'canceled' AND NOT (b.status = 'refunded' AND p.limits @> '{"give_back_on_refund": true}')
+WHERE p.project_id = @project_id AND p.sku = @sku
+  AND p.limits ?| ARRAY['per_user', 'per_user_per_day', 'per_user_per_week', 'per_user_per_month'];
+
+-- name: ReadBuyer :one
+-- LockBuyer without the lock, for those who only look.
+SELECT u.user_id, u.status, u.suspicious, (u.vip OR COALESCE(u.vip_until > @now::timestamptz, false))::boolean AS vip, u.available, u.attributes,
+    COALESCE((SELECT o.created_at FROM orders o WHERE o.user_id = @user_id AND o.status <> 'canceled' ORDER BY o.order_id DESC LIMIT 1),
+        '0001-01-01 00:00:00+00')::timestamptz AS last_purchase_at
+FROM users u WHERE u.user_id = @user_id;
+
+-- name: CountAllBought :many
+-- CountBought for every product of a page whose limits ask for it.
+SELECT p.sku, COALESCE(sum(b.quantity), 0)::bigint AS ever,
+    COALESCE(sum(b.quantity) FILTER (WHERE b.created_at >= date_trunc('day', @now::timestamptz, p.time_zone)), 0)::bigint AS day,
+    COALESCE(sum(b.quantity) FILTER (WHERE b.created_at >= date_trunc('week', @now::timestamptz, p.time_zone)), 0)::bigint AS week,
+    COALESCE(sum(b.quantity) FILTER (WHERE b.created_at >= date_trunc('month', @now::timestamptz, p.time_zone)), 0)::bigint AS month
+FROM products p
+JOIN orders b ON b.user_id = @user_id AND b.project_id = p.project_id AND b.sku = p.sku
+    AND b.status <> 'canceled' AND NOT (b.status = 'refunded' AND p.limits @> '{"give_back_on_refund": true}')
+WHERE p.project_id = @project_id AND p.sku = ANY (@skus::text[])
+  AND p.limits ?| ARRAY['per_user', 'per_user_per_day', 'per_user_per_week', 'per_user_per_month']
+GROUP BY p.sku;
+
+-- name: TracePurchase :one
+SELECT EXISTS (SELECT FROM denied_addresses d WHERE d.project_id = @project_id AND d.address >>= sqlc.narg('address')::inet)::boolean AS address_denied,
+    EXISTS (SELECT FROM user_devices u WHERE u.project_id = @project_id AND u.device_id = @device_id AND u.user_id = @user_id)::boolean AS device_known,
+    (SELECT count(*) FROM (SELECT FROM user_devices u WHERE u.project_id = @project_id AND u.device_id = @device_id AND u.user_id <> @user_id LIMIT 1000) AS others) AS device_users;
+
+-- name: RememberDevice :exec
+INSERT INTO user_devices (project_id, device_id, user_id, first_seen) VALUES (@project_id, @device_id, @user_id, @now) ON CONFLICT DO NOTHING;
+
 -- name: WriteReserve :exec
--- The CHECKs of users and stock refuse what a race let through.
+-- The CHECKs of users and stock refuse what a race let through; a cap or a floor that a race broke is made to
+-- break the same CHECK.
 WITH buyer AS (
     UPDATE users u SET available = u.available - @price_coins, held = u.held + @price_coins
     WHERE u.user_id = @user_id RETURNING u.user_id
 ), pieces AS (
-    UPDATE stock s SET available = s.available - @quantity, reserved = s.reserved + @quantity
+    UPDATE stock s SET
+        available = CASE
+            WHEN s.available - @quantity < @floor::bigint
+              OR CASE WHEN s.sales_day = sqlc.narg('sales_day')::date THEN s.sold_in_day ELSE 0 END + @quantity > sqlc.narg('day_cap')::bigint
+              OR CASE WHEN s.sales_week = sqlc.narg('sales_week')::date THEN s.sold_in_week ELSE 0 END + @quantity > sqlc.narg('week_cap')::bigint
+            THEN -1 ELSE s.available - @quantity END,
+        reserved = s.reserved + @quantity,
+        sold_in_day = CASE WHEN s.sales_day = sqlc.narg('sales_day') THEN s.sold_in_day + @quantity WHEN sqlc.narg('sales_day') IS NULL THEN s.sold_in_day ELSE @quantity END,
+        sales_day = COALESCE(sqlc.narg('sales_day'), s.sales_day),
+        sold_in_week = CASE WHEN s.sales_week = sqlc.narg('sales_week') THEN s.sold_in_week + @quantity WHEN sqlc.narg('sales_week') IS NULL THEN s.sold_in_week ELSE @quantity END,
+        sales_week = COALESCE(sqlc.narg('sales_week'), s.sales_week)
     FROM buyer WHERE s.project_id = @project_id AND s.sku = @sku
 ), bought AS (
-    INSERT INTO orders (order_id, project_id, user_id, sku, quantity, price_coins, status, delivery, client, created_at, updated_at)
-    VALUES (@order_id, @project_id, @user_id, @sku, @quantity, @price_coins, 'processing', @delivery, @client, @now, @now)
+    INSERT INTO orders (order_id, project_id, user_id, sku, quantity, price_coins, status, delivery, client, risk, confirm_by, sales_day, sales_week, created_at, updated_at)
+    VALUES (@order_id, @project_id, @user_id, @sku, @quantity, @price_coins, @status, @delivery, @client, @risk, sqlc.narg('confirm_by'),
+            sqlc.narg('sales_day'), sqlc.narg('sales_week'), @now, @now)
 ), moved AS (
     INSERT INTO ledger_transfers (project_id, user_id, debit, credit, amount, kind, reference, created_at)
     VALUES (@project_id, @user_id, 'available', 'held', @price_coins, 'reserve', @reference, @now)
 )
-INSERT INTO order_timeline (project_id, order_id, attempt, event, at)
-VALUES (@project_id, @order_id, 1, 'reserved', @now);
+INSERT INTO order_timeline (project_id, order_id, attempt, event, detail, at)
+VALUES (@project_id, @order_id, 1, 'reserved', @risk, @now);
 
 -- name: CaptureOrder :one
 WITH done AS (
@@ -66,17 +122,20 @@ WITH done AS (
 SELECT EXISTS (SELECT FROM done) AS changed, o.status, o.attempt FROM orders o WHERE o.order_id = @order_id;
 
 -- name: ReleaseOrder :one
+-- Gives coins and pieces back, if the order still stands where the caller left it.
 WITH done AS (
     UPDATE orders o SET status = 'canceled', reason_code = @reason_code::text, reason_message = @reason_message::text, reason_detail = @reason_detail,
         suspected = @unresolved::boolean AND (o.suspected OR @maybe_credited::boolean), delivery_calls = o.delivery_calls + @calls, updated_at = @now, finished_at = @now
-    WHERE o.order_id = @order_id AND o.attempt = @attempt AND o.status = 'processing'
-    RETURNING o.order_id, o.project_id, o.user_id, o.sku, o.quantity, o.price_coins, o.attempt, o.delivery
+    WHERE o.order_id = @order_id AND o.attempt = @attempt AND o.status = @expected_status
+    RETURNING o.order_id, o.project_id, o.user_id, o.sku, o.quantity, o.price_coins, o.attempt, o.delivery, o.sales_day, o.sales_week
 ), buyer AS (
     UPDATE users u SET held = u.held - d.price_coins, available = u.available + d.price_coins
     FROM done d WHERE u.user_id = d.user_id
-    RETURNING d.project_id, d.sku, d.quantity
+    RETURNING d.project_id, d.sku, d.quantity, d.sales_day, d.sales_week
 ), pieces AS (
-    UPDATE stock s SET reserved = s.reserved - b.quantity, available = s.available + b.quantity
+    UPDATE stock s SET reserved = s.reserved - b.quantity, available = s.available + b.quantity,
+        sold_in_day = s.sold_in_day - CASE WHEN s.sales_day = b.sales_day THEN b.quantity ELSE 0 END,
+        sold_in_week = s.sold_in_week - CASE WHEN s.sales_week = b.sales_week THEN b.quantity ELSE 0 END
     FROM buyer b WHERE s.project_id = b.project_id AND s.sku = b.sku
 ), moved AS (
     INSERT INTO ledger_transfers (project_id, user_id, debit, credit, amount, kind, reference, created_at)
@@ -130,13 +189,23 @@ VALUES (@project_id, @order_id, @attempt, 'replayed', @now);
 UPDATE orders AS leased SET swept_at = @now::timestamptz
 WHERE leased.order_id IN (
     SELECT o.order_id FROM orders o
-    WHERE o.status = 'processing' AND o.updated_at < @older_than AND (o.swept_at IS NULL OR o.swept_at < @lease_before::timestamptz)
+    WHERE o.status IN ('processing', 'awaiting_confirmation') AND o.updated_at < @older_than AND (o.swept_at IS NULL OR o.swept_at < @lease_before::timestamptz)
       AND NOT o.order_id = ANY (@started::text[])
     ORDER BY o.order_id LIMIT @max_orders FOR UPDATE SKIP LOCKED)
-RETURNING leased.order_id, leased.project_id, leased.user_id, leased.sku, leased.quantity, leased.attempt;
+RETURNING leased.order_id, leased.project_id, leased.user_id, leased.sku, leased.quantity, leased.attempt, (leased.confirmed_at IS NOT NULL)::boolean AS confirmed;
 
 -- name: CountUnstarted :one
 -- The backlog: open orders that nobody is known to have started.
 SELECT count(*) FROM (
-    SELECT FROM orders o WHERE o.status = 'processing' AND o.swept_at IS NULL AND NOT o.order_id = ANY (@started::text[])
+    SELECT FROM orders o WHERE o.status IN ('processing', 'awaiting_confirmation') AND o.swept_at IS NULL AND NOT o.order_id = ANY (@started::text[])
     LIMIT @max_orders) AS unstarted;
+
+-- name: ConfirmOrder :one
+-- The second verification: only in time, only once.
+WITH confirmed AS (
+    UPDATE orders o SET status = 'processing', confirmed_at = @now::timestamptz, updated_at = @now
+    WHERE o.order_id = @order_id AND o.project_id = @project_id AND o.status = 'awaiting_confirmation' AND o.confirm_by > @now::timestamptz
+    RETURNING o.project_id, o.order_id, o.attempt
+)
+INSERT INTO order_timeline (project_id, order_id, attempt, event, at)
+SELECT project_id, order_id, attempt, 'confirmed', @now FROM confirmed RETURNING order_id;

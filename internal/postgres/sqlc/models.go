@@ -6,8 +6,10 @@ package sqlc
 
 import (
 	"encoding/json"
+	"net/netip"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/shopspring/decimal"
 )
 
@@ -28,6 +30,14 @@ type AuditLog struct {
 	Subject   string
 	Detail    json.RawMessage
 	At        time.Time
+}
+
+type DeniedAddress struct {
+	ProjectID int32
+	Address   netip.Prefix
+	Reason    string
+	Actor     string
+	CreatedAt time.Time
 }
 
 type IdempotencyKey struct {
@@ -83,6 +93,11 @@ type Order struct {
 	CreatedAt      time.Time
 	UpdatedAt      time.Time
 	FinishedAt     *time.Time
+	SalesDay       pgtype.Date
+	SalesWeek      pgtype.Date
+	Risk           json.RawMessage
+	ConfirmBy      *time.Time
+	ConfirmedAt    *time.Time
 }
 
 type OrderTimeline struct {
@@ -110,6 +125,12 @@ type Product struct {
 	Delivery     json.RawMessage
 	CreatedAt    time.Time
 	UpdatedAt    time.Time
+	ProductGroup string
+	Position     int32
+	TimeZone     string
+	Limits       json.RawMessage
+	Schedule     json.RawMessage
+	Requires     json.RawMessage
 }
 
 type Project struct {
@@ -119,13 +140,17 @@ type Project struct {
 }
 
 type Stock struct {
-	ProjectID int32
-	Sku       string
-	Initial   int64
-	Restocked int64
-	Available int64
-	Reserved  int64
-	Sold      int64
+	ProjectID  int32
+	Sku        string
+	Initial    int64
+	Restocked  int64
+	Available  int64
+	Reserved   int64
+	Sold       int64
+	SalesDay   pgtype.Date
+	SoldInDay  int64
+	SalesWeek  pgtype.Date
+	SoldInWeek int64
 }
 
 type User struct {
@@ -139,4 +164,13 @@ type User struct {
 	Held          int64
 	CreatedAt     time.Time
 	UpdatedAt     time.Time
+	VipUntil      *time.Time
+	Suspicious    bool
+}
+
+type UserDevice struct {
+	ProjectID int32
+	DeviceID  string
+	UserID    string
+	FirstSeen time.Time
 }

@@ -9,16 +9,20 @@ import (
 	"context"
 	"encoding/json"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgtype"
 )
 
 const InsertProduct = `-- name: InsertProduct :one
 WITH product AS (
-    INSERT INTO products (project_id, sku, name, description, kind, price_coins, status, minimum_stock, hide_at_zero, integration, delivery, created_at, updated_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12)
+    INSERT INTO products (project_id, sku, name, description, kind, price_coins, status, minimum_stock, hide_at_zero, integration, delivery,
+        product_group, position, time_zone, limits, schedule, requires, created_at, updated_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,
+        $12, $13, $14, $15, $16, $17, $18, $18)
     ON CONFLICT DO NOTHING
     RETURNING project_id, sku
 ), pieces AS (
-    INSERT INTO stock (project_id, sku, initial, available) SELECT project_id, sku, $13, $13 FROM product
+    INSERT INTO stock (project_id, sku, initial, available) SELECT project_id, sku, $19, $19 FROM product
 )
 SELECT count(*) FROM product
 `
@@ -35,6 +39,12 @@ type InsertProductParams struct {
 	HideAtZero   bool
 	Integration  json.RawMessage
 	Delivery     json.RawMessage
+	ProductGroup string
+	Position     int32
+	TimeZone     string
+	Limits       json.RawMessage
+	Schedule     json.RawMessage
+	Requires     json.RawMessage
 	Now          time.Time
 	Initial      int64
 }
@@ -52,6 +62,12 @@ func (q *Queries) InsertProduct(ctx context.Context, arg InsertProductParams) (i
 		arg.HideAtZero,
 		arg.Integration,
 		arg.Delivery,
+		arg.ProductGroup,
+		arg.Position,
+		arg.TimeZone,
+		arg.Limits,
+		arg.Schedule,
+		arg.Requires,
 		arg.Now,
 		arg.Initial,
 	)
@@ -61,7 +77,7 @@ func (q *Queries) InsertProduct(ctx context.Context, arg InsertProductParams) (i
 }
 
 const ListProducts = `-- name: ListProducts :many
-SELECT p.project_id, p.sku, p.version, p.name, p.description, p.kind, p.price_coins, p.status, p.minimum_stock, p.hide_at_zero, p.integration, p.delivery, p.created_at, p.updated_at, s.initial, s.available FROM products p JOIN stock s USING (project_id, sku)
+SELECT p.project_id, p.sku, p.version, p.name, p.description, p.kind, p.price_coins, p.status, p.minimum_stock, p.hide_at_zero, p.integration, p.delivery, p.created_at, p.updated_at, p.product_group, p.position, p.time_zone, p.limits, p.schedule, p.requires, s.initial, s.available, s.sales_day, s.sold_in_day, s.sales_week, s.sold_in_week FROM products p JOIN stock s USING (project_id, sku)
 WHERE p.project_id = $1 AND p.sku > $2
   AND (NOT $3::boolean OR (p.status = 'published' AND NOT (p.hide_at_zero AND s.available = 0)))
 ORDER BY p.sku LIMIT $4
@@ -89,8 +105,18 @@ type ListProductsRow struct {
 	Delivery     json.RawMessage
 	CreatedAt    time.Time
 	UpdatedAt    time.Time
+	ProductGroup string
+	Position     int32
+	TimeZone     string
+	Limits       json.RawMessage
+	Schedule     json.RawMessage
+	Requires     json.RawMessage
 	Initial      int64
 	Available    int64
+	SalesDay     pgtype.Date
+	SoldInDay    int64
+	SalesWeek    pgtype.Date
+	SoldInWeek   int64
 }
 
 func (q *Queries) ListProducts(ctx context.Context, arg ListProductsParams) ([]ListProductsRow, error) {
@@ -122,8 +148,18 @@ func (q *Queries) ListProducts(ctx context.Context, arg ListProductsParams) ([]L
 			&i.Delivery,
 			&i.CreatedAt,
 			&i.UpdatedAt,
+			&i.ProductGroup,
+			&i.Position,
+			&i.TimeZone,
+			&i.Limits,
+			&i.Schedule,
+			&i.Requires,
 			&i.Initial,
 			&i.Available,
+			&i.SalesDay,
+			&i.SoldInDay,
+			&i.SalesWeek,
+			&i.SoldInWeek,
 		); err != nil {
 			return nil, err
 		}
@@ -137,8 +173,9 @@ func (q *Queries) ListProducts(ctx context.Context, arg ListProductsParams) ([]L
 
 const UpdateProduct = `-- name: UpdateProduct :one
 UPDATE products SET version = version + 1, name = $1, description = $2, kind = $3, price_coins = $4, status = $5,
-    minimum_stock = $6, hide_at_zero = $7, integration = $8, delivery = $9, updated_at = $10
-WHERE project_id = $11 AND sku = $12 AND ($13::bigint = 0 OR version = $13)
+    minimum_stock = $6, hide_at_zero = $7, integration = $8, delivery = $9,
+    product_group = $10, position = $11, time_zone = $12, limits = $13, schedule = $14, requires = $15, updated_at = $16
+WHERE project_id = $17 AND sku = $18 AND ($19::bigint = 0 OR version = $19)
 RETURNING version
 `
 
@@ -152,6 +189,12 @@ type UpdateProductParams struct {
 	HideAtZero   bool
 	Integration  json.RawMessage
 	Delivery     json.RawMessage
+	ProductGroup string
+	Position     int32
+	TimeZone     string
+	Limits       json.RawMessage
+	Schedule     json.RawMessage
+	Requires     json.RawMessage
 	Now          time.Time
 	ProjectID    int32
 	Sku          string
@@ -170,6 +213,12 @@ func (q *Queries) UpdateProduct(ctx context.Context, arg UpdateProductParams) (i
 		arg.HideAtZero,
 		arg.Integration,
 		arg.Delivery,
+		arg.ProductGroup,
+		arg.Position,
+		arg.TimeZone,
+		arg.Limits,
+		arg.Schedule,
+		arg.Requires,
 		arg.Now,
 		arg.ProjectID,
 		arg.Sku,

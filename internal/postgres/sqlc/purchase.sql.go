@@ -8,8 +8,10 @@ package sqlc
 import (
 	"context"
 	"encoding/json"
+	"net/netip"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/shopspring/decimal"
 )
 
@@ -114,9 +116,142 @@ func (q *Queries) ClaimIdempotencyKey(ctx context.Context, arg ClaimIdempotencyK
 	return i, err
 }
 
+const ConfirmOrder = `-- name: ConfirmOrder :one
+WITH confirmed AS (
+    UPDATE orders o SET status = 'processing', confirmed_at = $1::timestamptz, updated_at = $1
+    WHERE o.order_id = $2 AND o.project_id = $3 AND o.status = 'awaiting_confirmation' AND o.confirm_by > $1::timestamptz
+    RETURNING o.project_id, o.order_id, o.attempt
+)
+INSERT INTO order_timeline (project_id, order_id, attempt, event, at)
+SELECT project_id, order_id, attempt, 'confirmed', $1 FROM confirmed RETURNING order_id
+`
+
+type ConfirmOrderParams struct {
+	Now       time.Time
+	OrderID   string
+	ProjectID int32
+}
+
+// The second verification: only in time, only once.
+func (q *Queries) ConfirmOrder(ctx context.Context, arg ConfirmOrderParams) (string, error) {
+	row := q.db.QueryRow(ctx, ConfirmOrder, arg.Now, arg.OrderID, arg.ProjectID)
+	var order_id string
+	err := row.Scan(&order_id)
+	return order_id, err
+}
+
+const CountAllBought = `-- name: CountAllBought :many
+SELECT p.sku, COALESCE(sum(b.quantity), 0)::bigint AS ever,
+    COALESCE(sum(b.quantity) FILTER (WHERE b.created_at >= date_trunc('day', $1::timestamptz, p.time_zone)), 0)::bigint AS day,
+    COALESCE(sum(b.quantity) FILTER (WHERE b.created_at >= date_trunc('week', $1::timestamptz, p.time_zone)), 0)::bigint AS week,
+    COALESCE(sum(b.quantity) FILTER (WHERE b.created_at >= date_trunc('month', $1::timestamptz, p.time_zone)), 0)::bigint AS month
+FROM products p
+JOIN orders b ON b.user_id = $2 AND b.project_id = p.project_id AND b.sku = p.sku
+    AND b.status <> 'canceled' AND NOT (b.status = 'refunded' AND p.limits @> '{"give_back_on_refund": true}')
+WHERE p.project_id = $3 AND p.sku = ANY ($4::text[])
+  AND p.limits ?| ARRAY['per_user', 'per_user_per_day', 'per_user_per_week', 'per_user_per_month']
+GROUP BY p.sku
+`
+
+type CountAllBoughtParams struct {
+	Now       time.Time
+	UserID    string
+	ProjectID int32
+	Skus      []string
+}
+
+type CountAllBoughtRow struct {
+	Sku   string
+	Ever  int64
+	Day   int64
+	Week  int64
+	Month int64
+}
+
+// CountBought for every product of a page whose limits ask for it.
+func (q *Queries) CountAllBought(ctx context.Context, arg CountAllBoughtParams) ([]CountAllBoughtRow, error) {
+	rows, err := q.db.Query(ctx, CountAllBought,
+		arg.Now,
+		arg.UserID,
+		arg.ProjectID,
+		arg.Skus,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []CountAllBoughtRow
+	for rows.Next() {
+		var i CountAllBoughtRow
+		if err := rows.Scan(
+			&i.Sku,
+			&i.Ever,
+			&i.Day,
+			&i.Week,
+			&i.Month,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const CountBought = `-- name: CountBought :one
+SELECT COALESCE((SELECT o.created_at FROM orders o WHERE o.user_id = $1 AND o.status <> 'canceled' ORDER BY o.order_id DESC LIMIT 1),
+        '0001-01-01 00:00:00+00')::timestamptz AS last_purchase_at,
+    COALESCE(sum(b.quantity), 0)::bigint AS ever,
+    COALESCE(sum(b.quantity) FILTER (WHERE b.created_at >= date_trunc('day', $2::timestamptz, p.time_zone)), 0)::bigint AS day,
+    COALESCE(sum(b.quantity) FILTER (WHERE b.created_at >= date_trunc('week', $2::timestamptz, p.time_zone)), 0)::bigint AS week,
+    COALESCE(sum(b.quantity) FILTER (WHERE b.created_at >= date_trunc('month', $2::timestamptz, p.time_zone)), 0)::bigint AS month
+FROM products p
+JOIN orders b ON b.user_id = $1 AND b.project_id = p.project_id AND b.sku = p.sku
+    AND b.status <> 'canceled' AND NOT (b.status = 'refunded' AND p.limits @> '{"give_back_on_refund": true}')
+WHERE p.project_id = $3 AND p.sku = $4
+  AND p.limits ?| ARRAY['per_user', 'per_user_per_day', 'per_user_per_week', 'per_user_per_month']
+`
+
+type CountBoughtParams struct {
+	UserID    string
+	Now       time.Time
+	ProjectID int32
+	Sku       string
+}
+
+type CountBoughtRow struct {
+	LastPurchaseAt time.Time
+	Ever           int64
+	Day            int64
+	Week           int64
+	Month          int64
+}
+
+// What the buyer has bought: when last, and how many pieces of this product if its limits ask for that. Asked
+// after the user's row is locked, so that two purchases at once can't both be the last one allowed.
+func (q *Queries) CountBought(ctx context.Context, arg CountBoughtParams) (CountBoughtRow, error) {
+	row := q.db.QueryRow(ctx, CountBought,
+		arg.UserID,
+		arg.Now,
+		arg.ProjectID,
+		arg.Sku,
+	)
+	var i CountBoughtRow
+	err := row.Scan(
+		&i.LastPurchaseAt,
+		&i.Ever,
+		&i.Day,
+		&i.Week,
+		&i.Month,
+	)
+	return i, err
+}
+
 const CountUnstarted = `-- name: CountUnstarted :one
 SELECT count(*) FROM (
-    SELECT FROM orders o WHERE o.status = 'processing' AND o.swept_at IS NULL AND NOT o.order_id = ANY ($1::text[])
+    SELECT FROM orders o WHERE o.status IN ('processing', 'awaiting_confirmation') AND o.swept_at IS NULL AND NOT o.order_id = ANY ($1::text[])
     LIMIT $2) AS unstarted
 `
 
@@ -134,7 +269,7 @@ func (q *Queries) CountUnstarted(ctx context.Context, arg CountUnstartedParams) 
 }
 
 const FindOffer = `-- name: FindOffer :one
-SELECT p.project_id, p.sku, p.version, p.name, p.description, p.kind, p.price_coins, p.status, p.minimum_stock, p.hide_at_zero, p.integration, p.delivery, p.created_at, p.updated_at, s.initial, s.available
+SELECT p.project_id, p.sku, p.version, p.name, p.description, p.kind, p.price_coins, p.status, p.minimum_stock, p.hide_at_zero, p.integration, p.delivery, p.created_at, p.updated_at, p.product_group, p.position, p.time_zone, p.limits, p.schedule, p.requires, s.initial, s.available, s.sales_day, s.sold_in_day, s.sales_week, s.sold_in_week
 FROM products p JOIN stock s USING (project_id, sku)
 WHERE p.project_id = $1 AND p.sku = $2
 `
@@ -159,8 +294,18 @@ type FindOfferRow struct {
 	Delivery     json.RawMessage
 	CreatedAt    time.Time
 	UpdatedAt    time.Time
+	ProductGroup string
+	Position     int32
+	TimeZone     string
+	Limits       json.RawMessage
+	Schedule     json.RawMessage
+	Requires     json.RawMessage
 	Initial      int64
 	Available    int64
+	SalesDay     pgtype.Date
+	SoldInDay    int64
+	SalesWeek    pgtype.Date
+	SoldInWeek   int64
 }
 
 func (q *Queries) FindOffer(ctx context.Context, arg FindOfferParams) (FindOfferRow, error) {
@@ -181,14 +326,24 @@ func (q *Queries) FindOffer(ctx context.Context, arg FindOfferParams) (FindOffer
 		&i.Delivery,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.ProductGroup,
+		&i.Position,
+		&i.TimeZone,
+		&i.Limits,
+		&i.Schedule,
+		&i.Requires,
 		&i.Initial,
 		&i.Available,
+		&i.SalesDay,
+		&i.SoldInDay,
+		&i.SalesWeek,
+		&i.SoldInWeek,
 	)
 	return i, err
 }
 
 const FindReservation = `-- name: FindReservation :one
-SELECT status, attempt, suspected, delivery FROM orders WHERE order_id = $1
+SELECT status, attempt, suspected, delivery, confirm_by FROM orders WHERE order_id = $1
 `
 
 type FindReservationRow struct {
@@ -196,6 +351,7 @@ type FindReservationRow struct {
 	Attempt   int32
 	Suspected bool
 	Delivery  json.RawMessage
+	ConfirmBy *time.Time
 }
 
 func (q *Queries) FindReservation(ctx context.Context, orderID string) (FindReservationRow, error) {
@@ -206,6 +362,7 @@ func (q *Queries) FindReservation(ctx context.Context, orderID string) (FindRese
 		&i.Attempt,
 		&i.Suspected,
 		&i.Delivery,
+		&i.ConfirmBy,
 	)
 	return i, err
 }
@@ -214,10 +371,10 @@ const LeaseUnstarted = `-- name: LeaseUnstarted :many
 UPDATE orders AS leased SET swept_at = $1::timestamptz
 WHERE leased.order_id IN (
     SELECT o.order_id FROM orders o
-    WHERE o.status = 'processing' AND o.updated_at < $2 AND (o.swept_at IS NULL OR o.swept_at < $3::timestamptz)
+    WHERE o.status IN ('processing', 'awaiting_confirmation') AND o.updated_at < $2 AND (o.swept_at IS NULL OR o.swept_at < $3::timestamptz)
       AND NOT o.order_id = ANY ($4::text[])
     ORDER BY o.order_id LIMIT $5 FOR UPDATE SKIP LOCKED)
-RETURNING leased.order_id, leased.project_id, leased.user_id, leased.sku, leased.quantity, leased.attempt
+RETURNING leased.order_id, leased.project_id, leased.user_id, leased.sku, leased.quantity, leased.attempt, (leased.confirmed_at IS NOT NULL)::boolean AS confirmed
 `
 
 type LeaseUnstartedParams struct {
@@ -235,6 +392,7 @@ type LeaseUnstartedRow struct {
 	Sku       string
 	Quantity  int64
 	Attempt   int32
+	Confirmed bool
 }
 
 // What the sweep starts: open orders past their first seconds, each at most once a lease.
@@ -260,6 +418,7 @@ func (q *Queries) LeaseUnstarted(ctx context.Context, arg LeaseUnstartedParams) 
 			&i.Sku,
 			&i.Quantity,
 			&i.Attempt,
+			&i.Confirmed,
 		); err != nil {
 			return nil, err
 		}
@@ -272,19 +431,35 @@ func (q *Queries) LeaseUnstarted(ctx context.Context, arg LeaseUnstartedParams) 
 }
 
 const LockBuyer = `-- name: LockBuyer :one
-SELECT user_id, status, available FROM users WHERE user_id = $1 FOR NO KEY UPDATE
+SELECT u.user_id, u.status, u.suspicious, (u.vip OR COALESCE(u.vip_until > $1::timestamptz, false))::boolean AS vip, u.available, u.attributes
+FROM users u WHERE u.user_id = $2 FOR NO KEY UPDATE
 `
 
-type LockBuyerRow struct {
-	UserID    string
-	Status    string
-	Available int64
+type LockBuyerParams struct {
+	Now    time.Time
+	UserID string
 }
 
-func (q *Queries) LockBuyer(ctx context.Context, userID string) (LockBuyerRow, error) {
-	row := q.db.QueryRow(ctx, LockBuyer, userID)
+type LockBuyerRow struct {
+	UserID     string
+	Status     string
+	Suspicious bool
+	Vip        bool
+	Available  int64
+	Attributes json.RawMessage
+}
+
+func (q *Queries) LockBuyer(ctx context.Context, arg LockBuyerParams) (LockBuyerRow, error) {
+	row := q.db.QueryRow(ctx, LockBuyer, arg.Now, arg.UserID)
 	var i LockBuyerRow
-	err := row.Scan(&i.UserID, &i.Status, &i.Available)
+	err := row.Scan(
+		&i.UserID,
+		&i.Status,
+		&i.Suspicious,
+		&i.Vip,
+		&i.Available,
+		&i.Attributes,
+	)
 	return i, err
 }
 
@@ -322,22 +497,62 @@ func (q *Queries) NoteDelivery(ctx context.Context, arg NoteDeliveryParams) erro
 	return err
 }
 
+const ReadBuyer = `-- name: ReadBuyer :one
+SELECT u.user_id, u.status, u.suspicious, (u.vip OR COALESCE(u.vip_until > $1::timestamptz, false))::boolean AS vip, u.available, u.attributes,
+    COALESCE((SELECT o.created_at FROM orders o WHERE o.user_id = $2 AND o.status <> 'canceled' ORDER BY o.order_id DESC LIMIT 1),
+        '0001-01-01 00:00:00+00')::timestamptz AS last_purchase_at
+FROM users u WHERE u.user_id = $2
+`
+
+type ReadBuyerParams struct {
+	Now    time.Time
+	UserID string
+}
+
+type ReadBuyerRow struct {
+	UserID         string
+	Status         string
+	Suspicious     bool
+	Vip            bool
+	Available      int64
+	Attributes     json.RawMessage
+	LastPurchaseAt time.Time
+}
+
+// LockBuyer without the lock, for those who only look.
+func (q *Queries) ReadBuyer(ctx context.Context, arg ReadBuyerParams) (ReadBuyerRow, error) {
+	row := q.db.QueryRow(ctx, ReadBuyer, arg.Now, arg.UserID)
+	var i ReadBuyerRow
+	err := row.Scan(
+		&i.UserID,
+		&i.Status,
+		&i.Suspicious,
+		&i.Vip,
+		&i.Available,
+		&i.Attributes,
+		&i.LastPurchaseAt,
+	)
+	return i, err
+}
+
 const ReleaseOrder = `-- name: ReleaseOrder :one
 WITH done AS (
     UPDATE orders o SET status = 'canceled', reason_code = $2::text, reason_message = $3::text, reason_detail = $4,
         suspected = $5::boolean AND (o.suspected OR $6::boolean), delivery_calls = o.delivery_calls + $7, updated_at = $8, finished_at = $8
-    WHERE o.order_id = $1 AND o.attempt = $9 AND o.status = 'processing'
-    RETURNING o.order_id, o.project_id, o.user_id, o.sku, o.quantity, o.price_coins, o.attempt, o.delivery
+    WHERE o.order_id = $1 AND o.attempt = $9 AND o.status = $10
+    RETURNING o.order_id, o.project_id, o.user_id, o.sku, o.quantity, o.price_coins, o.attempt, o.delivery, o.sales_day, o.sales_week
 ), buyer AS (
     UPDATE users u SET held = u.held - d.price_coins, available = u.available + d.price_coins
     FROM done d WHERE u.user_id = d.user_id
-    RETURNING d.project_id, d.sku, d.quantity
+    RETURNING d.project_id, d.sku, d.quantity, d.sales_day, d.sales_week
 ), pieces AS (
-    UPDATE stock s SET reserved = s.reserved - b.quantity, available = s.available + b.quantity
+    UPDATE stock s SET reserved = s.reserved - b.quantity, available = s.available + b.quantity,
+        sold_in_day = s.sold_in_day - CASE WHEN s.sales_day = b.sales_day THEN b.quantity ELSE 0 END,
+        sold_in_week = s.sold_in_week - CASE WHEN s.sales_week = b.sales_week THEN b.quantity ELSE 0 END
     FROM buyer b WHERE s.project_id = b.project_id AND s.sku = b.sku
 ), moved AS (
     INSERT INTO ledger_transfers (project_id, user_id, debit, credit, amount, kind, reference, created_at)
-    SELECT project_id, user_id, 'held', 'available', price_coins, 'release', $10, $8 FROM done
+    SELECT project_id, user_id, 'held', 'available', price_coins, 'release', $11, $8 FROM done
 ), told AS (
     INSERT INTO notifications (project_id, user_id, order_id, kind, detail, created_at)
     SELECT project_id, user_id, order_id, 'purchase_canceled',
@@ -345,23 +560,24 @@ WITH done AS (
         $8 FROM done
 ), noted AS (
     INSERT INTO order_timeline (project_id, order_id, attempt, event, detail, at)
-    SELECT project_id, order_id, attempt, 'canceled', $11, $8 FROM done
+    SELECT project_id, order_id, attempt, 'canceled', $12, $8 FROM done
 )
 SELECT EXISTS (SELECT FROM done) AS changed, o.status, o.attempt FROM orders o WHERE o.order_id = $1
 `
 
 type ReleaseOrderParams struct {
-	OrderID       string
-	ReasonCode    string
-	ReasonMessage string
-	ReasonDetail  json.RawMessage
-	Unresolved    bool
-	MaybeCredited bool
-	Calls         int32
-	Now           time.Time
-	Attempt       int32
-	Reference     string
-	Detail        json.RawMessage
+	OrderID        string
+	ReasonCode     string
+	ReasonMessage  string
+	ReasonDetail   json.RawMessage
+	Unresolved     bool
+	MaybeCredited  bool
+	Calls          int32
+	Now            time.Time
+	Attempt        int32
+	ExpectedStatus string
+	Reference      string
+	Detail         json.RawMessage
 }
 
 type ReleaseOrderRow struct {
@@ -370,6 +586,7 @@ type ReleaseOrderRow struct {
 	Attempt int32
 }
 
+// Gives coins and pieces back, if the order still stands where the caller left it.
 func (q *Queries) ReleaseOrder(ctx context.Context, arg ReleaseOrderParams) (ReleaseOrderRow, error) {
 	row := q.db.QueryRow(ctx, ReleaseOrder,
 		arg.OrderID,
@@ -381,12 +598,34 @@ func (q *Queries) ReleaseOrder(ctx context.Context, arg ReleaseOrderParams) (Rel
 		arg.Calls,
 		arg.Now,
 		arg.Attempt,
+		arg.ExpectedStatus,
 		arg.Reference,
 		arg.Detail,
 	)
 	var i ReleaseOrderRow
 	err := row.Scan(&i.Changed, &i.Status, &i.Attempt)
 	return i, err
+}
+
+const RememberDevice = `-- name: RememberDevice :exec
+INSERT INTO user_devices (project_id, device_id, user_id, first_seen) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING
+`
+
+type RememberDeviceParams struct {
+	ProjectID int32
+	DeviceID  string
+	UserID    string
+	Now       time.Time
+}
+
+func (q *Queries) RememberDevice(ctx context.Context, arg RememberDeviceParams) error {
+	_, err := q.db.Exec(ctx, RememberDevice,
+		arg.ProjectID,
+		arg.DeviceID,
+		arg.UserID,
+		arg.Now,
+	)
+	return err
 }
 
 const ReopenOrder = `-- name: ReopenOrder :one
@@ -481,49 +720,108 @@ func (q *Queries) StockAvailable(ctx context.Context, arg StockAvailableParams) 
 	return available, err
 }
 
+const TracePurchase = `-- name: TracePurchase :one
+SELECT EXISTS (SELECT FROM denied_addresses d WHERE d.project_id = $1 AND d.address >>= $2::inet)::boolean AS address_denied,
+    EXISTS (SELECT FROM user_devices u WHERE u.project_id = $1 AND u.device_id = $3 AND u.user_id = $4)::boolean AS device_known,
+    (SELECT count(*) FROM (SELECT FROM user_devices u WHERE u.project_id = $1 AND u.device_id = $3 AND u.user_id <> $4 LIMIT 1000) AS others) AS device_users
+`
+
+type TracePurchaseParams struct {
+	ProjectID int32
+	Address   *netip.Addr
+	DeviceID  string
+	UserID    string
+}
+
+type TracePurchaseRow struct {
+	AddressDenied bool
+	DeviceKnown   bool
+	DeviceUsers   int64
+}
+
+func (q *Queries) TracePurchase(ctx context.Context, arg TracePurchaseParams) (TracePurchaseRow, error) {
+	row := q.db.QueryRow(ctx, TracePurchase,
+		arg.ProjectID,
+		arg.Address,
+		arg.DeviceID,
+		arg.UserID,
+	)
+	var i TracePurchaseRow
+	err := row.Scan(&i.AddressDenied, &i.DeviceKnown, &i.DeviceUsers)
+	return i, err
+}
+
 const WriteReserve = `-- name: WriteReserve :exec
 WITH buyer AS (
-    UPDATE users u SET available = u.available - $4, held = u.held + $4
-    WHERE u.user_id = $5 RETURNING u.user_id
+    UPDATE users u SET available = u.available - $5, held = u.held + $5
+    WHERE u.user_id = $6 RETURNING u.user_id
 ), pieces AS (
-    UPDATE stock s SET available = s.available - $6, reserved = s.reserved + $6
-    FROM buyer WHERE s.project_id = $1 AND s.sku = $7
+    UPDATE stock s SET
+        available = CASE
+            WHEN s.available - $7 < $8::bigint
+              OR CASE WHEN s.sales_day = $9::date THEN s.sold_in_day ELSE 0 END + $7 > $10::bigint
+              OR CASE WHEN s.sales_week = $11::date THEN s.sold_in_week ELSE 0 END + $7 > $12::bigint
+            THEN -1 ELSE s.available - $7 END,
+        reserved = s.reserved + $7,
+        sold_in_day = CASE WHEN s.sales_day = $9 THEN s.sold_in_day + $7 WHEN $9 IS NULL THEN s.sold_in_day ELSE $7 END,
+        sales_day = COALESCE($9, s.sales_day),
+        sold_in_week = CASE WHEN s.sales_week = $11 THEN s.sold_in_week + $7 WHEN $11 IS NULL THEN s.sold_in_week ELSE $7 END,
+        sales_week = COALESCE($11, s.sales_week)
+    FROM buyer WHERE s.project_id = $1 AND s.sku = $13
 ), bought AS (
-    INSERT INTO orders (order_id, project_id, user_id, sku, quantity, price_coins, status, delivery, client, created_at, updated_at)
-    VALUES ($2, $1, $5, $7, $6, $4, 'processing', $8, $9, $3, $3)
+    INSERT INTO orders (order_id, project_id, user_id, sku, quantity, price_coins, status, delivery, client, risk, confirm_by, sales_day, sales_week, created_at, updated_at)
+    VALUES ($2, $1, $6, $13, $7, $5, $14, $15, $16, $3, $17,
+            $9, $11, $4, $4)
 ), moved AS (
     INSERT INTO ledger_transfers (project_id, user_id, debit, credit, amount, kind, reference, created_at)
-    VALUES ($1, $5, 'available', 'held', $4, 'reserve', $10, $3)
+    VALUES ($1, $6, 'available', 'held', $5, 'reserve', $18, $4)
 )
-INSERT INTO order_timeline (project_id, order_id, attempt, event, at)
-VALUES ($1, $2, 1, 'reserved', $3)
+INSERT INTO order_timeline (project_id, order_id, attempt, event, detail, at)
+VALUES ($1, $2, 1, 'reserved', $3, $4)
 `
 
 type WriteReserveParams struct {
 	ProjectID  int32
 	OrderID    string
+	Risk       json.RawMessage
 	Now        time.Time
 	PriceCoins int64
 	UserID     string
 	Quantity   int64
+	Floor      int64
+	SalesDay   pgtype.Date
+	DayCap     *int64
+	SalesWeek  pgtype.Date
+	WeekCap    *int64
 	Sku        string
+	Status     string
 	Delivery   json.RawMessage
 	Client     json.RawMessage
+	ConfirmBy  *time.Time
 	Reference  string
 }
 
-// The CHECKs of users and stock refuse what a race let through.
+// The CHECKs of users and stock refuse what a race let through; a cap or a floor that a race broke is made to
+// break the same CHECK.
 func (q *Queries) WriteReserve(ctx context.Context, arg WriteReserveParams) error {
 	_, err := q.db.Exec(ctx, WriteReserve,
 		arg.ProjectID,
 		arg.OrderID,
+		arg.Risk,
 		arg.Now,
 		arg.PriceCoins,
 		arg.UserID,
 		arg.Quantity,
+		arg.Floor,
+		arg.SalesDay,
+		arg.DayCap,
+		arg.SalesWeek,
+		arg.WeekCap,
 		arg.Sku,
+		arg.Status,
 		arg.Delivery,
 		arg.Client,
+		arg.ConfirmBy,
 		arg.Reference,
 	)
 	return err

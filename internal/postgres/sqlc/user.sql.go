@@ -12,7 +12,7 @@ import (
 )
 
 const GetUser = `-- name: GetUser :one
-SELECT user_id, project_id, status, blocked_reason, vip, attributes, available, held, created_at, updated_at FROM users WHERE user_id = $1
+SELECT user_id, project_id, status, blocked_reason, vip, attributes, available, held, created_at, updated_at, vip_until, suspicious FROM users WHERE user_id = $1
 `
 
 func (q *Queries) GetUser(ctx context.Context, userID string) (User, error) {
@@ -29,6 +29,8 @@ func (q *Queries) GetUser(ctx context.Context, userID string) (User, error) {
 		&i.Held,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.VipUntil,
+		&i.Suspicious,
 	)
 	return i, err
 }
@@ -190,7 +192,7 @@ func (q *Queries) MoveAvailable(ctx context.Context, arg MoveAvailableParams) (M
 
 const SetUserStatus = `-- name: SetUserStatus :one
 UPDATE users SET status = $1, blocked_reason = $2, updated_at = $3
-WHERE user_id = $4 RETURNING user_id, project_id, status, blocked_reason, vip, attributes, available, held, created_at, updated_at
+WHERE user_id = $4 RETURNING user_id, project_id, status, blocked_reason, vip, attributes, available, held, created_at, updated_at, vip_until, suspicious
 `
 
 type SetUserStatusParams struct {
@@ -219,6 +221,8 @@ func (q *Queries) SetUserStatus(ctx context.Context, arg SetUserStatusParams) (U
 		&i.Held,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.VipUntil,
+		&i.Suspicious,
 	)
 	return i, err
 }
@@ -228,7 +232,7 @@ INSERT INTO users (user_id, project_id, vip, attributes, created_at, updated_at)
 VALUES ($1, $2, COALESCE($3::boolean, false), COALESCE($4::jsonb, '{}'), $5, $5)
 ON CONFLICT (user_id) DO UPDATE SET vip = COALESCE($3, users.vip),
     attributes = COALESCE($4, users.attributes), updated_at = $5
-RETURNING user_id, project_id, status, blocked_reason, vip, attributes, available, held, created_at, updated_at, (xmax = 0)::boolean AS created
+RETURNING user_id, project_id, status, blocked_reason, vip, attributes, available, held, created_at, updated_at, vip_until, suspicious, (xmax = 0)::boolean AS created
 `
 
 type UpsertUserParams struct {
@@ -250,6 +254,8 @@ type UpsertUserRow struct {
 	Held          int64
 	CreatedAt     time.Time
 	UpdatedAt     time.Time
+	VipUntil      *time.Time
+	Suspicious    bool
 	Created       bool
 }
 
@@ -273,6 +279,8 @@ func (q *Queries) UpsertUser(ctx context.Context, arg UpsertUserParams) (UpsertU
 		&i.Held,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.VipUntil,
+		&i.Suspicious,
 		&i.Created,
 	)
 	return i, err

@@ -1,0 +1,42 @@
+package store
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+)
+
+// Requirements say who may buy (seed 000, "Privileges").
+type Requirements struct {
+	VIP            bool              `json:"vip,omitempty"`
+	CompletedTasks []string          `json:"completed_tasks,omitempty"`
+	Attributes     map[string]string `json:"attributes,omitempty"` // of the user, each must be equal
+}
+
+func (r Requirements) check(buyer Buyer) *Refusal {
+	if r.VIP && !buyer.VIP {
+		return refuse(NotEligible, "only VIP users can buy it")
+	}
+	for _, task := range r.CompletedTasks {
+		if !slices.Contains(buyer.CompletedTasks, task) {
+			return refuse(NotEligible, "the task "+task+" must be completed first")
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.Attributes)) {
+		if buyer.Attributes[name] != r.Attributes[name] {
+			return refuse(NotEligible, fmt.Sprintf("only users with the attribute %s = %s can buy it", name, r.Attributes[name]))
+		}
+	}
+	return nil
+}
+
+func (r Requirements) validate(check func(ok bool, field, message string)) {
+	check(len(r.CompletedTasks) <= 20, "requires.completed_tasks", "at most 20 tasks")
+	check(len(r.Attributes) <= 20, "requires.attributes", "at most 20 attributes")
+	for _, task := range r.CompletedTasks {
+		check(skuPattern.MatchString(task), "requires.completed_tasks", "ids of tasks")
+	}
+	for name, value := range r.Attributes {
+		check(printable(name, 1, 64) && printable(value, 0, 200), "requires.attributes", "names of 1 to 64 and values of at most 200 printable characters")
+	}
+}
