@@ -115,7 +115,7 @@ func TestReleaseOfWhatWasNeverReserved(t *testing.T) {
 	t.Parallel()
 	s := newShop(t)
 	result, err := run[contract.PurchaseResult](t, s.purchase().Release, contract.ReleaseInput{ProjectID: testkit.Project, OrderID: "qp_none", Attempt: 1,
-		Reason: store.Reason{Code: store.CanceledByOperator}, Unresolved: true})
+		Reason: store.Reason{Code: store.CanceledByOperator}})
 	require.NoError(t, err)
 	require.Equal(t, store.Canceled, result.Status)
 	testkit.RequireClean(t, s.db)

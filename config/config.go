@@ -5,6 +5,10 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -36,8 +40,8 @@ func (c *Config) sections() []section {
 }
 
 // Load reads the settings. file may be empty: then quickpass.yaml in the working directory is read if
-// it exists. The error names every wrong setting.
-func Load(file string) (Config, error) {
+// it exists. The error names every wrong setting, those that the given checks find among them.
+func Load(file string, checks ...func(Config) error) (Config, error) {
 	var c Config
 	v := viper.New()
 	for _, s := range c.sections() {
@@ -49,33 +53,91 @@ func Load(file string) (Config, error) {
 	if err := readFile(v, file); err != nil {
 		return Config{}, err
 	}
-	if err := v.UnmarshalExact(&c, viper.DecodeHook(mapstructure.StringToTimeDurationHookFunc())); err != nil {
-		return Config{}, fmt.Errorf("settings: %w", err)
-	}
-	var mistakes []error
+	undecoded := wrongTypes(v.UnmarshalExact(&c, viper.DecodeHook(mapstructure.DecodeHookFuncType(durationWithUnit))))
+	all := undecoded
 	for _, s := range c.sections() {
-		mistakes = append(mistakes, s.validate()...)
+		all = append(all, s.validate()...)
 	}
-	return c, errors.Join(mistakes...)
+	for _, check := range checks {
+		all = append(all, unjoin(check(c))...)
+	}
+	return c, errors.Join(withoutEchoes(all, undecoded)...)
 }
 
-func readFile(v *viper.Viper, file string) error {
-	v.SetConfigName("quickpass")
-	v.SetConfigType("yaml")
-	v.AddConfigPath(".")
-	if file != "" {
-		v.SetConfigFile(file)
+// durationWithUnit reads durations: a bare number would be nanoseconds, which nobody means.
+func durationWithUnit(from, to reflect.Type, value any) (any, error) {
+	if to != reflect.TypeFor[time.Duration]() || from == to {
+		return value, nil
 	}
-	err := v.ReadInConfig()
-	var missing viper.ConfigFileNotFoundError
-	if errors.As(err, &missing) && file == "" {
+	text, ok := value.(string)
+	if !ok {
+		return nil, errors.New("a duration needs a unit, such as 10s")
+	}
+	return time.ParseDuration(text)
+}
+
+// wrongTypes names settings that could not be read by their environment variables.
+func wrongTypes(err error) []error {
+	var all []error
+	for _, one := range unjoin(err) {
+		var undecoded *mapstructure.DecodeError
+		if errors.As(one, &undecoded) {
+			variable := "QUICKPASS_" + strings.ToUpper(strings.ReplaceAll(undecoded.Name(), ".", "_"))
+			one = fmt.Errorf("%s must be of another type (%s in a file): %w", variable, undecoded.Name(), undecoded.Unwrap())
+		}
+		all = append(all, one)
+	}
+	return all
+}
+
+// withoutEchoes drops what the rules say of a setting that could not be read in the first place.
+func withoutEchoes(all, undecoded []error) []error {
+	var kept []error
+	for i, one := range all {
+		name, _, _ := strings.Cut(one.Error(), " ")
+		if i < len(undecoded) || !slices.ContainsFunc(undecoded, func(e error) bool { return strings.HasPrefix(e.Error(), name+" ") }) {
+			kept = append(kept, one)
+		}
+	}
+	return kept
+}
+
+// unjoin lists the errors that were joined into one.
+func unjoin(err error) []error {
+	if err == nil {
 		return nil
 	}
-	if err != nil {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // each level is looked at
+		var all []error
+		for _, one := range joined.Unwrap() {
+			all = append(all, unjoin(one)...)
+		}
+		return all
+	}
+	if _, ok := errors.Unwrap(err).(interface{ Unwrap() []error }); ok { //nolint:errorlint // each level is looked at
+		return unjoin(errors.Unwrap(err))
+	}
+	return []error{err}
+}
+
+// readFile reads the given file, or quickpass.yaml if there is one: by its whole name, because viper would also
+// take a program called quickpass for it.
+func readFile(v *viper.Viper, file string) error {
+	if file == "" {
+		file = defaultFile
+		if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+	}
+	v.SetConfigFile(file)
+	v.SetConfigType("yaml")
+	if err := v.ReadInConfig(); err != nil {
 		return fmt.Errorf("settings file: %w", err)
 	}
 	return nil
 }
+
+const defaultFile = "quickpass.yaml"
 
 // mistakes collects what is wrong with a section. The name is the environment variable.
 type mistakes []error

@@ -4,7 +4,6 @@ package worker
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -39,7 +38,6 @@ type Options struct {
 type Workers struct {
 	workers []worker.Worker
 	calls   *activities.Calls
-	stop    time.Duration
 }
 
 // New makes the workers; nothing is polled before Start.
@@ -75,7 +73,7 @@ func New(o Options) *Workers {
 		}
 		workers = append(workers, w)
 	}
-	return &Workers{workers: workers, calls: calls, stop: o.StopTimeout}
+	return &Workers{workers: workers, calls: calls}
 }
 
 // RegisterWorkflows gives every workflow its contract name; replay tests use the same.
@@ -112,22 +110,23 @@ func (w *Workers) Start() error {
 	return nil
 }
 
-// Stop polls no more, lets running steps finish, and waits for calls in flight, within the stop timeout.
-func (w *Workers) Stop() error {
+// Stop polls no more, lets running steps finish, and waits for calls in flight, until the deadline; false
+// when it came first.
+func (w *Workers) Stop(deadline time.Time) bool {
+	ctx, cancel := context.WithDeadline(context.Background(), deadline)
+	defer cancel()
 	done := make(chan struct{})
 	go func() {
 		for _, one := range w.workers {
 			one.Stop()
 		}
+		w.calls.Wait(ctx)
 		close(done)
 	}()
-	ctx, cancel := context.WithTimeout(context.Background(), w.stop)
-	defer cancel()
 	select {
 	case <-done:
+		return ctx.Err() == nil
 	case <-ctx.Done():
-		return errors.New("workers did not stop in time")
+		return false
 	}
-	w.calls.Wait(ctx)
-	return nil
 }

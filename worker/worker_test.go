@@ -133,7 +133,7 @@ func TestWorkersPollTheirQueues(t *testing.T) {
 		return unless(polled(contract.MainProductTaskQueue, enumspb.TASK_QUEUE_TYPE_ACTIVITY))
 	})
 	require.False(t, polled(contract.MainProductTaskQueue, enumspb.TASK_QUEUE_TYPE_WORKFLOW), "no workflows there")
-	require.NoError(t, workers.Stop())
+	require.True(t, workers.Stop(time.Now().Add(time.Minute)))
 }
 
 func TestWorkersThatCanNotReachTemporalDoNotStart(t *testing.T) {

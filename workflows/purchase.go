@@ -31,6 +31,10 @@ func Purchase(ctx workflow.Context, in contract.PurchaseInput) (contract.Purchas
 	return p.run(ctx)
 }
 
+// firstTaskEvents are in the history while the first workflow task runs: started, scheduled, started. Later, this
+// task may be a repetition.
+const firstTaskEvents = 3
+
 type purchase struct {
 	in            contract.PurchaseInput
 	progress      contract.PurchaseProgress
@@ -63,6 +67,12 @@ func (p *purchase) run(ctx workflow.Context) (contract.PurchaseResult, error) {
 		return contract.PurchaseResult{Status: reservation.Status, Reason: reservation.Reason}, nil // over already, or a later attempt's
 	}
 
+	if reservation.Suspected { // an earlier attempt may have been credited: a question is safer than a call
+		outcome, err := inquire(ctx, p.inquiry())
+		if err == nil && outcome.Kind == contract.Credited {
+			return p.complete(ctx, *outcome.Credit, 0)
+		}
+	}
 	outcome, err := p.deliver(ctx, reservation)
 	switch {
 	case err != nil:
@@ -81,8 +91,7 @@ func (p *purchase) run(ctx workflow.Context) (contract.PurchaseResult, error) {
 	case err == nil && outcome.Kind == contract.Refused:
 		return p.cancel(ctx, *outcome.Reason, 0)
 	case err == nil && outcome.Kind == contract.NotFound:
-		p.maybeCredited = false
-		return p.cancel(ctx, neverArrived, 0)
+		return p.cancel(ctx, neverArrived, 0) // a call may still be on its way: what is suspected stays so
 	default:
 		return p.cancel(ctx, unreachable, 0)
 	}
@@ -122,12 +131,6 @@ func (p *purchase) awaitConfirmation(ctx workflow.Context, reservation contract.
 // deliver asks the main product until it has a final answer or all tries are used up.
 func (p *purchase) deliver(ctx workflow.Context, reservation contract.Reservation) (contract.Outcome, error) {
 	in := contract.DeliveryInput{ProjectID: p.in.ProjectID, OrderID: p.in.OrderID, UserID: p.in.UserID, Attempt: p.in.Attempt, Delivery: *reservation.Delivery}
-	if reservation.Suspected { // an earlier attempt may have been credited: a question is safer than a call
-		outcome, err := inquire(ctx, p.inquiry())
-		if err == nil && outcome.Kind == contract.Credited {
-			return outcome, nil
-		}
-	}
 	p.note(ctx, "delivering", "the main product's answer", "")
 	outcome, err := p.firstTry(ctx, in)
 	if err != nil || outcome.Kind != contract.Unknown || in.Delivery.Retries == 0 {
@@ -148,6 +151,9 @@ func (p *purchase) deliver(ctx workflow.Context, reservation contract.Reservatio
 // the call that the process still has in flight. If that process is gone, so is the call; its
 // deadline is waited out, because nobody can be sure.
 func (p *purchase) firstTry(ctx workflow.Context, in contract.DeliveryInput) (contract.Outcome, error) {
+	if workflow.GetInfo(ctx).GetCurrentHistoryLength() > firstTaskEvents {
+		p.maybeCredited = true // the first call may have been made already, by a process that died before it could say so
+	}
 	outcome, err := deliverFirst(ctx, in)
 	if err == nil && outcome.Kind == contract.InFlight {
 		call := *outcome.Call
@@ -212,9 +218,8 @@ func (p *purchase) complete(ctx workflow.Context, credit store.Credit, calls int
 func (p *purchase) cancel(ctx workflow.Context, reason store.Reason, calls int) (contract.PurchaseResult, error) {
 	p.note(ctx, "giving_back", "", string(reason.Code))
 	ctx, _ = workflow.NewDisconnectedContext(ctx)
-	unresolved := reason == unreachable || reason == operatorCanceled
 	result, err := release(ctx, contract.ReleaseInput{ProjectID: p.in.ProjectID, OrderID: p.in.OrderID, Attempt: p.in.Attempt,
-		Reason: reason, Calls: calls, Unresolved: unresolved, MaybeCredited: p.maybeCredited})
+		Reason: reason, Calls: calls, MaybeCredited: p.maybeCredited})
 	if err != nil {
 		return result, err
 	}

@@ -77,10 +77,10 @@ func (s *PurchaseSuite) onCapture(calls int) {
 }
 
 // onRelease expects the compensation, and that it says what is known of the outcome.
-func (s *PurchaseSuite) onRelease(reason store.ReasonCode, unresolved, maybeCredited bool) {
+func (s *PurchaseSuite) onRelease(reason store.ReasonCode, maybeCredited bool) {
 	s.on(contract.ReleaseActivity).Return(func(_ context.Context, in contract.ReleaseInput) (contract.PurchaseResult, error) {
 		s.Equal(reason, in.Reason.Code)
-		s.Equal([]bool{unresolved, maybeCredited}, []bool{in.Unresolved, in.MaybeCredited}, "unresolved, maybe credited")
+		s.Equal(maybeCredited, in.MaybeCredited, "maybe credited")
 		return contract.PurchaseResult{Status: store.Canceled, Reason: &in.Reason}, nil
 	}).Once()
 }
@@ -124,7 +124,7 @@ func (s *PurchaseSuite) TestOldAttemptLeavesTheNextAlone() {
 func (s *PurchaseSuite) TestRefusedByTheMainProduct() {
 	s.onReserve()
 	s.on(contract.DeliverFirstActivity).Return(refused, nil).Once()
-	s.onRelease(store.MainProductRefused, false, false)
+	s.onRelease(store.MainProductRefused, false)
 	result, took := s.run(input)
 	s.Equal(store.Canceled, result.Status)
 	s.Zero(took, "a refusal is not retried")
@@ -144,7 +144,7 @@ func (s *PurchaseSuite) TestThreeRetriesTenSecondsApart() {
 		return contract.Outcome{}, deliveryError(contract.Outcome{Kind: contract.Unknown, Error: "connection_failed"})
 	}).Times(3)
 	s.on(contract.InquireActivity).Return(noAnswer, nil).Once()
-	s.onRelease(store.MainProductUnreachable, true, false)
+	s.onRelease(store.MainProductUnreachable, false)
 	result, _ := s.run(input)
 	s.Equal(store.MainProductUnreachable, result.Reason.Code)
 	s.Equal([]time.Duration{0, 10 * time.Second, 20 * time.Second, 30 * time.Second}, at)
@@ -175,7 +175,7 @@ func (s *PurchaseSuite) TestRefusedInARetry() {
 	s.onReserve()
 	s.on(contract.DeliverFirstActivity).Return(timeout, nil).Once()
 	s.on(contract.DeliverActivity).Return(refused, nil).Once()
-	s.onRelease(store.MainProductRefused, false, true)
+	s.onRelease(store.MainProductRefused, true)
 	result, _ := s.run(input)
 	s.Equal("USER_NOT_FOUND", result.Reason.ErrorCode)
 }
@@ -185,7 +185,7 @@ func (s *PurchaseSuite) TestUnknownMakesASuspect() {
 	s.on(contract.DeliverFirstActivity).Return(timeout, nil).Once()
 	s.on(contract.DeliverActivity).Return(contract.Outcome{}, deliveryError(contract.Outcome{Kind: contract.Unknown, Error: "connection_failed"})).Times(3)
 	s.on(contract.InquireActivity).Return(noAnswer, nil).Once()
-	s.onRelease(store.MainProductUnreachable, true, true)
+	s.onRelease(store.MainProductUnreachable, true)
 	s.run(input)
 }
 
@@ -203,9 +203,9 @@ func (s *PurchaseSuite) TestInquirySettlesTheUnknown() {
 		case contract.Credited:
 			s.onCapture(0)
 		case contract.Refused:
-			s.onRelease(store.MainProductRefused, false, true)
+			s.onRelease(store.MainProductRefused, true)
 		default:
-			s.onRelease(store.MainProductUnreachable, false, false)
+			s.onRelease(store.MainProductUnreachable, true) // a call may still be on its way
 		}
 		result, _ := s.run(input)
 		s.Equal(answer.status, result.Status)
@@ -219,7 +219,7 @@ func (s *PurchaseSuite) TestNoRetriesWhenTheProductWantsNone() {
 	s.on(contract.ReserveActivity).Return(contract.Reservation{Status: store.Processing, Attempt: 1, Delivery: &once}, nil).Once()
 	s.on(contract.DeliverFirstActivity).Return(timeout, nil).Once()
 	s.on(contract.InquireActivity).Return(noAnswer, nil).Once()
-	s.onRelease(store.MainProductUnreachable, true, true)
+	s.onRelease(store.MainProductUnreachable, true)
 	s.run(input)
 }
 
@@ -285,7 +285,7 @@ func (s *PurchaseSuite) TestDatabaseAwayWhileReleasing() {
 	s.onReserve()
 	s.on(contract.DeliverFirstActivity).Return(refused, nil).Once()
 	s.on(contract.ReleaseActivity).Return(contract.PurchaseResult{}, errors.New("database is away")).Times(8)
-	s.onRelease(store.MainProductRefused, false, false)
+	s.onRelease(store.MainProductRefused, false)
 	result, _ := s.run(input)
 	s.Equal(store.Canceled, result.Status)
 }
@@ -302,7 +302,7 @@ func (s *PurchaseSuite) TestTransactionOfAnotherOrderIsNoCredit() {
 	s.onReserve()
 	s.on(contract.DeliverFirstActivity).Return(credited, nil).Once()
 	s.on(contract.CaptureActivity).Return(contract.PurchaseResult{}, temporal.NewNonRetryableApplicationError("clash", contract.ErrorTypeTransactionClash, nil)).Times(2)
-	s.onRelease(store.MainProductUnreachable, true, true)
+	s.onRelease(store.MainProductUnreachable, true)
 	result, _ := s.run(input)
 	s.Equal(store.Canceled, result.Status)
 }
@@ -310,7 +310,7 @@ func (s *PurchaseSuite) TestTransactionOfAnotherOrderIsNoCredit() {
 func (s *PurchaseSuite) TestCancellationGivesEverythingBack() {
 	s.onReserve()
 	s.on(contract.DeliverFirstActivity).Return(timeout, nil).Once()
-	s.onRelease(store.CanceledByOperator, true, true)
+	s.onRelease(store.CanceledByOperator, true)
 	s.env.RegisterDelayedCallback(s.env.CancelWorkflow, 5*time.Second)
 	result, took := s.run(input)
 	s.Equal(store.CanceledByOperator, result.Reason.Code)
@@ -367,7 +367,7 @@ func (s *PurchaseSuite) TestConfirmationWhoseSignalWasLostCountsAtTheDeadline() 
 func (s *PurchaseSuite) TestUnconfirmedPurchaseIsGivenBack() {
 	s.on(contract.ReserveActivity).Return(s.awaiting(), nil).Twice()
 	s.on(contract.ReleaseActivity).Return(func(_ context.Context, in contract.ReleaseInput) (contract.PurchaseResult, error) {
-		s.Equal([]any{store.NotConfirmed, store.AwaitingConfirmation, false}, []any{in.Reason.Code, in.Expected, in.Unresolved})
+		s.Equal([]any{store.NotConfirmed, store.AwaitingConfirmation, false}, []any{in.Reason.Code, in.Expected, in.MaybeCredited})
 		return contract.PurchaseResult{Status: store.Canceled, Reason: &in.Reason}, nil
 	}).Once()
 	result, took := s.run(input)

@@ -221,7 +221,7 @@ func suspectedAttempt(t *testing.T, r *recording) {
 	require.NoError(t, err)
 	require.True(t, outcome.MaybeCredited)
 	_, err = r.db.ReleaseOrder(t.Context(), contract.ReleaseInput{ProjectID: testkit.Project, OrderID: r.in.OrderID, Attempt: 1,
-		Reason: store.Reason{Code: store.MainProductUnreachable}, Unresolved: true, MaybeCredited: true}, time.Now())
+		Reason: store.Reason{Code: store.MainProductUnreachable}, MaybeCredited: true}, time.Now())
 	require.NoError(t, err)
 	r.product.Misbehave(t)
 	_, err = r.db.ReplayOrder(t.Context(), postgres.Replay{ProjectID: testkit.Project, OrderID: r.in.OrderID, Actor: "test", Reason: "test"}, time.Now())

@@ -27,7 +27,7 @@ const (
 
 func devCommand(with withConfig) *cobra.Command {
 	return &cobra.Command{Use: "dev", Short: "Run everything on this machine, with demo data", Args: cobra.NoArgs,
-		RunE: with(func(ctx context.Context, c config.Config, _ []string) error { return dev(ctx, c) })}
+		RunE: with(dev)}
 }
 
 // stack is what `quickpass dev` has started, in the order of starting.

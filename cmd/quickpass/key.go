@@ -24,7 +24,7 @@ func keyCommand(with withConfig) *cobra.Command {
 	var role string
 	var project int32
 	create := &cobra.Command{Use: "create", Short: "Make an API key and print it, once", Args: cobra.NoArgs,
-		RunE: with(func(ctx context.Context, c config.Config, _ []string) error {
+		RunE: with(func(ctx context.Context, c config.Config) error {
 			if !slices.Contains(keyRoles, role) {
 				return errors.New("--role must be one of " + strings.Join(keyRoles, ", "))
 			}
@@ -41,7 +41,7 @@ func keyCommand(with withConfig) *cobra.Command {
 			}
 			fmt.Printf("%s (%s): %s\nIt is stored hashed and not shown again.\n", id, role, key)
 			return nil
-		})}
+		}, needsDatabase)}
 	create.Flags().StringVar(&role, "role", "", "one of "+strings.Join(keyRoles, ", "))
 	create.Flags().Int32Var(&project, "project", 1, "the project that the key works on")
 	command := &cobra.Command{Use: "key", Short: "Manage API keys"}

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -34,13 +35,13 @@ func root() *cobra.Command {
 	}
 	command.PersistentFlags().StringVar(&file, "config", "", "settings file (default: quickpass.yaml if it exists)")
 	// withConfig gives a command the settings, or stops it with every mistake in them.
-	withConfig := func(run func(context.Context, config.Config, []string) error) func(*cobra.Command, []string) error {
-		return func(cmd *cobra.Command, args []string) error {
-			c, err := config.Load(file)
+	withConfig := func(run func(context.Context, config.Config) error, checks ...func(config.Config) error) func(*cobra.Command, []string) error {
+		return func(cmd *cobra.Command, _ []string) error {
+			c, err := config.Load(file, checks...)
 			if err != nil {
 				return fmt.Errorf("wrong settings:\n%w", err)
 			}
-			return run(cmd.Context(), c, args)
+			return run(cmd.Context(), c)
 		}
 	}
 	command.AddCommand(devCommand(withConfig), migrateCommand(withConfig), verifyCommand(withConfig), keyCommand(withConfig), versionCommand())
@@ -48,7 +49,15 @@ func root() *cobra.Command {
 	return command
 }
 
-type withConfig = func(func(context.Context, config.Config, []string) error) func(*cobra.Command, []string) error
+type withConfig = func(run func(context.Context, config.Config) error, checks ...func(config.Config) error) func(*cobra.Command, []string) error
+
+// needsDatabase names the setting that nearly every command can't do without.
+func needsDatabase(c config.Config) error {
+	if c.Database.URL == "" {
+		return errors.New("QUICKPASS_DATABASE_URL must be set, such as postgres://user:password@host:5432/quickpass")
+	}
+	return nil
+}
 
 func newLogger(c config.Log) *slog.Logger {
 	var level slog.Level

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -13,15 +12,12 @@ import (
 
 func migrateCommand(with withConfig) *cobra.Command {
 	return &cobra.Command{Use: "migrate", Short: "Bring the database schema to this version", Args: cobra.NoArgs,
-		RunE: with(func(ctx context.Context, c config.Config, _ []string) error {
-			if c.Database.URL == "" {
-				return errors.New("QUICKPASS_DATABASE_URL must be set")
-			}
+		RunE: with(func(ctx context.Context, c config.Config) error {
 			steps, err := postgres.Migrate(ctx, c.Database.URL)
 			if err != nil {
 				return err
 			}
 			fmt.Printf("the schema is current, %d steps were applied\n", steps)
 			return nil
-		})}
+		}, needsDatabase)}
 }

@@ -1,12 +1,16 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
+	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -41,9 +45,9 @@ func serveCommands(with withConfig) []*cobra.Command {
 		{"worker", "Run a worker alone", roles{worker: true}},
 	} {
 		commands = append(commands, &cobra.Command{Use: role.name, Short: role.short, Args: cobra.NoArgs,
-			RunE: with(func(ctx context.Context, c config.Config, _ []string) error {
+			RunE: with(func(ctx context.Context, c config.Config) error {
 				return serve(ctx, c, role.roles, newLogger(c.Log))
-			})})
+			}, role.roles.needs)})
 	}
 	return commands
 }
@@ -51,8 +55,8 @@ func serveCommands(with withConfig) []*cobra.Command {
 // serve runs the roles until the context ends, then stops in the order in which work flows: no new
 // requests, every accepted order started, running steps finished.
 func serve(ctx context.Context, c config.Config, r roles, logger *slog.Logger) error {
-	if err := required(c, r); err != nil {
-		return err
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
 	}
 	db, err := postgres.Open(ctx, postgres.Options{URL: c.Database.URL, MaxConnections: int32(c.Database.MaxConnections), StatementTimeout: c.Database.StatementTimeout})
 	if err != nil {
@@ -66,13 +70,13 @@ func serve(ctx context.Context, c config.Config, r roles, logger *slog.Logger) e
 	defer engine.Close()
 
 	watcher := api.NewWatcher(db)
-	box := outbox.New(outbox.Options{DB: db, Client: engine, Logger: logger, Workers: c.Outbox.Workers, Queue: c.Outbox.Queue, Backlog: c.Outbox.Backlog, Eager: r.worker})
+	box := outbox.New(outbox.Options{DB: db, Client: engine, Logger: logger, Workers: c.Outbox.Workers, Queue: c.Outbox.Queue, Backlog: c.Outbox.Backlog, Open: c.Outbox.Open, Eager: r.worker})
 	boxCtx, stopBox := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBox()
 	var background sync.WaitGroup
 	background.Go(func() { box.Run(boxCtx) })
 
-	stopWorkers := func() error { return nil }
+	stopWorkers := func(time.Time) error { return nil }
 	if r.worker {
 		workers, err := newWorkers(c, db, engine, watcher.Changed)
 		if err != nil {
@@ -81,6 +85,7 @@ func serve(ctx context.Context, c config.Config, r roles, logger *slog.Logger) e
 		stopWorkers = startWhenReady(ctx, engine, c.Temporal.Namespace, workers, logger)
 	}
 
+	deadline := drainDeadline(ctx, c.HTTP.DrainTimeout)
 	if r.api {
 		err = serveHTTP(ctx, c, api.Options{DB: db, Starter: box, Temporal: temporal.Health{Client: engine}, Logger: logger, Watcher: watcher, Dev: r.dev,
 			Policy: store.Policy{PurchaseInterval: c.Store.PurchaseInterval, LargePurchase: c.Store.LargePurchase,
@@ -90,20 +95,39 @@ func serve(ctx context.Context, c config.Config, r roles, logger *slog.Logger) e
 	}
 	stopBox()
 	background.Wait()
-	return errors.Join(err, stopWorkers())
+	return errors.Join(err, stopWorkers(deadline()))
 }
 
-// required names the settings that a role can't do without.
-func required(c config.Config, r roles) error {
-	var missing []error
-	if c.Database.URL == "" {
-		missing = append(missing, errors.New("QUICKPASS_DATABASE_URL must be set, such as postgres://user:password@host:5432/quickpass"))
+// drainDeadline returns the moment by which everything must have stopped, once the context has ended.
+func drainDeadline(ctx context.Context, timeout time.Duration) func() time.Time {
+	var deadline atomic.Value
+	context.AfterFunc(ctx, func() { deadline.CompareAndSwap(nil, time.Now().Add(timeout)) })
+	return func() time.Time {
+		deadline.CompareAndSwap(nil, time.Now().Add(timeout)) // the API failed before the context ended
+		return deadline.Load().(time.Time)
 	}
-	if r.worker && c.MainProduct.URL == "" {
-		missing = append(missing, errors.New("QUICKPASS_MAIN_PRODUCT_URL must be set, such as https://game.example"))
-	}
-	if r.worker && c.MainProduct.APIKey == "" {
-		missing = append(missing, errors.New("QUICKPASS_MAIN_PRODUCT_API_KEY must be set"))
+}
+
+// gcPercent trades memory, of which a process has little in use, for a tenth of its CPU; GOGC wins over it.
+const gcPercent = 400
+
+// needs names the settings that the roles can't do without.
+func (r roles) needs(c config.Config) error {
+	missing := []error{needsDatabase(c)}
+	if r.worker {
+		if c.MainProduct.URL == "" {
+			missing = append(missing, errors.New("QUICKPASS_MAIN_PRODUCT_URL must be set, such as https://game.example"))
+		}
+		if c.MainProduct.APIKey == "" {
+			missing = append(missing, errors.New("QUICKPASS_MAIN_PRODUCT_API_KEY must be set"))
+		}
+		if c.MainProduct.URL != "" {
+			key := cmp.Or(c.MainProduct.APIKey, "none")
+			_, err := mainproduct.New(mainproduct.Config{BaseURL: c.MainProduct.URL, APIKey: key, InquiryPath: c.MainProduct.InquiryPath})
+			if err != nil {
+				missing = append(missing, fmt.Errorf("QUICKPASS_MAIN_PRODUCT_URL, _API_KEY or _INQUIRY_PATH: %w", err))
+			}
+		}
 	}
 	return errors.Join(missing...)
 }
@@ -114,7 +138,7 @@ func serveHTTP(ctx context.Context, c config.Config, options api.Options, box *o
 		Name: "quickpass_orders_waiting", Help: "Orders that are reserved and whose workflow is not started yet.",
 	}, func() float64 { return float64(box.Waiting()) }))
 	options.DrainDelay = c.HTTP.DrainDelay
-	options.ShutdownTimeout = c.HTTP.DrainTimeout - c.HTTP.DrainDelay
+	options.ShutdownTimeout = (c.HTTP.DrainTimeout - c.HTTP.DrainDelay) / 2 // the rest is for accepted orders and running steps
 	server, err := api.New(options)
 	if err != nil {
 		return err
@@ -122,6 +146,9 @@ func serveHTTP(ctx context.Context, c config.Config, options api.Options, box *o
 	listener, err := net.Listen("tcp", c.HTTP.Address)
 	if err != nil {
 		return fmt.Errorf("listen on %s (QUICKPASS_HTTP_ADDRESS): %w", c.HTTP.Address, err)
+	}
+	if err := servePprof(c.HTTP.PprofAddress, options.Logger); err != nil {
+		return err
 	}
 	options.Logger.Info("HTTP is served", "address", listener.Addr().String())
 	return server.Run(ctx, listener)
@@ -138,7 +165,7 @@ func newWorkers(c config.Config, db *postgres.DB, engine client.Client, changed 
 
 // startWhenReady starts the workers as soon as Temporal answers: it may come up after us. It returns
 // the function that stops them.
-func startWhenReady(ctx context.Context, engine client.Client, namespace string, workers *worker.Workers, logger *slog.Logger) (stop func() error) {
+func startWhenReady(ctx context.Context, engine client.Client, namespace string, workers *worker.Workers, logger *slog.Logger) (stop func(deadline time.Time) error) {
 	started := make(chan bool, 1)
 	go func() {
 		for {
@@ -160,9 +187,10 @@ func startWhenReady(ctx context.Context, engine client.Client, namespace string,
 			}
 		}
 	}()
-	return func() error {
-		if <-started {
-			return workers.Stop()
+	return func(deadline time.Time) error {
+		if <-started && !workers.Stop(deadline) {
+			// Nothing is lost: what was cut off is found by the sweep and by Temporal.
+			logger.Warn("stopped with steps or calls under way", "drain_timeout_over", deadline)
 		}
 		return nil
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -20,10 +19,7 @@ const defaultGrace = 5 * time.Minute
 func verifyCommand(with withConfig) *cobra.Command {
 	var grace time.Duration
 	command := &cobra.Command{Use: "verify", Short: "Prove that nothing is lost or doubled; exits 1 with the rows that break a rule", Args: cobra.NoArgs,
-		RunE: with(func(ctx context.Context, c config.Config, _ []string) error {
-			if c.Database.URL == "" {
-				return errors.New("QUICKPASS_DATABASE_URL must be set; `make run` prints the one it uses")
-			}
+		RunE: with(func(ctx context.Context, c config.Config) error {
 			db, err := postgres.Open(ctx, postgres.Options{URL: c.Database.URL, MaxConnections: 2, StatementTimeout: c.Database.StatementTimeout})
 			if err != nil {
 				return err
@@ -34,7 +30,7 @@ func verifyCommand(with withConfig) *cobra.Command {
 				return err
 			}
 			return printChecks(os.Stdout, checks)
-		})}
+		}, needsDatabase)}
 	command.Flags().DurationVar(&grace, "grace", defaultGrace, "how much longer than its own tries an order may stay open")
 	return command
 }

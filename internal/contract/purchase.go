@@ -115,12 +115,10 @@ type ReleaseInput struct {
 	Attempt   int          `json:"attempt"`
 	Reason    store.Reason `json:"reason"`
 	Calls     int          `json:"calls"` // answered calls not yet counted: 1 after a refusal
-	// Unresolved: the main product never gave a final answer. The order is then suspected if any call,
-	// this attempt's or an earlier one's, may have credited.
-	Unresolved bool `json:"unresolved,omitempty"`
+	// MaybeCredited: some call of this attempt may have had, or may still have, an effect. The order is then suspected.
+	MaybeCredited bool `json:"maybe_credited,omitempty"`
 	// Expected is the status that the order must still have; processing if empty.
-	Expected      store.OrderStatus `json:"expected,omitempty"`
-	MaybeCredited bool              `json:"maybe_credited,omitempty"`
+	Expected store.OrderStatus `json:"expected,omitempty"`
 }
 
 // InquiryInput asks the main product what became of an order.

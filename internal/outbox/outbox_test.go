@@ -70,7 +70,7 @@ func (d *desk) cancelAndReplay(in contract.PurchaseInput) contract.PurchaseInput
 
 func (d *desk) outbox(change ...func(*outbox.Options)) *outbox.Outbox {
 	d.t.Helper()
-	options := outbox.Options{DB: d.db, Client: d.engine.Client, Logger: testkit.Logger(d.t), Workers: 4, Queue: 100, Backlog: 1000}
+	options := outbox.Options{DB: d.db, Client: d.engine.Client, Logger: testkit.Logger(d.t), Workers: 4, Queue: 100, Backlog: 1000, Open: 1000}
 	for _, f := range change {
 		f(&options)
 	}
@@ -195,7 +195,7 @@ func (d *desk) work() {
 	workers := worker.New(worker.Options{Client: d.engine.Client, DB: d.db, Product: testkit.NewMainProduct(d.t).Client(d.t, false),
 		WorkflowSlots: 50, DeliverySlots: 50, CachedRuns: 50, StopTimeout: time.Minute})
 	require.NoError(d.t, workers.Start())
-	d.t.Cleanup(func() { require.NoError(d.t, workers.Stop()) })
+	d.t.Cleanup(func() { require.True(d.t, workers.Stop(time.Now().Add(time.Minute))) })
 }
 
 // What does not fit into memory waits in PostgreSQL; nothing is lost and nobody waits.

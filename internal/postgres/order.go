@@ -80,25 +80,38 @@ func (db *DB) FinalOrders(ctx context.Context, orderIDs []string) ([]string, err
 	return final, nil
 }
 
-// SweepOptions say what LeaseUnstarted may hand out.
-type SweepOptions struct {
-	Age     time.Duration // only orders that have not changed for so long
-	Lease   time.Duration // an order is handed out once in so long
-	Started []string      // orders whose workflow the caller knows to run
-	Limit   int
-}
-
 // Unstarted is an open order whose workflow may not run, or may not know that its order was confirmed.
 type Unstarted struct {
 	Input     contract.PurchaseInput
 	Confirmed bool
 }
 
+// MarkStarted notes which orders are under way, for the sweeps of all processes; orders that are over are not
+// written.
+func (db *DB) MarkStarted(ctx context.Context, started []Unstarted, now time.Time) error {
+	params := sqlc.MarkStartedParams{Now: now, OrderIds: make([]string, len(started)), Attempts: make([]int32, len(started))}
+	for i, order := range started {
+		params.OrderIds[i], params.Attempts[i] = order.Input.OrderID, int32(order.Input.Attempt)
+	}
+	if err := db.q.MarkStarted(ctx, params); err != nil {
+		return fmt.Errorf("mark started orders: %w", err)
+	}
+	return nil
+}
+
+// SweepOptions say what LeaseUnstarted may hand out.
+type SweepOptions struct {
+	Age   time.Duration // only orders that have not changed for so long
+	Lease time.Duration // an order is handed out once in so long
+	Trust time.Duration // how long a started workflow is taken for running
+	Limit int
+}
+
 // LeaseUnstarted hands out open orders whose workflow may never have been started, or was lost. A
 // lease, not a claim: if the caller dies too, the next sweep finds them again.
 func (db *DB) LeaseUnstarted(ctx context.Context, o SweepOptions, now time.Time) ([]Unstarted, error) {
 	rows, err := db.q.LeaseUnstarted(ctx, sqlc.LeaseUnstartedParams{
-		Now: now, OlderThan: now.Add(-o.Age), LeaseBefore: now.Add(-o.Lease), Started: append([]string{}, o.Started...), MaxOrders: int32(o.Limit),
+		Now: now, OlderThan: now.Add(-o.Age), LeaseBefore: now.Add(-o.Lease), TrustBefore: now.Add(-o.Trust), MaxOrders: int32(o.Limit),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("lease unstarted orders: %w", err)
@@ -111,13 +124,19 @@ func (db *DB) LeaseUnstarted(ctx context.Context, o SweepOptions, now time.Time)
 	return orders, nil
 }
 
-// CountUnstarted measures the backlog: open orders that nobody is known to have started, counted up to limit.
-func (db *DB) CountUnstarted(ctx context.Context, started []string, limit int) (int, error) {
-	n, err := db.q.CountUnstarted(ctx, sqlc.CountUnstartedParams{Started: append([]string{}, started...), MaxOrders: int32(limit)})
+// Backlog counts open orders.
+type Backlog struct {
+	Open      int
+	Unstarted int // of these: not changed for a while, and nobody is known to have started them
+}
+
+// CountBacklog counts up to limit; age is how long an order may take to be started.
+func (db *DB) CountBacklog(ctx context.Context, age time.Duration, limit int, now time.Time) (Backlog, error) {
+	row, err := db.q.CountOpen(ctx, sqlc.CountOpenParams{OlderThan: now.Add(-age), MaxOrders: int32(limit)})
 	if err != nil {
-		return 0, fmt.Errorf("count unstarted orders: %w", err)
+		return Backlog{}, fmt.Errorf("count open orders: %w", err)
 	}
-	return int(n), nil
+	return Backlog{Open: int(row.OpenOrders), Unstarted: int(row.Unstarted)}, nil
 }
 
 func orderOf(row sqlc.Order) (store.Order, error) {

@@ -284,7 +284,7 @@ func (db *DB) ReleaseOrder(ctx context.Context, in contract.ReleaseInput, now ti
 	}
 	row, err := db.q.ReleaseOrder(ctx, sqlc.ReleaseOrderParams{
 		OrderID: in.OrderID, Attempt: int32(in.Attempt), ReasonCode: string(in.Reason.Code), ReasonMessage: in.Reason.Message, ReasonDetail: detail,
-		ExpectedStatus: string(cmp.Or(in.Expected, store.Processing)), Unresolved: in.Unresolved, MaybeCredited: in.MaybeCredited, Calls: int32(in.Calls), Reference: ledger.Reference(in.OrderID, in.Attempt), Detail: detail, Now: now,
+		ExpectedStatus: string(cmp.Or(in.Expected, store.Processing)), MaybeCredited: in.MaybeCredited, Calls: int32(in.Calls), Reference: ledger.Reference(in.OrderID, in.Attempt), Detail: detail, Now: now,
 	})
 	switch {
 	case errors.Is(err, pgx.ErrNoRows) || (err == nil && row.Changed):
@@ -302,9 +302,18 @@ type DeliveryNote struct {
 	Attempt int
 	Event   string // delivery_failed, delivery_slow, inquired
 	Calls   int    // to count on the order: 1 for a call that failed
-	// MaybeCredited makes the order a suspect until a final answer comes.
+	// MaybeCredited makes the order a suspect unless it is completed after all.
 	MaybeCredited bool
+	Settled       int // begun calls (BeginCall) of which it is now known that they did nothing
 	Detail        any
+}
+
+// BeginCall notes that a call is about to be made, so that the order is a suspect if nothing more is heard of it.
+func (db *DB) BeginCall(ctx context.Context, orderID string, attempt int) error {
+	if err := db.q.BeginCall(ctx, sqlc.BeginCallParams{OrderID: orderID, Attempt: int32(attempt)}); err != nil {
+		return fmt.Errorf("begin call: %w", err)
+	}
+	return nil
 }
 
 // NoteDelivery writes the entry while the order is open.
@@ -314,7 +323,7 @@ func (db *DB) NoteDelivery(ctx context.Context, note DeliveryNote, now time.Time
 		return err
 	}
 	err = db.q.NoteDelivery(ctx, sqlc.NoteDeliveryParams{OrderID: note.OrderID, Attempt: int32(note.Attempt), Event: note.Event,
-		Calls: int32(note.Calls), MaybeCredited: note.MaybeCredited, Detail: detail, Now: now})
+		Calls: int32(note.Calls), Settled: int32(note.Settled), MaybeCredited: note.MaybeCredited, Detail: detail, Now: now})
 	if err != nil {
 		return fmt.Errorf("note delivery: %w", err)
 	}

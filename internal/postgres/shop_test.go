@@ -81,7 +81,7 @@ func (s *shop) capture(order string, attempt int) store.OrderStatus {
 func (s *shop) release(order string, attempt int) store.OrderStatus {
 	s.t.Helper()
 	status, err := s.ReleaseOrder(s.t.Context(), contract.ReleaseInput{ProjectID: project, OrderID: order, Attempt: attempt,
-		Reason: store.Reason{Code: store.MainProductUnreachable}, Unresolved: true, MaybeCredited: true}, s.clock)
+		Reason: store.Reason{Code: store.MainProductUnreachable}, MaybeCredited: true}, s.clock)
 	require.NoError(s.t, err)
 	return status
 }

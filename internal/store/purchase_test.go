@@ -31,7 +31,7 @@ func TestDecidePurchaseAtTheEdges(t *testing.T) {
 			t.Parallel()
 			product := credits500()
 			product.PriceCoins = c.price
-			decision, refusal := store.DecidePurchase(&store.Buyer{UserID: "12345", Available: c.coins}, &store.Offer{Product: product, Available: c.stock}, c.quantity)
+			decision, refusal := store.DecidePurchase(&store.Buyer{UserID: "12345", Available: c.coins}, &store.Offer{Product: product, Available: c.stock}, store.Request{Quantity: c.quantity}, store.Policy{})
 			if c.code != "" {
 				require.NotNil(t, refusal)
 				require.Equal(t, c.code, refusal.Code)
@@ -90,7 +90,7 @@ func TestDecidePurchaseOrderOfRefusals(t *testing.T) {
 				break
 			}
 		}
-		decision, refusal := store.DecidePurchase(buyer, offer, quantity)
+		decision, refusal := store.DecidePurchase(buyer, offer, store.Request{Quantity: quantity}, store.Policy{})
 		if expected == "" {
 			require.Nil(t, refusal)
 			require.Equal(t, quantity*credits500().PriceCoins, decision.PriceCoins)
@@ -109,7 +109,7 @@ func TestDecidePurchaseNeverOversells(t *testing.T) {
 		product.PriceCoins = rapid.Int64Range(1, 1000).Draw(t, "price")
 		coins, stock := rapid.Int64Range(0, 10_000).Draw(t, "coins"), rapid.Int64Range(0, 20).Draw(t, "stock")
 		quantity := rapid.Int64Range(-3, 25).Draw(t, "quantity")
-		decision, refusal := store.DecidePurchase(&store.Buyer{Available: coins}, &store.Offer{Product: product, Available: stock}, quantity)
+		decision, refusal := store.DecidePurchase(&store.Buyer{Available: coins}, &store.Offer{Product: product, Available: stock}, store.Request{Quantity: quantity}, store.Policy{})
 		if refusal == nil {
 			require.Positive(t, quantity)
 			require.LessOrEqual(t, quantity, stock)

@@ -6,10 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
+	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/operatorservice/v1"
 	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/contrib/envconfig"
 	"go.temporal.io/sdk/log"
@@ -53,8 +56,13 @@ func (h Health) Healthy(ctx context.Context) error {
 	return err
 }
 
-// RegisterSearchAttributes adds ours to the namespace; those that exist are left alone.
+// usable is how often a new search attribute is asked for until the server knows it everywhere.
+const usable = 100 * time.Millisecond
+
+// RegisterSearchAttributes adds ours to the namespace and returns when they can be used; those that exist are
+// left alone.
 func RegisterSearchAttributes(ctx context.Context, c client.Client, namespace string) error {
+	var query []string
 	for _, name := range []string{contract.SearchUser, contract.SearchSKU, contract.SearchState, contract.SearchReason} {
 		_, err := c.OperatorService().AddSearchAttributes(ctx, &operatorservice.AddSearchAttributesRequest{
 			Namespace:        namespace,
@@ -64,6 +72,23 @@ func RegisterSearchAttributes(ctx context.Context, c client.Client, namespace st
 		if err != nil && !errors.As(err, &exists) {
 			return fmt.Errorf("register search attribute %s: %w", name, err)
 		}
+		query = append(query, name+" = ''")
 	}
-	return nil
+	return waitUsable(ctx, c, strings.Join(query, " AND "))
+}
+
+// waitUsable asks for workflows by the new attributes: servers cache which there are, for about a second.
+func waitUsable(ctx context.Context, c client.Client, query string) error {
+	for {
+		_, err := c.CountWorkflow(ctx, &workflowservice.CountWorkflowExecutionsRequest{Query: query})
+		var unknown *serviceerror.InvalidArgument
+		if !errors.As(err, &unknown) {
+			return err
+		}
+		select {
+		case <-time.After(usable):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }

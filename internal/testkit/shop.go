@@ -28,7 +28,8 @@ func Credits500() store.Product {
 // AddProduct puts a product on sale.
 func AddProduct(t testing.TB, db *postgres.DB, p store.Product) {
 	t.Helper()
-	require.NoError(t, db.CreateProduct(t.Context(), Project, p, "test", time.Now()))
+	_, _, err := db.AddProduct(t.Context(), postgres.NewProduct{ProjectID: Project, Product: p, Actor: "test"}, time.Now())
+	require.NoError(t, err)
 }
 
 // AddUser makes a user with coins.

@@ -109,10 +109,12 @@ CREATE TABLE orders (
     reason_detail    jsonb,
     suspected        boolean NOT NULL DEFAULT false, -- canceled, yet the main product may have credited
     delivery_calls   integer NOT NULL DEFAULT 0,
+    unsettled_calls  integer NOT NULL DEFAULT 0, -- retries that were begun and of which it is not known that they did nothing
     transaction_id   text,
     credited_amount  numeric,
     new_balance      numeric,
-    swept_at         timestamptz, -- when the sweep last (re)started its workflow
+    started_attempt  integer,     -- the attempt whose workflow is known to be started; set for orders that take longer
+    swept_at         timestamptz, -- when that was noted, or when the sweep last handed the order out
     created_at       timestamptz NOT NULL,
     updated_at       timestamptz NOT NULL,
     finished_at      timestamptz,

@@ -125,7 +125,8 @@ SELECT EXISTS (SELECT FROM done) AS changed, o.status, o.attempt FROM orders o W
 -- Gives coins and pieces back, if the order still stands where the caller left it.
 WITH done AS (
     UPDATE orders o SET status = 'canceled', reason_code = @reason_code::text, reason_message = @reason_message::text, reason_detail = @reason_detail,
-        suspected = @unresolved::boolean AND (o.suspected OR @maybe_credited::boolean), delivery_calls = o.delivery_calls + @calls, updated_at = @now, finished_at = @now
+        
+        suspected = o.suspected OR @maybe_credited::boolean OR o.unsettled_calls > 0, delivery_calls = o.delivery_calls + @calls, updated_at = @now, finished_at = @now
     WHERE o.order_id = @order_id AND o.attempt = @attempt AND o.status = @expected_status
     RETURNING o.order_id, o.project_id, o.user_id, o.sku, o.quantity, o.price_coins, o.attempt, o.delivery, o.sales_day, o.sales_week
 ), buyer AS (
@@ -151,10 +152,16 @@ WITH done AS (
 )
 SELECT EXISTS (SELECT FROM done) AS changed, o.status, o.attempt FROM orders o WHERE o.order_id = @order_id;
 
+-- name: BeginCall :exec
+-- Before a retry is sent: if its process dies, nobody will know what became of it.
+UPDATE orders o SET unsettled_calls = o.unsettled_calls + 1
+WHERE o.order_id = @order_id AND o.attempt = @attempt AND o.status = 'processing';
+
 -- name: NoteDelivery :exec
 -- A call that brought no final answer. It counts only while the order is open.
 WITH open_order AS (
-    UPDATE orders o SET delivery_calls = o.delivery_calls + @calls, suspected = o.suspected OR @maybe_credited::boolean, updated_at = @now
+    UPDATE orders o SET delivery_calls = o.delivery_calls + @calls, unsettled_calls = o.unsettled_calls - @settled,
+        suspected = o.suspected OR @maybe_credited::boolean, updated_at = @now
     WHERE o.order_id = @order_id AND o.attempt = @attempt AND o.status = 'processing'
     RETURNING o.project_id, o.order_id, o.attempt
 )
@@ -184,26 +191,37 @@ WITH buyer AS (
 INSERT INTO order_timeline (project_id, order_id, attempt, event, at)
 VALUES (@project_id, @order_id, @attempt, 'replayed', @now);
 
+-- name: MarkStarted :exec
+-- Tells all processes which open orders are under way. Orders that are over by now, nearly all, are not written.
+UPDATE orders AS o SET started_attempt = o.attempt, swept_at = @now::timestamptz
+FROM (SELECT unnest(@order_ids::text[]) AS order_id, unnest(@attempts::int[]) AS attempt) AS started
+WHERE o.order_id = started.order_id AND o.attempt = started.attempt
+  AND o.status IN ('processing', 'awaiting_confirmation') AND o.started_attempt IS DISTINCT FROM o.attempt;
+
 -- name: LeaseUnstarted :many
--- What the sweep starts: open orders past their first seconds, each at most once a lease.
+-- What the sweep starts: open orders that nobody is known to have started, each once a lease; and those whose
+-- start is so long ago that their workflow may be gone.
 UPDATE orders AS leased SET swept_at = @now::timestamptz
 WHERE leased.order_id IN (
     SELECT o.order_id FROM orders o
-    WHERE o.status IN ('processing', 'awaiting_confirmation') AND o.updated_at < @older_than AND (o.swept_at IS NULL OR o.swept_at < @lease_before::timestamptz)
-      AND NOT o.order_id = ANY (@started::text[])
+    WHERE o.status IN ('processing', 'awaiting_confirmation') AND o.updated_at < @older_than
+      AND CASE WHEN o.started_attempt = o.attempt THEN o.swept_at < @trust_before::timestamptz
+               ELSE o.swept_at IS NULL OR o.swept_at < @lease_before::timestamptz END
     ORDER BY o.order_id LIMIT @max_orders FOR UPDATE SKIP LOCKED)
 RETURNING leased.order_id, leased.project_id, leased.user_id, leased.sku, leased.quantity, leased.attempt, (leased.confirmed_at IS NOT NULL)::boolean AS confirmed;
 
--- name: CountUnstarted :one
--- The backlog: open orders that nobody is known to have started.
-SELECT count(*) FROM (
-    SELECT FROM orders o WHERE o.status IN ('processing', 'awaiting_confirmation') AND o.swept_at IS NULL AND NOT o.order_id = ANY (@started::text[])
-    LIMIT @max_orders) AS unstarted;
+-- name: CountOpen :one
+-- The backlog: open orders, and those among them that should have been started by now.
+WITH open_order AS (
+    SELECT o.updated_at < @older_than AND o.started_attempt IS DISTINCT FROM o.attempt AS is_unstarted
+    FROM orders o WHERE o.status IN ('processing', 'awaiting_confirmation') LIMIT @max_orders)
+SELECT count(*) AS open_orders, count(*) FILTER (WHERE is_unstarted) AS unstarted FROM open_order;
 
 -- name: ConfirmOrder :one
 -- The second verification: only in time, only once.
 WITH confirmed AS (
-    UPDATE orders o SET status = 'processing', confirmed_at = @now::timestamptz, updated_at = @now
+    UPDATE orders o SET status = 'processing', confirmed_at = @now::timestamptz, updated_at = @now,
+        started_attempt = NULL, swept_at = NULL -- until its workflow knows of it
     WHERE o.order_id = @order_id AND o.project_id = @project_id AND o.status = 'awaiting_confirmation' AND o.confirm_by > @now::timestamptz
     RETURNING o.project_id, o.order_id, o.attempt
 )

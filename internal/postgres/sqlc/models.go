@@ -86,9 +86,11 @@ type Order struct {
 	ReasonDetail   json.RawMessage
 	Suspected      bool
 	DeliveryCalls  int32
+	UnsettledCalls int32
 	TransactionID  *string
 	CreditedAmount *decimal.Decimal
 	NewBalance     *decimal.Decimal
+	StartedAttempt *int32
 	SweptAt        *time.Time
 	CreatedAt      time.Time
 	UpdatedAt      time.Time

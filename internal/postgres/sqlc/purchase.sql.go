@@ -15,6 +15,22 @@ import (
 	"github.com/shopspring/decimal"
 )
 
+const BeginCall = `-- name: BeginCall :exec
+UPDATE orders o SET unsettled_calls = o.unsettled_calls + 1
+WHERE o.order_id = $1 AND o.attempt = $2 AND o.status = 'processing'
+`
+
+type BeginCallParams struct {
+	OrderID string
+	Attempt int32
+}
+
+// Before a retry is sent: if its process dies, nobody will know what became of it.
+func (q *Queries) BeginCall(ctx context.Context, arg BeginCallParams) error {
+	_, err := q.db.Exec(ctx, BeginCall, arg.OrderID, arg.Attempt)
+	return err
+}
+
 const CaptureOrder = `-- name: CaptureOrder :one
 WITH done AS (
     UPDATE orders o SET status = 'completed', transaction_id = $2::text, credited_amount = $3,
@@ -118,7 +134,8 @@ func (q *Queries) ClaimIdempotencyKey(ctx context.Context, arg ClaimIdempotencyK
 
 const ConfirmOrder = `-- name: ConfirmOrder :one
 WITH confirmed AS (
-    UPDATE orders o SET status = 'processing', confirmed_at = $1::timestamptz, updated_at = $1
+    UPDATE orders o SET status = 'processing', confirmed_at = $1::timestamptz, updated_at = $1,
+        started_attempt = NULL, swept_at = NULL -- until its workflow knows of it
     WHERE o.order_id = $2 AND o.project_id = $3 AND o.status = 'awaiting_confirmation' AND o.confirm_by > $1::timestamptz
     RETURNING o.project_id, o.order_id, o.attempt
 )
@@ -249,23 +266,29 @@ func (q *Queries) CountBought(ctx context.Context, arg CountBoughtParams) (Count
 	return i, err
 }
 
-const CountUnstarted = `-- name: CountUnstarted :one
-SELECT count(*) FROM (
-    SELECT FROM orders o WHERE o.status IN ('processing', 'awaiting_confirmation') AND o.swept_at IS NULL AND NOT o.order_id = ANY ($1::text[])
-    LIMIT $2) AS unstarted
+const CountOpen = `-- name: CountOpen :one
+WITH open_order AS (
+    SELECT o.updated_at < $1 AND o.started_attempt IS DISTINCT FROM o.attempt AS is_unstarted
+    FROM orders o WHERE o.status IN ('processing', 'awaiting_confirmation') LIMIT $2)
+SELECT count(*) AS open_orders, count(*) FILTER (WHERE is_unstarted) AS unstarted FROM open_order
 `
 
-type CountUnstartedParams struct {
-	Started   []string
+type CountOpenParams struct {
+	OlderThan time.Time
 	MaxOrders int32
 }
 
-// The backlog: open orders that nobody is known to have started.
-func (q *Queries) CountUnstarted(ctx context.Context, arg CountUnstartedParams) (int64, error) {
-	row := q.db.QueryRow(ctx, CountUnstarted, arg.Started, arg.MaxOrders)
-	var count int64
-	err := row.Scan(&count)
-	return count, err
+type CountOpenRow struct {
+	OpenOrders int64
+	Unstarted  int64
+}
+
+// The backlog: open orders, and those among them that should have been started by now.
+func (q *Queries) CountOpen(ctx context.Context, arg CountOpenParams) (CountOpenRow, error) {
+	row := q.db.QueryRow(ctx, CountOpen, arg.OlderThan, arg.MaxOrders)
+	var i CountOpenRow
+	err := row.Scan(&i.OpenOrders, &i.Unstarted)
+	return i, err
 }
 
 const FindOffer = `-- name: FindOffer :one
@@ -371,8 +394,9 @@ const LeaseUnstarted = `-- name: LeaseUnstarted :many
 UPDATE orders AS leased SET swept_at = $1::timestamptz
 WHERE leased.order_id IN (
     SELECT o.order_id FROM orders o
-    WHERE o.status IN ('processing', 'awaiting_confirmation') AND o.updated_at < $2 AND (o.swept_at IS NULL OR o.swept_at < $3::timestamptz)
-      AND NOT o.order_id = ANY ($4::text[])
+    WHERE o.status IN ('processing', 'awaiting_confirmation') AND o.updated_at < $2
+      AND CASE WHEN o.started_attempt = o.attempt THEN o.swept_at < $3::timestamptz
+               ELSE o.swept_at IS NULL OR o.swept_at < $4::timestamptz END
     ORDER BY o.order_id LIMIT $5 FOR UPDATE SKIP LOCKED)
 RETURNING leased.order_id, leased.project_id, leased.user_id, leased.sku, leased.quantity, leased.attempt, (leased.confirmed_at IS NOT NULL)::boolean AS confirmed
 `
@@ -380,8 +404,8 @@ RETURNING leased.order_id, leased.project_id, leased.user_id, leased.sku, leased
 type LeaseUnstartedParams struct {
 	Now         time.Time
 	OlderThan   time.Time
+	TrustBefore time.Time
 	LeaseBefore time.Time
-	Started     []string
 	MaxOrders   int32
 }
 
@@ -395,13 +419,14 @@ type LeaseUnstartedRow struct {
 	Confirmed bool
 }
 
-// What the sweep starts: open orders past their first seconds, each at most once a lease.
+// What the sweep starts: open orders that nobody is known to have started, each once a lease; and those whose
+// start is so long ago that their workflow may be gone.
 func (q *Queries) LeaseUnstarted(ctx context.Context, arg LeaseUnstartedParams) ([]LeaseUnstartedRow, error) {
 	rows, err := q.db.Query(ctx, LeaseUnstarted,
 		arg.Now,
 		arg.OlderThan,
+		arg.TrustBefore,
 		arg.LeaseBefore,
-		arg.Started,
 		arg.MaxOrders,
 	)
 	if err != nil {
@@ -463,10 +488,30 @@ func (q *Queries) LockBuyer(ctx context.Context, arg LockBuyerParams) (LockBuyer
 	return i, err
 }
 
+const MarkStarted = `-- name: MarkStarted :exec
+UPDATE orders AS o SET started_attempt = o.attempt, swept_at = $1::timestamptz
+FROM (SELECT unnest($2::text[]) AS order_id, unnest($3::int[]) AS attempt) AS started
+WHERE o.order_id = started.order_id AND o.attempt = started.attempt
+  AND o.status IN ('processing', 'awaiting_confirmation') AND o.started_attempt IS DISTINCT FROM o.attempt
+`
+
+type MarkStartedParams struct {
+	Now      time.Time
+	OrderIds []string
+	Attempts []int32
+}
+
+// Tells all processes which open orders are under way. Orders that are over by now, nearly all, are not written.
+func (q *Queries) MarkStarted(ctx context.Context, arg MarkStartedParams) error {
+	_, err := q.db.Exec(ctx, MarkStarted, arg.Now, arg.OrderIds, arg.Attempts)
+	return err
+}
+
 const NoteDelivery = `-- name: NoteDelivery :exec
 WITH open_order AS (
-    UPDATE orders o SET delivery_calls = o.delivery_calls + $4, suspected = o.suspected OR $5::boolean, updated_at = $3
-    WHERE o.order_id = $6 AND o.attempt = $7 AND o.status = 'processing'
+    UPDATE orders o SET delivery_calls = o.delivery_calls + $4, unsettled_calls = o.unsettled_calls - $5,
+        suspected = o.suspected OR $6::boolean, updated_at = $3
+    WHERE o.order_id = $7 AND o.attempt = $8 AND o.status = 'processing'
     RETURNING o.project_id, o.order_id, o.attempt
 )
 INSERT INTO order_timeline (project_id, order_id, attempt, event, detail, at)
@@ -478,6 +523,7 @@ type NoteDeliveryParams struct {
 	Detail        json.RawMessage
 	Now           time.Time
 	Calls         int32
+	Settled       int32
 	MaybeCredited bool
 	OrderID       string
 	Attempt       int32
@@ -490,6 +536,7 @@ func (q *Queries) NoteDelivery(ctx context.Context, arg NoteDeliveryParams) erro
 		arg.Detail,
 		arg.Now,
 		arg.Calls,
+		arg.Settled,
 		arg.MaybeCredited,
 		arg.OrderID,
 		arg.Attempt,
@@ -538,8 +585,9 @@ func (q *Queries) ReadBuyer(ctx context.Context, arg ReadBuyerParams) (ReadBuyer
 const ReleaseOrder = `-- name: ReleaseOrder :one
 WITH done AS (
     UPDATE orders o SET status = 'canceled', reason_code = $2::text, reason_message = $3::text, reason_detail = $4,
-        suspected = $5::boolean AND (o.suspected OR $6::boolean), delivery_calls = o.delivery_calls + $7, updated_at = $8, finished_at = $8
-    WHERE o.order_id = $1 AND o.attempt = $9 AND o.status = $10
+        
+        suspected = o.suspected OR $5::boolean OR o.unsettled_calls > 0, delivery_calls = o.delivery_calls + $6, updated_at = $7, finished_at = $7
+    WHERE o.order_id = $1 AND o.attempt = $8 AND o.status = $9
     RETURNING o.order_id, o.project_id, o.user_id, o.sku, o.quantity, o.price_coins, o.attempt, o.delivery, o.sales_day, o.sales_week
 ), buyer AS (
     UPDATE users u SET held = u.held - d.price_coins, available = u.available + d.price_coins
@@ -552,15 +600,15 @@ WITH done AS (
     FROM buyer b WHERE s.project_id = b.project_id AND s.sku = b.sku
 ), moved AS (
     INSERT INTO ledger_transfers (project_id, user_id, debit, credit, amount, kind, reference, created_at)
-    SELECT project_id, user_id, 'held', 'available', price_coins, 'release', $11, $8 FROM done
+    SELECT project_id, user_id, 'held', 'available', price_coins, 'release', $10, $7 FROM done
 ), told AS (
     INSERT INTO notifications (project_id, user_id, order_id, kind, detail, created_at)
     SELECT project_id, user_id, order_id, 'purchase_canceled',
         jsonb_build_object('sku', sku, 'product_name', delivery ->> 'product_name', 'quantity', quantity, 'price_coins', price_coins, 'reason', $2::text),
-        $8 FROM done
+        $7 FROM done
 ), noted AS (
     INSERT INTO order_timeline (project_id, order_id, attempt, event, detail, at)
-    SELECT project_id, order_id, attempt, 'canceled', $12, $8 FROM done
+    SELECT project_id, order_id, attempt, 'canceled', $11, $7 FROM done
 )
 SELECT EXISTS (SELECT FROM done) AS changed, o.status, o.attempt FROM orders o WHERE o.order_id = $1
 `
@@ -570,7 +618,6 @@ type ReleaseOrderParams struct {
 	ReasonCode     string
 	ReasonMessage  string
 	ReasonDetail   json.RawMessage
-	Unresolved     bool
 	MaybeCredited  bool
 	Calls          int32
 	Now            time.Time
@@ -593,7 +640,6 @@ func (q *Queries) ReleaseOrder(ctx context.Context, arg ReleaseOrderParams) (Rel
 		arg.ReasonCode,
 		arg.ReasonMessage,
 		arg.ReasonDetail,
-		arg.Unresolved,
 		arg.MaybeCredited,
 		arg.Calls,
 		arg.Now,
