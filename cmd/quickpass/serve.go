@@ -15,6 +15,7 @@ import (
 
 	"github.com/quickpass/quickpass/api"
 	"github.com/quickpass/quickpass/config"
+	"github.com/quickpass/quickpass/internal/fraud"
 	"github.com/quickpass/quickpass/internal/mainproduct"
 	"github.com/quickpass/quickpass/internal/outbox"
 	"github.com/quickpass/quickpass/internal/postgres"
@@ -22,6 +23,9 @@ import (
 	"github.com/quickpass/quickpass/internal/temporal"
 	"github.com/quickpass/quickpass/worker"
 )
+
+// riskInterval is how long after its last risky order an account may still buy.
+const riskInterval = 30 * time.Second
 
 // roles of a process. Each may run in any number of processes.
 type roles struct {
@@ -72,8 +76,11 @@ func serve(ctx context.Context, c config.Config, r roles, logger *slog.Logger) e
 	var background sync.WaitGroup
 	background.Go(func() { box.Run(boxCtx) })
 
+	policy := store.Policy{PurchaseInterval: c.Store.PurchaseInterval, LargePurchase: c.Store.LargePurchase, ConfirmWithin: c.Store.ConfirmWithin,
+		SharedDevice: c.Store.SharedDevice, RiskyOrders: c.Store.RiskyOrders, ApprovalLimit: c.Store.ApprovalLimit}
 	stopWorkers := func() error { return nil }
 	if r.worker {
+		background.Go(func() { fraud.Guard{DB: db, Policy: policy, Logger: logger, Every: riskInterval}.Run(boxCtx) })
 		workers, err := newWorkers(c, db, engine, watcher.Changed)
 		if err != nil {
 			return err
@@ -82,9 +89,7 @@ func serve(ctx context.Context, c config.Config, r roles, logger *slog.Logger) e
 	}
 
 	if r.api {
-		err = serveHTTP(ctx, c, api.Options{DB: db, Starter: box, Temporal: temporal.Health{Client: engine}, Logger: logger, Watcher: watcher, Dev: r.dev,
-			Policy: store.Policy{PurchaseInterval: c.Store.PurchaseInterval, LargePurchase: c.Store.LargePurchase,
-				ConfirmWithin: c.Store.ConfirmWithin, SharedDevice: c.Store.SharedDevice}}, box)
+		err = serveHTTP(ctx, c, api.Options{DB: db, Starter: box, Temporal: temporal.Health{Client: engine}, Logger: logger, Watcher: watcher, Dev: r.dev, Policy: policy}, box)
 	} else {
 		<-ctx.Done()
 	}

@@ -11,6 +11,8 @@ type Policy struct {
 	LargePurchase    int64         // coins from which a purchase needs a second verification
 	ConfirmWithin    time.Duration // for the second verification
 	SharedDevice     int           // users on one device from which it is suspicious
+	RiskyOrders      int           // risky orders of one user within a day from which the account is blocked
+	ApprovalLimit    int64         // coins above which support's acts need a second admin
 }
 
 // Trace is what is known of where a purchase comes from.

@@ -182,7 +182,7 @@ WITH buyer AS (
     VALUES (@project_id, @user_id, 'available', 'held', @price_coins, 'reserve', @reference, @now)
 )
 INSERT INTO order_timeline (project_id, order_id, attempt, event, at)
-VALUES (@project_id, @order_id, @attempt, 'replayed', @now);
+VALUES (@project_id, @order_id, @attempt, @event, @now);
 
 -- name: LeaseUnstarted :many
 -- What the sweep starts: open orders past their first seconds, each at most once a lease.
