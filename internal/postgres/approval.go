@@ -157,6 +157,15 @@ func carryOut(ctx context.Context, q *sqlc.Queries, a Approval, now time.Time) e
 	return err
 }
 
+// GetApproval reads one approval; ErrNotFound when there is none.
+func (db *DB) GetApproval(ctx context.Context, projectID int32, id string) (Approval, error) {
+	row, err := db.q.GetApproval(ctx, sqlc.GetApprovalParams{ApprovalID: id, ProjectID: projectID})
+	if err != nil {
+		return Approval{}, notFound(err)
+	}
+	return approvalFrom(row), nil
+}
+
 // Approvals lists what waited or waits for a second admin, newest first, before the given one (empty: from the
 // newest); status may be empty.
 func (db *DB) Approvals(ctx context.Context, projectID int32, status, before string, limit int) ([]Approval, error) {
