@@ -110,7 +110,7 @@ func (db *DB) DecideApproval(ctx context.Context, d Decision, now time.Time) (ap
 		approval, err = decide(ctx, q, approval, d, now)
 		return err
 	})
-	return approval, replayed, err
+	return approval, replayed, orRefusal(err)
 }
 
 func decide(ctx context.Context, q *sqlc.Queries, approval Approval, d Decision, now time.Time) (Approval, error) {

@@ -53,10 +53,19 @@ func (db *DB) ResolveOrder(ctx context.Context, r Resolution, now time.Time) (do
 		done.Order, err = readOrder(ctx, q, r.ProjectID, r.OrderID)
 		return err
 	})
-	if lostRace(err) {
-		err = &store.Refusal{Code: store.OutOfStock, Message: "the last pieces or coins went elsewhere at this moment"}
+	return done, orRefusal(err)
+}
+
+// orRefusal names what a CHECK refused because a purchase got in between the rules and the write.
+func orRefusal(err error) error {
+	switch {
+	case violates(err, "users_available_not_negative"):
+		return &store.Refusal{Code: store.InsufficientCoins, Message: "the coins were spent at this moment"}
+	case lostRace(err):
+		return &store.Refusal{Code: store.OutOfStock, Message: "the last pieces were sold at this moment"}
+	default:
+		return err
 	}
-	return done, err
 }
 
 func resolve(ctx context.Context, q *sqlc.Queries, r Resolution, now time.Time) (*Approval, error) {
