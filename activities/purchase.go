@@ -39,13 +39,23 @@ func (a *Purchase) Reserve(ctx context.Context, in contract.PurchaseInput) (cont
 	return reservation, classify(err)
 }
 
-// Capture spends the held coins and sells the reserved pieces, once.
+// Capture spends the held coins and sells the reserved pieces, once. An order that support has refunded meanwhile
+// stays canceled and becomes suspected, so that support settles it.
 func (a *Purchase) Capture(ctx context.Context, in contract.CaptureInput) (contract.PurchaseResult, error) {
 	status, err := a.DB.CaptureOrder(ctx, in, time.Now())
 	if err != nil {
 		return contract.PurchaseResult{}, classify(err)
 	}
-	if status != store.Completed {
+	if status == store.Canceled {
+		endedBySupport, err := a.DB.NoteLateCredit(ctx, in, time.Now())
+		if err != nil {
+			return contract.PurchaseResult{}, classify(err)
+		}
+		if endedBySupport {
+			return contract.PurchaseResult{Status: status}, nil
+		}
+	}
+	if status != store.Completed && status != store.Refunded { // refunded: it was completed before
 		return contract.PurchaseResult{}, inconsistent("order %s was credited by the main product but is %s", in.OrderID, status)
 	}
 	a.OrderChanged(in.OrderID)

@@ -22,10 +22,14 @@ func (h *handlers) AdminAdjustWallet(ctx context.Context, r AdminAdjustWalletReq
 	call := callOf(ctx)
 	done, err := h.db.AdjustWallet(ctx, postgres.Adjustment{
 		ProjectID: call.key.ProjectID, AdjustmentID: "adj_" + xid.New().String(), UserID: r.ID, Amount: r.Body.Amount, Reason: r.Body.Reason,
-		Actor: call.key.KeyID, Idempotency: call.idempotency,
+		Actor: call.key.KeyID, Policy: h.policy, Idempotency: call.idempotency,
 	}, h.now())
 	if err != nil {
 		return nil, orElse(err, errUserNotFound)
+	}
+	if done.Approval != nil {
+		return AdminAdjustWallet202JSONResponse{Body: approvalBody(*done.Approval), Headers: AdminAdjustWallet202ResponseHeaders{
+			Location: new(approvalPath(*done.Approval)), IdempotencyReplayed: flag(done.Replayed)}}, nil
 	}
 	return AdminAdjustWallet201JSONResponse{
 		Body:    Adjustment{AdjustmentID: done.AdjustmentID, UserID: r.ID, Amount: r.Body.Amount, Reason: r.Body.Reason, Wallet: walletBody(done.Wallet)},
@@ -51,8 +55,26 @@ func (h *handlers) setBlocked(ctx context.Context, userID string, blocked bool, 
 	return user, orElse(err, errUserNotFound)
 }
 
+// AdminFlagUser marks an account as suspicious: its purchases need a second verification.
+func (h *handlers) AdminFlagUser(ctx context.Context, r AdminFlagUserRequestObject) (AdminFlagUserResponseObject, error) {
+	user, err := h.setSuspicious(ctx, r.ID, true, r.Body.Reason)
+	return AdminFlagUser200JSONResponse(adminUserBody(user)), err
+}
+
+// AdminUnflagUser takes the mark away.
+func (h *handlers) AdminUnflagUser(ctx context.Context, r AdminUnflagUserRequestObject) (AdminUnflagUserResponseObject, error) {
+	user, err := h.setSuspicious(ctx, r.ID, false, r.Body.Reason)
+	return AdminUnflagUser200JSONResponse(adminUserBody(user)), err
+}
+
+func (h *handlers) setSuspicious(ctx context.Context, userID string, suspicious bool, reason string) (postgres.User, error) {
+	key := callOf(ctx).key
+	user, err := h.db.SetSuspicious(ctx, key.ProjectID, userID, suspicious, key.KeyID, reason, h.now())
+	return user, orElse(err, errUserNotFound)
+}
+
 func adminUserBody(u postgres.User) AdminUser {
 	user := userBody(u)
-	return AdminUser{UserID: user.UserID, Status: user.Status, BlockedReason: user.BlockedReason, Vip: user.Vip, Attributes: user.Attributes,
+	return AdminUser{UserID: user.UserID, Status: user.Status, BlockedReason: user.BlockedReason, Vip: user.Vip, Suspicious: u.Suspicious, Attributes: user.Attributes,
 		CreatedAt: user.CreatedAt, UpdatedAt: user.UpdatedAt, Wallet: walletBody(u)}
 }

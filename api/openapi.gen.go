@@ -37,6 +37,48 @@ func (e AcceptedStatus) Valid() bool {
 	}
 }
 
+// Defines values for ApprovalAction.
+const (
+	OrderMarkDelivered ApprovalAction = "order.mark_delivered"
+	OrderRefund        ApprovalAction = "order.refund"
+	WalletAdjust       ApprovalAction = "wallet.adjust"
+)
+
+// Valid indicates whether the value is a known member of the ApprovalAction enum.
+func (e ApprovalAction) Valid() bool {
+	switch e {
+	case OrderMarkDelivered:
+		return true
+	case OrderRefund:
+		return true
+	case WalletAdjust:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ApprovalStatus.
+const (
+	ApprovalStatusApproved ApprovalStatus = "approved"
+	ApprovalStatusPending  ApprovalStatus = "pending"
+	ApprovalStatusRejected ApprovalStatus = "rejected"
+)
+
+// Valid indicates whether the value is a known member of the ApprovalStatus enum.
+func (e ApprovalStatus) Valid() bool {
+	switch e {
+	case ApprovalStatusApproved:
+		return true
+	case ApprovalStatusPending:
+		return true
+	case ApprovalStatusRejected:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for DeliveryInputMethod.
 const (
 	APICall DeliveryInputMethod = "api_call"
@@ -46,6 +88,30 @@ const (
 func (e DeliveryInputMethod) Valid() bool {
 	switch e {
 	case APICall:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for DisputeState.
+const (
+	DisputeStateInReview DisputeState = "in_review"
+	DisputeStateOpen     DisputeState = "open"
+	DisputeStateRejected DisputeState = "rejected"
+	DisputeStateResolved DisputeState = "resolved"
+)
+
+// Valid indicates whether the value is a known member of the DisputeState enum.
+func (e DisputeState) Valid() bool {
+	switch e {
+	case DisputeStateInReview:
+		return true
+	case DisputeStateOpen:
+		return true
+	case DisputeStateRejected:
+		return true
+	case DisputeStateResolved:
 		return true
 	default:
 		return false
@@ -115,8 +181,13 @@ func (e OrderStatus) Valid() bool {
 // Defines values for ProblemCode.
 const (
 	ProblemCodeAddressDenied           ProblemCode = "address_denied"
+	ProblemCodeAddressNotDenied        ProblemCode = "address_not_denied"
 	ProblemCodeAmountOutOfRange        ProblemCode = "amount_out_of_range"
+	ProblemCodeApprovalDecided         ProblemCode = "approval_decided"
+	ProblemCodeApprovalNotFound        ProblemCode = "approval_not_found"
 	ProblemCodeBodyTooLarge            ProblemCode = "body_too_large"
+	ProblemCodeDisputeClosed           ProblemCode = "dispute_closed"
+	ProblemCodeDisputeNotFound         ProblemCode = "dispute_not_found"
 	ProblemCodeForbidden               ProblemCode = "forbidden"
 	ProblemCodeIdempotencyKeyReused    ProblemCode = "idempotency_key_reused"
 	ProblemCodeInsufficientCoins       ProblemCode = "insufficient_coins"
@@ -128,17 +199,22 @@ const (
 	ProblemCodeNotFound                ProblemCode = "not_found"
 	ProblemCodeNotOnSaleNow            ProblemCode = "not_on_sale_now"
 	ProblemCodeOrderNotFound           ProblemCode = "order_not_found"
+	ProblemCodeOrderNotRefundable      ProblemCode = "order_not_refundable"
 	ProblemCodeOrderNotReplayable      ProblemCode = "order_not_replayable"
+	ProblemCodeOrderNotResolvable      ProblemCode = "order_not_resolvable"
 	ProblemCodeOutOfStock              ProblemCode = "out_of_stock"
 	ProblemCodeOverloaded              ProblemCode = "overloaded"
 	ProblemCodeProductNotFound         ProblemCode = "product_not_found"
 	ProblemCodePurchaseLimitReached    ProblemCode = "purchase_limit_reached"
+	ProblemCodeRefundTooLarge          ProblemCode = "refund_too_large"
 	ProblemCodeRequestTimeout          ProblemCode = "request_timeout"
 	ProblemCodeSalesLimitReached       ProblemCode = "sales_limit_reached"
+	ProblemCodeSecondAdminRequired     ProblemCode = "second_admin_required"
 	ProblemCodeSkuTaken                ProblemCode = "sku_taken"
 	ProblemCodeStockInitialFixed       ProblemCode = "stock_initial_fixed"
 	ProblemCodeTooFrequent             ProblemCode = "too_frequent"
 	ProblemCodeTotalTooLarge           ProblemCode = "total_too_large"
+	ProblemCodeTransactionTaken        ProblemCode = "transaction_taken"
 	ProblemCodeUnauthorized            ProblemCode = "unauthorized"
 	ProblemCodeUnavailable             ProblemCode = "unavailable"
 	ProblemCodeUnsupportedMediaType    ProblemCode = "unsupported_media_type"
@@ -152,9 +228,19 @@ func (e ProblemCode) Valid() bool {
 	switch e {
 	case ProblemCodeAddressDenied:
 		return true
+	case ProblemCodeAddressNotDenied:
+		return true
 	case ProblemCodeAmountOutOfRange:
 		return true
+	case ProblemCodeApprovalDecided:
+		return true
+	case ProblemCodeApprovalNotFound:
+		return true
 	case ProblemCodeBodyTooLarge:
+		return true
+	case ProblemCodeDisputeClosed:
+		return true
+	case ProblemCodeDisputeNotFound:
 		return true
 	case ProblemCodeForbidden:
 		return true
@@ -178,7 +264,11 @@ func (e ProblemCode) Valid() bool {
 		return true
 	case ProblemCodeOrderNotFound:
 		return true
+	case ProblemCodeOrderNotRefundable:
+		return true
 	case ProblemCodeOrderNotReplayable:
+		return true
+	case ProblemCodeOrderNotResolvable:
 		return true
 	case ProblemCodeOutOfStock:
 		return true
@@ -188,9 +278,13 @@ func (e ProblemCode) Valid() bool {
 		return true
 	case ProblemCodePurchaseLimitReached:
 		return true
+	case ProblemCodeRefundTooLarge:
+		return true
 	case ProblemCodeRequestTimeout:
 		return true
 	case ProblemCodeSalesLimitReached:
+		return true
+	case ProblemCodeSecondAdminRequired:
 		return true
 	case ProblemCodeSkuTaken:
 		return true
@@ -199,6 +293,8 @@ func (e ProblemCode) Valid() bool {
 	case ProblemCodeTooFrequent:
 		return true
 	case ProblemCodeTotalTooLarge:
+		return true
+	case ProblemCodeTransactionTaken:
 		return true
 	case ProblemCodeUnauthorized:
 		return true
@@ -271,6 +367,27 @@ func (e ProductStatus) Valid() bool {
 	}
 }
 
+// Defines values for ResolveInputAction.
+const (
+	ResolveInputActionMarkDelivered ResolveInputAction = "mark_delivered"
+	ResolveInputActionRefund        ResolveInputAction = "refund"
+	ResolveInputActionRetry         ResolveInputAction = "retry"
+)
+
+// Valid indicates whether the value is a known member of the ResolveInputAction enum.
+func (e ResolveInputAction) Valid() bool {
+	switch e {
+	case ResolveInputActionMarkDelivered:
+		return true
+	case ResolveInputActionRefund:
+		return true
+	case ResolveInputActionRetry:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for StockStatus.
 const (
 	StockStatusInStock    StockStatus = "in_stock"
@@ -323,6 +440,11 @@ type Accepted struct {
 // AcceptedStatus defines model for Accepted.Status.
 type AcceptedStatus string
 
+// AddressRange An IPv4 or IPv6 address, or a range in CIDR notation, not wider than /8 or, of IPv6, /16.
+//
+// Example: 203.0.113.0/24
+type AddressRange = string
+
 // Adjustment defines model for Adjustment.
 type Adjustment struct {
 	// AdjustmentID Example: adj_d4tq0n2s8fkg00a1b2c0
@@ -355,12 +477,79 @@ type AdminUser struct {
 	BlockedReason *string         `json:"blocked_reason"`
 	CreatedAt     time.Time       `json:"created_at"`
 	Status        UserStatus      `json:"status"`
-	UpdatedAt     time.Time       `json:"updated_at"`
+
+	// Suspicious Flagged: each purchase needs a second verification.
+	Suspicious bool      `json:"suspicious"`
+	UpdatedAt  time.Time `json:"updated_at"`
 
 	// UserID Example: 12345
 	UserID ID     `json:"user_id"`
 	Vip    bool   `json:"vip"`
 	Wallet Wallet `json:"wallet"`
+}
+
+// Approval An act above the limit, which is carried out when a second admin approves.
+type Approval struct {
+	Action ApprovalAction `json:"action"`
+
+	// AmountCoins Negative takes away.
+	//
+	// Example: 250000
+	AmountCoins int64 `json:"amount_coins"`
+
+	// ApprovalID Example: apr_d4tq0n2s8fkg00a1b2c0
+	ApprovalID     string     `json:"approval_id"`
+	DecidedAt      *time.Time `json:"decided_at"`
+	DecidedBy      *string    `json:"decided_by"`
+	DecisionReason *string    `json:"decision_reason"`
+	Reason         string     `json:"reason"`
+	RequestedAt    time.Time  `json:"requested_at"`
+
+	// RequestedBy Id of the API key.
+	RequestedBy string         `json:"requested_by"`
+	Status      ApprovalStatus `json:"status"`
+
+	// Subject Id of the user or order.
+	//
+	// Example: 12345
+	Subject       string  `json:"subject"`
+	TransactionID *string `json:"transaction_id"`
+}
+
+// ApprovalAction defines model for Approval.Action.
+type ApprovalAction string
+
+// ApprovalPage defines model for ApprovalPage.
+type ApprovalPage struct {
+	Items      []Approval `json:"items"`
+	NextCursor *string    `json:"next_cursor"`
+}
+
+// ApprovalStatus defines model for ApprovalStatus.
+type ApprovalStatus string
+
+// AuditEntry defines model for AuditEntry.
+type AuditEntry struct {
+	// Action Example: wallet.adjust
+	Action string           `json:"action"`
+	Actor  string           `json:"actor"`
+	At     time.Time        `json:"at"`
+	Detail *json.RawMessage `json:"detail"`
+
+	// Hash SHA-256 in hexadecimal.
+	Hash string `json:"hash"`
+
+	// ID Example: 41
+	ID int64 `json:"id"`
+
+	// Subject Example: 12345
+	Subject string `json:"subject"`
+}
+
+// AuditPage defines model for AuditPage.
+type AuditPage struct {
+	Items      []AuditEntry `json:"items"`
+	NextCursor *string      `json:"next_cursor"`
 }
 
 // BlockInput defines model for BlockInput.
@@ -387,6 +576,12 @@ type Decimal = decimal.Decimal
 //
 // Example: 500
 type DecimalInput = decimal.Decimal
+
+// DecisionInput defines model for DecisionInput.
+type DecisionInput struct {
+	// Reason Example: goodwill
+	Reason *Reason500 `json:"reason,omitempty"`
+}
 
 // Delivery defines model for Delivery.
 type Delivery struct {
@@ -418,6 +613,111 @@ type DeliveryInput struct {
 // DeliveryInputMethod defines model for DeliveryInput.Method.
 type DeliveryInputMethod string
 
+// DeniedAddress defines model for DeniedAddress.
+type DeniedAddress struct {
+	// Actor Id of the API key.
+	Actor string `json:"actor"`
+
+	// Address Example: 203.0.113.0/24
+	Address   string    `json:"address"`
+	CreatedAt time.Time `json:"created_at"`
+	Reason    string    `json:"reason"`
+}
+
+// DeniedAddressPage defines model for DeniedAddressPage.
+type DeniedAddressPage struct {
+	Items      []DeniedAddress `json:"items"`
+	NextCursor *string         `json:"next_cursor"`
+}
+
+// DenyInput defines model for DenyInput.
+type DenyInput struct {
+	// Address An IPv4 or IPv6 address, or a range in CIDR notation, not wider than /8 or, of IPv6, /16.
+	//
+	// Example: 203.0.113.0/24
+	Address AddressRange `json:"address"`
+
+	// Reason Example: goodwill
+	Reason Reason500 `json:"reason"`
+}
+
+// DevicePage defines model for DevicePage.
+type DevicePage struct {
+	// DeviceID Example: a1b2c3
+	DeviceID   string       `json:"device_id"`
+	Items      []DeviceUser `json:"items"`
+	NextCursor *string      `json:"next_cursor"`
+}
+
+// DeviceUser defines model for DeviceUser.
+type DeviceUser struct {
+	FirstSeen  time.Time  `json:"first_seen"`
+	Status     UserStatus `json:"status"`
+	Suspicious bool       `json:"suspicious"`
+
+	// UserID Example: 12345
+	UserID ID `json:"user_id"`
+}
+
+// Dispute defines model for Dispute.
+type Dispute struct {
+	CreatedAt time.Time `json:"created_at"`
+
+	// DisputeID Example: dsp_d4tq0n2s8fkg00a1b2c0
+	DisputeID string `json:"dispute_id"`
+
+	// Notes Oldest first, at most 1,000; left out in lists.
+	Notes *[]DisputeNote `json:"notes,omitempty"`
+
+	// OpenedBy Id of the API key.
+	OpenedBy string `json:"opened_by"`
+
+	// OrderID Example: 12345
+	OrderID   ID           `json:"order_id"`
+	State     DisputeState `json:"state"`
+	UpdatedAt time.Time    `json:"updated_at"`
+
+	// UserID Example: 12345
+	UserID ID `json:"user_id"`
+}
+
+// DisputeMoveInput defines model for DisputeMoveInput.
+type DisputeMoveInput struct {
+	// Note Example: the user sent a screenshot without the credits
+	Note  *Note2000    `json:"note,omitempty"`
+	State DisputeState `json:"state"`
+}
+
+// DisputeNote defines model for DisputeNote.
+type DisputeNote struct {
+	At time.Time `json:"at"`
+
+	// Author Id of the API key.
+	Author string  `json:"author"`
+	ID     int64   `json:"id"`
+	Note   *string `json:"note"`
+
+	// State The state it moved to; null for a note alone.
+	//
+	// Example: in_review
+	State *string `json:"state"`
+}
+
+// DisputeNoteInput defines model for DisputeNoteInput.
+type DisputeNoteInput struct {
+	// Note Example: the user sent a screenshot without the credits
+	Note Note2000 `json:"note"`
+}
+
+// DisputePage defines model for DisputePage.
+type DisputePage struct {
+	Items      []Dispute `json:"items"`
+	NextCursor *string   `json:"next_cursor"`
+}
+
+// DisputeState defines model for DisputeState.
+type DisputeState string
+
 // FieldProblem defines model for FieldProblem.
 type FieldProblem struct {
 	// Field Path of the field, or the name of the parameter or header.
@@ -425,6 +725,36 @@ type FieldProblem struct {
 	// Example: client.ip
 	Field   string `json:"field"`
 	Message string `json:"message"`
+}
+
+// HistoryEntry defines model for HistoryEntry.
+type HistoryEntry struct {
+	// Actor Who of support did it.
+	Actor  *string          `json:"actor"`
+	At     time.Time        `json:"at"`
+	Detail *json.RawMessage `json:"detail"`
+
+	// Event What happened; the kind of a transfer or notification, the action of an audit entry, the new state of a dispute or `note`.
+	//
+	// Example: capture
+	Event string `json:"event"`
+
+	// ID Within its source.
+	//
+	// Example: 41
+	ID      int64   `json:"id"`
+	OrderID *string `json:"order_id"`
+
+	// Source `timeline`, `transfer`, `notification`, `audit` or `dispute`; more may come.
+	//
+	// Example: transfer
+	Source string `json:"source"`
+}
+
+// HistoryPage defines model for HistoryPage.
+type HistoryPage struct {
+	Items      []HistoryEntry `json:"items"`
+	NextCursor *string        `json:"next_cursor"`
 }
 
 // Hours defines model for Hours.
@@ -479,6 +809,9 @@ type IntegrationInput struct {
 // Limits Most pieces that are sold; 0 is no limit. Days, weeks (from Monday) and months are those of `schedule.time_zone`.
 type Limits = store.Limits
 
+// Note2000 Example: the user sent a screenshot without the credits
+type Note2000 = string
+
 // Notification defines model for Notification.
 type Notification struct {
 	CreatedAt time.Time       `json:"created_at"`
@@ -487,7 +820,7 @@ type Notification struct {
 	// ID Example: 7
 	ID int64 `json:"id"`
 
-	// Kind `purchase_completed`, `purchase_canceled` or `wallet_adjusted`; more may come.
+	// Kind `purchase_completed`, `purchase_canceled`, `purchase_refunded` or `wallet_adjusted`; more may come.
 	//
 	// Example: purchase_completed
 	Kind    string  `json:"kind"`
@@ -531,7 +864,12 @@ type Order struct {
 	// Quantity Example: 1
 	Quantity int64        `json:"quantity"`
 	Reason   *OrderReason `json:"reason"`
-	Risk     *Risk        `json:"risk"`
+
+	// RefundedCoins Given back since it was completed; when all are, it is `refunded`.
+	//
+	// Example: 0
+	RefundedCoins int64 `json:"refunded_coins"`
+	Risk          *Risk `json:"risk"`
 
 	// Sku Example: credits-500
 	Sku    SKU         `json:"sku"`
@@ -565,7 +903,7 @@ type OrderPage struct {
 
 // OrderReason defines model for OrderReason.
 type OrderReason struct {
-	// Code `main_product_unreachable`, `main_product_refused`, `main_product_insufficient_funds`, `not_confirmed` or `canceled_by_operator`; more may come.
+	// Code `main_product_unreachable`, `main_product_refused`, `main_product_insufficient_funds`, `not_confirmed`, `canceled_by_operator` or `refunded_by_support`; more may come.
 	//
 	// Example: main_product_unreachable
 	Code string `json:"code"`
@@ -787,6 +1125,27 @@ type PurchaseInput struct {
 // Reason500 Example: goodwill
 type Reason500 = string
 
+// Refund defines model for Refund.
+type Refund struct {
+	// AmountCoins Example: 40
+	AmountCoins int64 `json:"amount_coins"`
+	Order       Order `json:"order"`
+
+	// RefundID Example: rfd_d4tq0n2s8fkg00a1b2c0
+	RefundID string `json:"refund_id"`
+}
+
+// RefundInput defines model for RefundInput.
+type RefundInput struct {
+	// AmountCoins All that is left unless given.
+	//
+	// Example: 40
+	AmountCoins *int64 `json:"amount_coins,omitempty"`
+
+	// Reason Example: goodwill
+	Reason Reason500 `json:"reason"`
+}
+
 // ReplayInput defines model for ReplayInput.
 type ReplayInput struct {
 	// Reason Example: goodwill
@@ -795,6 +1154,22 @@ type ReplayInput struct {
 
 // Requirements Who may buy it.
 type Requirements = store.Requirements
+
+// ResolveInput defines model for ResolveInput.
+type ResolveInput struct {
+	Action ResolveInputAction `json:"action"`
+
+	// Reason Example: goodwill
+	Reason Reason500 `json:"reason"`
+
+	// TransactionID The main product's; with `mark_delivered` only, and needed there.
+	//
+	// Example: tx_456
+	TransactionID *string `json:"transaction_id,omitempty"`
+}
+
+// ResolveInputAction defines model for ResolveInput.Action.
+type ResolveInputAction string
 
 // Risk What spoke against the purchase when it was made; null when nothing did.
 type Risk struct {
@@ -915,7 +1290,7 @@ type TimelineEntry struct {
 	Attempt int              `json:"attempt"`
 	Detail  *json.RawMessage `json:"detail"`
 
-	// Event `reserved`, `delivery_slow`, `delivery_failed`, `confirmed`, `inquired`, `completed`, `canceled` or `replayed`; more may come.
+	// Event `reserved`, `delivery_slow`, `delivery_failed`, `confirmed`, `inquired`, `completed`, `canceled`, `replayed`, `settled`, `credited_late` or `refunded`; more may come.
 	//
 	// Example: reserved
 	Event string `json:"event"`
@@ -986,6 +1361,77 @@ type OrderID = ID
 // UserID Example: 12345
 type UserID = ID
 
+// AdminListApprovalsParams defines parameters for AdminListApprovals.
+type AdminListApprovalsParams struct {
+	Status *ApprovalStatus `form:"status,omitempty" json:"status,omitempty"`
+	Limit  *Limit          `form:"limit,omitempty" json:"limit,omitempty"`
+	Cursor *ID             `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// AdminApproveParams defines parameters for AdminApprove.
+type AdminApproveParams struct {
+	// IdempotencyKey Any visible ASCII, such as a UUID. Makes it safe to send the request again.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// AdminRejectParams defines parameters for AdminReject.
+type AdminRejectParams struct {
+	// IdempotencyKey Any visible ASCII, such as a UUID. Makes it safe to send the request again.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// AdminListAuditParams defines parameters for AdminListAudit.
+type AdminListAuditParams struct {
+	// Actor Id of an API key, or `rule:` and a name.
+	Actor  *string `form:"actor,omitempty" json:"actor,omitempty"`
+	Action *string `form:"action,omitempty" json:"action,omitempty"`
+
+	// Subject Id of the user, order, product or range.
+	Subject *string `form:"subject,omitempty" json:"subject,omitempty"`
+
+	// From At or after.
+	From *time.Time `form:"from,omitempty" json:"from,omitempty"`
+
+	// To Before.
+	To     *time.Time `form:"to,omitempty" json:"to,omitempty"`
+	Limit  *Limit     `form:"limit,omitempty" json:"limit,omitempty"`
+	Cursor *string    `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// AdminAllowAddressParams defines parameters for AdminAllowAddress.
+type AdminAllowAddressParams struct {
+	// Address As it is listed.
+	Address AddressRange `form:"address" json:"address"`
+	Reason  Reason500    `form:"reason" json:"reason"`
+}
+
+// AdminListDeniedAddressesParams defines parameters for AdminListDeniedAddresses.
+type AdminListDeniedAddressesParams struct {
+	Limit  *Limit        `form:"limit,omitempty" json:"limit,omitempty"`
+	Cursor *AddressRange `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// AdminGetDeviceParams defines parameters for AdminGetDevice.
+type AdminGetDeviceParams struct {
+	Limit  *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+	Cursor *ID    `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// AdminListDisputesParams defines parameters for AdminListDisputes.
+type AdminListDisputesParams struct {
+	State   *DisputeState `form:"state,omitempty" json:"state,omitempty"`
+	OrderID *ID           `form:"order_id,omitempty" json:"order_id,omitempty"`
+	UserID  *ID           `form:"user_id,omitempty" json:"user_id,omitempty"`
+	Limit   *Limit        `form:"limit,omitempty" json:"limit,omitempty"`
+	Cursor  *ID           `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// AdminNoteDisputeParams defines parameters for AdminNoteDispute.
+type AdminNoteDisputeParams struct {
+	// IdempotencyKey Any visible ASCII, such as a UUID. Makes it safe to send the request again.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // AdminListOrdersParams defines parameters for AdminListOrders.
 type AdminListOrdersParams struct {
 	Status *OrderStatus `form:"status,omitempty" json:"status,omitempty"`
@@ -1007,8 +1453,32 @@ type AdminListOrdersParams struct {
 	Cursor    *ID    `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
+// AdminOpenDisputeParams defines parameters for AdminOpenDispute.
+type AdminOpenDisputeParams struct {
+	// IdempotencyKey Any visible ASCII, such as a UUID. Makes it safe to send the request again.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// AdminOrderHistoryParams defines parameters for AdminOrderHistory.
+type AdminOrderHistoryParams struct {
+	Limit  *Limit  `form:"limit,omitempty" json:"limit,omitempty"`
+	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// AdminRefundOrderParams defines parameters for AdminRefundOrder.
+type AdminRefundOrderParams struct {
+	// IdempotencyKey Any visible ASCII, such as a UUID. Makes it safe to send the request again.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // AdminReplayOrderParams defines parameters for AdminReplayOrder.
 type AdminReplayOrderParams struct {
+	// IdempotencyKey Any visible ASCII, such as a UUID. Makes it safe to send the request again.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// AdminResolveOrderParams defines parameters for AdminResolveOrder.
+type AdminResolveOrderParams struct {
 	// IdempotencyKey Any visible ASCII, such as a UUID. Makes it safe to send the request again.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
@@ -1038,6 +1508,12 @@ type AdminPutProductParams struct {
 
 	// IfNoneMatch `*` means only if it does not exist.
 	IfNoneMatch *string `json:"If-None-Match,omitempty"`
+}
+
+// AdminUserHistoryParams defines parameters for AdminUserHistory.
+type AdminUserHistoryParams struct {
+	Limit  *Limit  `form:"limit,omitempty" json:"limit,omitempty"`
+	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
 // AdminAdjustWalletParams defines parameters for AdminAdjustWallet.
@@ -1087,8 +1563,32 @@ type ListUserOrdersParams struct {
 	Cursor *ID    `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
+// AdminApproveJSONRequestBody defines body for AdminApprove for application/json ContentType.
+type AdminApproveJSONRequestBody = DecisionInput
+
+// AdminRejectJSONRequestBody defines body for AdminReject for application/json ContentType.
+type AdminRejectJSONRequestBody = DecisionInput
+
+// AdminDenyAddressJSONRequestBody defines body for AdminDenyAddress for application/json ContentType.
+type AdminDenyAddressJSONRequestBody = DenyInput
+
+// AdminMoveDisputeJSONRequestBody defines body for AdminMoveDispute for application/json ContentType.
+type AdminMoveDisputeJSONRequestBody = DisputeMoveInput
+
+// AdminNoteDisputeJSONRequestBody defines body for AdminNoteDispute for application/json ContentType.
+type AdminNoteDisputeJSONRequestBody = DisputeNoteInput
+
+// AdminOpenDisputeJSONRequestBody defines body for AdminOpenDispute for application/json ContentType.
+type AdminOpenDisputeJSONRequestBody = DisputeNoteInput
+
+// AdminRefundOrderJSONRequestBody defines body for AdminRefundOrder for application/json ContentType.
+type AdminRefundOrderJSONRequestBody = RefundInput
+
 // AdminReplayOrderJSONRequestBody defines body for AdminReplayOrder for application/json ContentType.
 type AdminReplayOrderJSONRequestBody = ReplayInput
+
+// AdminResolveOrderJSONRequestBody defines body for AdminResolveOrder for application/json ContentType.
+type AdminResolveOrderJSONRequestBody = ResolveInput
 
 // AdminCreateProductJSONRequestBody defines body for AdminCreateProduct for application/json ContentType.
 type AdminCreateProductJSONRequestBody = ProductCreation
@@ -1099,8 +1599,14 @@ type AdminPutProductJSONRequestBody = ProductInput
 // AdminBlockUserJSONRequestBody defines body for AdminBlockUser for application/json ContentType.
 type AdminBlockUserJSONRequestBody = BlockInput
 
+// AdminFlagUserJSONRequestBody defines body for AdminFlagUser for application/json ContentType.
+type AdminFlagUserJSONRequestBody = BlockInput
+
 // AdminUnblockUserJSONRequestBody defines body for AdminUnblockUser for application/json ContentType.
 type AdminUnblockUserJSONRequestBody = BlockInput
+
+// AdminUnflagUserJSONRequestBody defines body for AdminUnflagUser for application/json ContentType.
+type AdminUnflagUserJSONRequestBody = BlockInput
 
 // AdminAdjustWalletJSONRequestBody defines body for AdminAdjustWallet for application/json ContentType.
 type AdminAdjustWalletJSONRequestBody = AdjustmentInput
@@ -1113,12 +1619,63 @@ type PutUserJSONRequestBody = UserInput
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
+	// AdminListApprovals List what waits for a second admin
+	// (GET /api/v1/admin/approvals)
+	AdminListApprovals(ctx echo.Context, params AdminListApprovalsParams) error
+	// AdminGetApproval Read what waits, or has waited, for a second admin
+	// (GET /api/v1/admin/approvals/{id})
+	AdminGetApproval(ctx echo.Context, id ID) error
+	// AdminApprove Approve an act, which carries it out
+	// (POST /api/v1/admin/approvals/{id}/approve)
+	AdminApprove(ctx echo.Context, id ID, params AdminApproveParams) error
+	// AdminReject Reject an act
+	// (POST /api/v1/admin/approvals/{id}/reject)
+	AdminReject(ctx echo.Context, id ID, params AdminRejectParams) error
+	// AdminListAudit Read the audit log
+	// (GET /api/v1/admin/audit)
+	AdminListAudit(ctx echo.Context, params AdminListAuditParams) error
+	// AdminAllowAddress Take a range off the list
+	// (DELETE /api/v1/admin/denied-addresses)
+	AdminAllowAddress(ctx echo.Context, params AdminAllowAddressParams) error
+	// AdminListDeniedAddresses List the addresses from which nobody may buy
+	// (GET /api/v1/admin/denied-addresses)
+	AdminListDeniedAddresses(ctx echo.Context, params AdminListDeniedAddressesParams) error
+	// AdminDenyAddress Deny an address or a range
+	// (POST /api/v1/admin/denied-addresses)
+	AdminDenyAddress(ctx echo.Context) error
+	// AdminGetDevice List who has bought from a device
+	// (GET /api/v1/admin/devices/{id})
+	AdminGetDevice(ctx echo.Context, id string, params AdminGetDeviceParams) error
+	// AdminListDisputes List disputes
+	// (GET /api/v1/admin/disputes)
+	AdminListDisputes(ctx echo.Context, params AdminListDisputesParams) error
+	// AdminGetDispute Read a dispute with its notes
+	// (GET /api/v1/admin/disputes/{id})
+	AdminGetDispute(ctx echo.Context, id ID) error
+	// AdminMoveDispute Move a dispute to another state
+	// (PUT /api/v1/admin/disputes/{id})
+	AdminMoveDispute(ctx echo.Context, id ID) error
+	// AdminNoteDispute Add a note to a dispute
+	// (POST /api/v1/admin/disputes/{id}/notes)
+	AdminNoteDispute(ctx echo.Context, id ID, params AdminNoteDisputeParams) error
 	// AdminListOrders Look for orders
 	// (GET /api/v1/admin/orders)
 	AdminListOrders(ctx echo.Context, params AdminListOrdersParams) error
+	// AdminOpenDispute Open a dispute about an order
+	// (POST /api/v1/admin/orders/{id}/disputes)
+	AdminOpenDispute(ctx echo.Context, id OrderID, params AdminOpenDisputeParams) error
+	// AdminOrderHistory Read all that is known of an order
+	// (GET /api/v1/admin/orders/{id}/history)
+	AdminOrderHistory(ctx echo.Context, id OrderID, params AdminOrderHistoryParams) error
+	// AdminRefundOrder Give coins of a completed order back
+	// (POST /api/v1/admin/orders/{id}/refund)
+	AdminRefundOrder(ctx echo.Context, id OrderID, params AdminRefundOrderParams) error
 	// AdminReplayOrder Try a canceled order again
 	// (POST /api/v1/admin/orders/{id}/replay)
 	AdminReplayOrder(ctx echo.Context, id OrderID, params AdminReplayOrderParams) error
+	// AdminResolveOrder Settle an order whose outcome nobody knows
+	// (POST /api/v1/admin/orders/{id}/resolve)
+	AdminResolveOrder(ctx echo.Context, id OrderID, params AdminResolveOrderParams) error
 	// AdminListProducts List all products
 	// (GET /api/v1/admin/products)
 	AdminListProducts(ctx echo.Context, params AdminListProductsParams) error
@@ -1137,9 +1694,18 @@ type ServerInterface interface {
 	// AdminBlockUser Block an account
 	// (POST /api/v1/admin/users/{id}/block)
 	AdminBlockUser(ctx echo.Context, id UserID) error
+	// AdminFlagUser Flag an account as suspicious
+	// (POST /api/v1/admin/users/{id}/flag)
+	AdminFlagUser(ctx echo.Context, id UserID) error
+	// AdminUserHistory Read all that is known of a user
+	// (GET /api/v1/admin/users/{id}/history)
+	AdminUserHistory(ctx echo.Context, id UserID, params AdminUserHistoryParams) error
 	// AdminUnblockUser Unblock an account
 	// (POST /api/v1/admin/users/{id}/unblock)
 	AdminUnblockUser(ctx echo.Context, id UserID) error
+	// AdminUnflagUser Take the flag of an account away
+	// (POST /api/v1/admin/users/{id}/unflag)
+	AdminUnflagUser(ctx echo.Context, id UserID) error
 	// AdminAdjustWallet Give coins or take them away
 	// (POST /api/v1/admin/users/{id}/wallet/adjustments)
 	AdminAdjustWallet(ctx echo.Context, id UserID, params AdminAdjustWalletParams) error
@@ -1184,6 +1750,391 @@ type ServerInterface interface {
 // ServerInterfaceWrapper converts echo contexts to parameters.
 type ServerInterfaceWrapper struct {
 	Handler ServerInterface
+}
+
+// AdminListApprovals converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminListApprovals(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AdminListApprovalsParams
+	// ------------- Optional query parameter "status" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "status", ctx.QueryParams(), &params.Status, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter status: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminListApprovals(ctx, params)
+	return err
+}
+
+// AdminGetApproval converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminGetApproval(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminGetApproval(ctx, id)
+	return err
+}
+
+// AdminApprove converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminApprove(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AdminApproveParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminApprove(ctx, id, params)
+	return err
+}
+
+// AdminReject converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminReject(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AdminRejectParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminReject(ctx, id, params)
+	return err
+}
+
+// AdminListAudit converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminListAudit(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AdminListAuditParams
+	// ------------- Optional query parameter "actor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "actor", ctx.QueryParams(), &params.Actor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter actor: %s", err))
+	}
+
+	// ------------- Optional query parameter "action" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "action", ctx.QueryParams(), &params.Action, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter action: %s", err))
+	}
+
+	// ------------- Optional query parameter "subject" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "subject", ctx.QueryParams(), &params.Subject, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter subject: %s", err))
+	}
+
+	// ------------- Optional query parameter "from" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "from", ctx.QueryParams(), &params.From, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter from: %s", err))
+	}
+
+	// ------------- Optional query parameter "to" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "to", ctx.QueryParams(), &params.To, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter to: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminListAudit(ctx, params)
+	return err
+}
+
+// AdminAllowAddress converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminAllowAddress(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AdminAllowAddressParams
+	// ------------- Required query parameter "address" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "address", ctx.QueryParams(), &params.Address, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter address: %s", err))
+	}
+
+	// ------------- Required query parameter "reason" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "reason", ctx.QueryParams(), &params.Reason, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter reason: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminAllowAddress(ctx, params)
+	return err
+}
+
+// AdminListDeniedAddresses converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminListDeniedAddresses(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AdminListDeniedAddressesParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminListDeniedAddresses(ctx, params)
+	return err
+}
+
+// AdminDenyAddress converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminDenyAddress(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminDenyAddress(ctx)
+	return err
+}
+
+// AdminGetDevice converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminGetDevice(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AdminGetDeviceParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminGetDevice(ctx, id, params)
+	return err
+}
+
+// AdminListDisputes converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminListDisputes(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AdminListDisputesParams
+	// ------------- Optional query parameter "state" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "state", ctx.QueryParams(), &params.State, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter state: %s", err))
+	}
+
+	// ------------- Optional query parameter "order_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "order_id", ctx.QueryParams(), &params.OrderID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter order_id: %s", err))
+	}
+
+	// ------------- Optional query parameter "user_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "user_id", ctx.QueryParams(), &params.UserID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter user_id: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminListDisputes(ctx, params)
+	return err
+}
+
+// AdminGetDispute converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminGetDispute(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminGetDispute(ctx, id)
+	return err
+}
+
+// AdminMoveDispute converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminMoveDispute(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminMoveDispute(ctx, id)
+	return err
+}
+
+// AdminNoteDispute converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminNoteDispute(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AdminNoteDisputeParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminNoteDispute(ctx, id, params)
+	return err
 }
 
 // AdminListOrders converts echo context to params.
@@ -1260,6 +2211,110 @@ func (w *ServerInterfaceWrapper) AdminListOrders(ctx echo.Context) error {
 	return err
 }
 
+// AdminOpenDispute converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminOpenDispute(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id OrderID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AdminOpenDisputeParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminOpenDispute(ctx, id, params)
+	return err
+}
+
+// AdminOrderHistory converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminOrderHistory(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id OrderID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AdminOrderHistoryParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminOrderHistory(ctx, id, params)
+	return err
+}
+
+// AdminRefundOrder converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminRefundOrder(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id OrderID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AdminRefundOrderParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminRefundOrder(ctx, id, params)
+	return err
+}
+
 // AdminReplayOrder converts echo context to params.
 func (w *ServerInterfaceWrapper) AdminReplayOrder(ctx echo.Context) error {
 	var err error
@@ -1293,6 +2348,42 @@ func (w *ServerInterfaceWrapper) AdminReplayOrder(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.AdminReplayOrder(ctx, id, params)
+	return err
+}
+
+// AdminResolveOrder converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminResolveOrder(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id OrderID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AdminResolveOrderParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminResolveOrder(ctx, id, params)
 	return err
 }
 
@@ -1469,6 +2560,54 @@ func (w *ServerInterfaceWrapper) AdminBlockUser(ctx echo.Context) error {
 	return err
 }
 
+// AdminFlagUser converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminFlagUser(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id UserID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminFlagUser(ctx, id)
+	return err
+}
+
+// AdminUserHistory converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminUserHistory(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id UserID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AdminUserHistoryParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminUserHistory(ctx, id, params)
+	return err
+}
+
 // AdminUnblockUser converts echo context to params.
 func (w *ServerInterfaceWrapper) AdminUnblockUser(ctx echo.Context) error {
 	var err error
@@ -1482,6 +2621,22 @@ func (w *ServerInterfaceWrapper) AdminUnblockUser(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.AdminUnblockUser(ctx, id)
+	return err
+}
+
+// AdminUnflagUser converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminUnflagUser(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id UserID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminUnflagUser(ctx, id)
 	return err
 }
 
@@ -1887,10 +3042,793 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/api/v1/admin/users/:id/wallet/adjustments", wrapper.AdminAdjustWallet, options.OperationMiddlewares["AdminAdjustWallet"]...)
 	router.POST(options.BaseURL+"/api/v1/admin/users/:id/block", wrapper.AdminBlockUser, options.OperationMiddlewares["AdminBlockUser"]...)
 	router.POST(options.BaseURL+"/api/v1/admin/users/:id/unblock", wrapper.AdminUnblockUser, options.OperationMiddlewares["AdminUnblockUser"]...)
+	router.POST(options.BaseURL+"/api/v1/admin/orders/:id/resolve", wrapper.AdminResolveOrder, options.OperationMiddlewares["AdminResolveOrder"]...)
+	router.POST(options.BaseURL+"/api/v1/admin/orders/:id/refund", wrapper.AdminRefundOrder, options.OperationMiddlewares["AdminRefundOrder"]...)
+	router.GET(options.BaseURL+"/api/v1/admin/orders/:id/history", wrapper.AdminOrderHistory, options.OperationMiddlewares["AdminOrderHistory"]...)
+	router.POST(options.BaseURL+"/api/v1/admin/orders/:id/disputes", wrapper.AdminOpenDispute, options.OperationMiddlewares["AdminOpenDispute"]...)
+	router.GET(options.BaseURL+"/api/v1/admin/disputes", wrapper.AdminListDisputes, options.OperationMiddlewares["AdminListDisputes"]...)
+	router.GET(options.BaseURL+"/api/v1/admin/disputes/:id", wrapper.AdminGetDispute, options.OperationMiddlewares["AdminGetDispute"]...)
+	router.PUT(options.BaseURL+"/api/v1/admin/disputes/:id", wrapper.AdminMoveDispute, options.OperationMiddlewares["AdminMoveDispute"]...)
+	router.POST(options.BaseURL+"/api/v1/admin/disputes/:id/notes", wrapper.AdminNoteDispute, options.OperationMiddlewares["AdminNoteDispute"]...)
+	router.GET(options.BaseURL+"/api/v1/admin/approvals", wrapper.AdminListApprovals, options.OperationMiddlewares["AdminListApprovals"]...)
+	router.GET(options.BaseURL+"/api/v1/admin/approvals/:id", wrapper.AdminGetApproval, options.OperationMiddlewares["AdminGetApproval"]...)
+	router.POST(options.BaseURL+"/api/v1/admin/approvals/:id/approve", wrapper.AdminApprove, options.OperationMiddlewares["AdminApprove"]...)
+	router.POST(options.BaseURL+"/api/v1/admin/approvals/:id/reject", wrapper.AdminReject, options.OperationMiddlewares["AdminReject"]...)
+	router.GET(options.BaseURL+"/api/v1/admin/users/:id/history", wrapper.AdminUserHistory, options.OperationMiddlewares["AdminUserHistory"]...)
+	router.POST(options.BaseURL+"/api/v1/admin/users/:id/flag", wrapper.AdminFlagUser, options.OperationMiddlewares["AdminFlagUser"]...)
+	router.POST(options.BaseURL+"/api/v1/admin/users/:id/unflag", wrapper.AdminUnflagUser, options.OperationMiddlewares["AdminUnflagUser"]...)
+	router.DELETE(options.BaseURL+"/api/v1/admin/denied-addresses", wrapper.AdminAllowAddress, options.OperationMiddlewares["AdminAllowAddress"]...)
+	router.GET(options.BaseURL+"/api/v1/admin/denied-addresses", wrapper.AdminListDeniedAddresses, options.OperationMiddlewares["AdminListDeniedAddresses"]...)
+	router.POST(options.BaseURL+"/api/v1/admin/denied-addresses", wrapper.AdminDenyAddress, options.OperationMiddlewares["AdminDenyAddress"]...)
+	router.GET(options.BaseURL+"/api/v1/admin/devices/:id", wrapper.AdminGetDevice, options.OperationMiddlewares["AdminGetDevice"]...)
+	router.GET(options.BaseURL+"/api/v1/admin/audit", wrapper.AdminListAudit, options.OperationMiddlewares["AdminListAudit"]...)
 
 }
 
 type ProblemApplicationProblemPlusJSONResponse Problem
+
+type AdminListApprovalsRequestObject struct {
+	Params AdminListApprovalsParams
+}
+
+type AdminListApprovalsResponseObject interface {
+	VisitAdminListApprovalsResponse(w http.ResponseWriter) error
+}
+
+type AdminListApprovals200JSONResponse ApprovalPage
+
+func (response AdminListApprovals200JSONResponse) VisitAdminListApprovalsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminListApprovalsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminListApprovalsdefaultApplicationProblemPlusJSONResponse) VisitAdminListApprovalsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminGetApprovalRequestObject struct {
+	ID ID `json:"id"`
+}
+
+type AdminGetApprovalResponseObject interface {
+	VisitAdminGetApprovalResponse(w http.ResponseWriter) error
+}
+
+type AdminGetApproval200JSONResponse Approval
+
+func (response AdminGetApproval200JSONResponse) VisitAdminGetApprovalResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminGetApproval404ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminGetApproval404ApplicationProblemPlusJSONResponse) VisitAdminGetApprovalResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminGetApprovaldefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminGetApprovaldefaultApplicationProblemPlusJSONResponse) VisitAdminGetApprovalResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminApproveRequestObject struct {
+	ID     ID `json:"id"`
+	Params AdminApproveParams
+	Body   *AdminApproveJSONRequestBody
+}
+
+type AdminApproveResponseObject interface {
+	VisitAdminApproveResponse(w http.ResponseWriter) error
+}
+
+type AdminApprove200ResponseHeaders struct {
+	IdempotencyReplayed *string
+}
+
+type AdminApprove200JSONResponse struct {
+	Body    Approval
+	Headers AdminApprove200ResponseHeaders
+}
+
+func (response AdminApprove200JSONResponse) VisitAdminApproveResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotencyReplayed != nil {
+		w.Header().Set("Idempotency-Replayed", fmt.Sprint(*response.Headers.IdempotencyReplayed))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminApprove402ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminApprove402ApplicationProblemPlusJSONResponse) VisitAdminApproveResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(402)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminApprove403ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminApprove403ApplicationProblemPlusJSONResponse) VisitAdminApproveResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminApprove404ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminApprove404ApplicationProblemPlusJSONResponse) VisitAdminApproveResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminApprove409ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminApprove409ApplicationProblemPlusJSONResponse) VisitAdminApproveResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminApprove422ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminApprove422ApplicationProblemPlusJSONResponse) VisitAdminApproveResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminApprovedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminApprovedefaultApplicationProblemPlusJSONResponse) VisitAdminApproveResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminRejectRequestObject struct {
+	ID     ID `json:"id"`
+	Params AdminRejectParams
+	Body   *AdminRejectJSONRequestBody
+}
+
+type AdminRejectResponseObject interface {
+	VisitAdminRejectResponse(w http.ResponseWriter) error
+}
+
+type AdminReject200ResponseHeaders struct {
+	IdempotencyReplayed *string
+}
+
+type AdminReject200JSONResponse struct {
+	Body    Approval
+	Headers AdminReject200ResponseHeaders
+}
+
+func (response AdminReject200JSONResponse) VisitAdminRejectResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotencyReplayed != nil {
+		w.Header().Set("Idempotency-Replayed", fmt.Sprint(*response.Headers.IdempotencyReplayed))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminReject404ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminReject404ApplicationProblemPlusJSONResponse) VisitAdminRejectResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminReject409ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminReject409ApplicationProblemPlusJSONResponse) VisitAdminRejectResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminReject422ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminReject422ApplicationProblemPlusJSONResponse) VisitAdminRejectResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminRejectdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminRejectdefaultApplicationProblemPlusJSONResponse) VisitAdminRejectResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminListAuditRequestObject struct {
+	Params AdminListAuditParams
+}
+
+type AdminListAuditResponseObject interface {
+	VisitAdminListAuditResponse(w http.ResponseWriter) error
+}
+
+type AdminListAudit200JSONResponse AuditPage
+
+func (response AdminListAudit200JSONResponse) VisitAdminListAuditResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminListAuditdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminListAuditdefaultApplicationProblemPlusJSONResponse) VisitAdminListAuditResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminAllowAddressRequestObject struct {
+	Params AdminAllowAddressParams
+}
+
+type AdminAllowAddressResponseObject interface {
+	VisitAdminAllowAddressResponse(w http.ResponseWriter) error
+}
+
+type AdminAllowAddress204Response struct {
+}
+
+func (response AdminAllowAddress204Response) VisitAdminAllowAddressResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type AdminAllowAddress404ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminAllowAddress404ApplicationProblemPlusJSONResponse) VisitAdminAllowAddressResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminAllowAddressdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminAllowAddressdefaultApplicationProblemPlusJSONResponse) VisitAdminAllowAddressResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminListDeniedAddressesRequestObject struct {
+	Params AdminListDeniedAddressesParams
+}
+
+type AdminListDeniedAddressesResponseObject interface {
+	VisitAdminListDeniedAddressesResponse(w http.ResponseWriter) error
+}
+
+type AdminListDeniedAddresses200JSONResponse DeniedAddressPage
+
+func (response AdminListDeniedAddresses200JSONResponse) VisitAdminListDeniedAddressesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminListDeniedAddressesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminListDeniedAddressesdefaultApplicationProblemPlusJSONResponse) VisitAdminListDeniedAddressesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminDenyAddressRequestObject struct {
+	Body *AdminDenyAddressJSONRequestBody
+}
+
+type AdminDenyAddressResponseObject interface {
+	VisitAdminDenyAddressResponse(w http.ResponseWriter) error
+}
+
+type AdminDenyAddress200JSONResponse DeniedAddress
+
+func (response AdminDenyAddress200JSONResponse) VisitAdminDenyAddressResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminDenyAddress201JSONResponse DeniedAddress
+
+func (response AdminDenyAddress201JSONResponse) VisitAdminDenyAddressResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminDenyAddressdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminDenyAddressdefaultApplicationProblemPlusJSONResponse) VisitAdminDenyAddressResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminGetDeviceRequestObject struct {
+	ID     string `json:"id"`
+	Params AdminGetDeviceParams
+}
+
+type AdminGetDeviceResponseObject interface {
+	VisitAdminGetDeviceResponse(w http.ResponseWriter) error
+}
+
+type AdminGetDevice200JSONResponse DevicePage
+
+func (response AdminGetDevice200JSONResponse) VisitAdminGetDeviceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminGetDevicedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminGetDevicedefaultApplicationProblemPlusJSONResponse) VisitAdminGetDeviceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminListDisputesRequestObject struct {
+	Params AdminListDisputesParams
+}
+
+type AdminListDisputesResponseObject interface {
+	VisitAdminListDisputesResponse(w http.ResponseWriter) error
+}
+
+type AdminListDisputes200JSONResponse DisputePage
+
+func (response AdminListDisputes200JSONResponse) VisitAdminListDisputesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminListDisputesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminListDisputesdefaultApplicationProblemPlusJSONResponse) VisitAdminListDisputesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminGetDisputeRequestObject struct {
+	ID ID `json:"id"`
+}
+
+type AdminGetDisputeResponseObject interface {
+	VisitAdminGetDisputeResponse(w http.ResponseWriter) error
+}
+
+type AdminGetDispute200JSONResponse Dispute
+
+func (response AdminGetDispute200JSONResponse) VisitAdminGetDisputeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminGetDispute404ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminGetDispute404ApplicationProblemPlusJSONResponse) VisitAdminGetDisputeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminGetDisputedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminGetDisputedefaultApplicationProblemPlusJSONResponse) VisitAdminGetDisputeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminMoveDisputeRequestObject struct {
+	ID   ID `json:"id"`
+	Body *AdminMoveDisputeJSONRequestBody
+}
+
+type AdminMoveDisputeResponseObject interface {
+	VisitAdminMoveDisputeResponse(w http.ResponseWriter) error
+}
+
+type AdminMoveDispute200JSONResponse Dispute
+
+func (response AdminMoveDispute200JSONResponse) VisitAdminMoveDisputeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminMoveDispute404ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminMoveDispute404ApplicationProblemPlusJSONResponse) VisitAdminMoveDisputeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminMoveDispute409ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminMoveDispute409ApplicationProblemPlusJSONResponse) VisitAdminMoveDisputeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminMoveDisputedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminMoveDisputedefaultApplicationProblemPlusJSONResponse) VisitAdminMoveDisputeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminNoteDisputeRequestObject struct {
+	ID     ID `json:"id"`
+	Params AdminNoteDisputeParams
+	Body   *AdminNoteDisputeJSONRequestBody
+}
+
+type AdminNoteDisputeResponseObject interface {
+	VisitAdminNoteDisputeResponse(w http.ResponseWriter) error
+}
+
+type AdminNoteDispute201ResponseHeaders struct {
+	IdempotencyReplayed *string
+}
+
+type AdminNoteDispute201JSONResponse struct {
+	Body    Dispute
+	Headers AdminNoteDispute201ResponseHeaders
+}
+
+func (response AdminNoteDispute201JSONResponse) VisitAdminNoteDisputeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotencyReplayed != nil {
+		w.Header().Set("Idempotency-Replayed", fmt.Sprint(*response.Headers.IdempotencyReplayed))
+	}
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminNoteDispute404ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminNoteDispute404ApplicationProblemPlusJSONResponse) VisitAdminNoteDisputeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminNoteDispute422ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminNoteDispute422ApplicationProblemPlusJSONResponse) VisitAdminNoteDisputeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminNoteDisputedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminNoteDisputedefaultApplicationProblemPlusJSONResponse) VisitAdminNoteDisputeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
 
 type AdminListOrdersRequestObject struct {
 	Params AdminListOrdersParams
@@ -1920,6 +3858,264 @@ type AdminListOrdersdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response AdminListOrdersdefaultApplicationProblemPlusJSONResponse) VisitAdminListOrdersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminOpenDisputeRequestObject struct {
+	ID     OrderID `json:"id"`
+	Params AdminOpenDisputeParams
+	Body   *AdminOpenDisputeJSONRequestBody
+}
+
+type AdminOpenDisputeResponseObject interface {
+	VisitAdminOpenDisputeResponse(w http.ResponseWriter) error
+}
+
+type AdminOpenDispute201ResponseHeaders struct {
+	IdempotencyReplayed *string
+	Location            *string
+}
+
+type AdminOpenDispute201JSONResponse struct {
+	Body    Dispute
+	Headers AdminOpenDispute201ResponseHeaders
+}
+
+func (response AdminOpenDispute201JSONResponse) VisitAdminOpenDisputeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotencyReplayed != nil {
+		w.Header().Set("Idempotency-Replayed", fmt.Sprint(*response.Headers.IdempotencyReplayed))
+	}
+	if response.Headers.Location != nil {
+		w.Header().Set("Location", fmt.Sprint(*response.Headers.Location))
+	}
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminOpenDispute404ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminOpenDispute404ApplicationProblemPlusJSONResponse) VisitAdminOpenDisputeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminOpenDispute422ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminOpenDispute422ApplicationProblemPlusJSONResponse) VisitAdminOpenDisputeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminOpenDisputedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminOpenDisputedefaultApplicationProblemPlusJSONResponse) VisitAdminOpenDisputeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminOrderHistoryRequestObject struct {
+	ID     OrderID `json:"id"`
+	Params AdminOrderHistoryParams
+}
+
+type AdminOrderHistoryResponseObject interface {
+	VisitAdminOrderHistoryResponse(w http.ResponseWriter) error
+}
+
+type AdminOrderHistory200JSONResponse HistoryPage
+
+func (response AdminOrderHistory200JSONResponse) VisitAdminOrderHistoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminOrderHistory404ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminOrderHistory404ApplicationProblemPlusJSONResponse) VisitAdminOrderHistoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminOrderHistorydefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminOrderHistorydefaultApplicationProblemPlusJSONResponse) VisitAdminOrderHistoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminRefundOrderRequestObject struct {
+	ID     OrderID `json:"id"`
+	Params AdminRefundOrderParams
+	Body   *AdminRefundOrderJSONRequestBody
+}
+
+type AdminRefundOrderResponseObject interface {
+	VisitAdminRefundOrderResponse(w http.ResponseWriter) error
+}
+
+type AdminRefundOrder201ResponseHeaders struct {
+	IdempotencyReplayed *string
+}
+
+type AdminRefundOrder201JSONResponse struct {
+	Body    Refund
+	Headers AdminRefundOrder201ResponseHeaders
+}
+
+func (response AdminRefundOrder201JSONResponse) VisitAdminRefundOrderResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotencyReplayed != nil {
+		w.Header().Set("Idempotency-Replayed", fmt.Sprint(*response.Headers.IdempotencyReplayed))
+	}
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminRefundOrder202ResponseHeaders struct {
+	IdempotencyReplayed *string
+	Location            *string
+}
+
+type AdminRefundOrder202JSONResponse struct {
+	Body    Approval
+	Headers AdminRefundOrder202ResponseHeaders
+}
+
+func (response AdminRefundOrder202JSONResponse) VisitAdminRefundOrderResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotencyReplayed != nil {
+		w.Header().Set("Idempotency-Replayed", fmt.Sprint(*response.Headers.IdempotencyReplayed))
+	}
+	if response.Headers.Location != nil {
+		w.Header().Set("Location", fmt.Sprint(*response.Headers.Location))
+	}
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminRefundOrder404ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminRefundOrder404ApplicationProblemPlusJSONResponse) VisitAdminRefundOrderResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminRefundOrder409ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminRefundOrder409ApplicationProblemPlusJSONResponse) VisitAdminRefundOrderResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminRefundOrder422ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminRefundOrder422ApplicationProblemPlusJSONResponse) VisitAdminRefundOrderResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminRefundOrderdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminRefundOrderdefaultApplicationProblemPlusJSONResponse) VisitAdminRefundOrderResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -2059,6 +4255,155 @@ type AdminReplayOrderdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response AdminReplayOrderdefaultApplicationProblemPlusJSONResponse) VisitAdminReplayOrderResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminResolveOrderRequestObject struct {
+	ID     OrderID `json:"id"`
+	Params AdminResolveOrderParams
+	Body   *AdminResolveOrderJSONRequestBody
+}
+
+type AdminResolveOrderResponseObject interface {
+	VisitAdminResolveOrderResponse(w http.ResponseWriter) error
+}
+
+type AdminResolveOrder200ResponseHeaders struct {
+	IdempotencyReplayed *string
+}
+
+type AdminResolveOrder200JSONResponse struct {
+	Body    Order
+	Headers AdminResolveOrder200ResponseHeaders
+}
+
+func (response AdminResolveOrder200JSONResponse) VisitAdminResolveOrderResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotencyReplayed != nil {
+		w.Header().Set("Idempotency-Replayed", fmt.Sprint(*response.Headers.IdempotencyReplayed))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminResolveOrder202ResponseHeaders struct {
+	IdempotencyReplayed *string
+	Location            *string
+}
+
+type AdminResolveOrder202JSONResponse struct {
+	Body    Approval
+	Headers AdminResolveOrder202ResponseHeaders
+}
+
+func (response AdminResolveOrder202JSONResponse) VisitAdminResolveOrderResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotencyReplayed != nil {
+		w.Header().Set("Idempotency-Replayed", fmt.Sprint(*response.Headers.IdempotencyReplayed))
+	}
+	if response.Headers.Location != nil {
+		w.Header().Set("Location", fmt.Sprint(*response.Headers.Location))
+	}
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminResolveOrder402ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminResolveOrder402ApplicationProblemPlusJSONResponse) VisitAdminResolveOrderResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(402)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminResolveOrder403ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminResolveOrder403ApplicationProblemPlusJSONResponse) VisitAdminResolveOrderResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminResolveOrder404ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminResolveOrder404ApplicationProblemPlusJSONResponse) VisitAdminResolveOrderResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminResolveOrder409ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminResolveOrder409ApplicationProblemPlusJSONResponse) VisitAdminResolveOrderResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminResolveOrder422ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminResolveOrder422ApplicationProblemPlusJSONResponse) VisitAdminResolveOrderResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminResolveOrderdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminResolveOrderdefaultApplicationProblemPlusJSONResponse) VisitAdminResolveOrderResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -2485,6 +4830,114 @@ func (response AdminBlockUserdefaultApplicationProblemPlusJSONResponse) VisitAdm
 	return err
 }
 
+type AdminFlagUserRequestObject struct {
+	ID   UserID `json:"id"`
+	Body *AdminFlagUserJSONRequestBody
+}
+
+type AdminFlagUserResponseObject interface {
+	VisitAdminFlagUserResponse(w http.ResponseWriter) error
+}
+
+type AdminFlagUser200JSONResponse AdminUser
+
+func (response AdminFlagUser200JSONResponse) VisitAdminFlagUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminFlagUser404ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminFlagUser404ApplicationProblemPlusJSONResponse) VisitAdminFlagUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminFlagUserdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminFlagUserdefaultApplicationProblemPlusJSONResponse) VisitAdminFlagUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminUserHistoryRequestObject struct {
+	ID     UserID `json:"id"`
+	Params AdminUserHistoryParams
+}
+
+type AdminUserHistoryResponseObject interface {
+	VisitAdminUserHistoryResponse(w http.ResponseWriter) error
+}
+
+type AdminUserHistory200JSONResponse HistoryPage
+
+func (response AdminUserHistory200JSONResponse) VisitAdminUserHistoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminUserHistory404ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminUserHistory404ApplicationProblemPlusJSONResponse) VisitAdminUserHistoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminUserHistorydefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminUserHistorydefaultApplicationProblemPlusJSONResponse) VisitAdminUserHistoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type AdminUnblockUserRequestObject struct {
 	ID   UserID `json:"id"`
 	Body *AdminUnblockUserJSONRequestBody
@@ -2539,6 +4992,60 @@ func (response AdminUnblockUserdefaultApplicationProblemPlusJSONResponse) VisitA
 	return err
 }
 
+type AdminUnflagUserRequestObject struct {
+	ID   UserID `json:"id"`
+	Body *AdminUnflagUserJSONRequestBody
+}
+
+type AdminUnflagUserResponseObject interface {
+	VisitAdminUnflagUserResponse(w http.ResponseWriter) error
+}
+
+type AdminUnflagUser200JSONResponse AdminUser
+
+func (response AdminUnflagUser200JSONResponse) VisitAdminUnflagUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminUnflagUser404ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminUnflagUser404ApplicationProblemPlusJSONResponse) VisitAdminUnflagUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminUnflagUserdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminUnflagUserdefaultApplicationProblemPlusJSONResponse) VisitAdminUnflagUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type AdminAdjustWalletRequestObject struct {
 	ID     UserID `json:"id"`
 	Params AdminAdjustWalletParams
@@ -2569,6 +5076,34 @@ func (response AdminAdjustWallet201JSONResponse) VisitAdminAdjustWalletResponse(
 		w.Header().Set("Idempotency-Replayed", fmt.Sprint(*response.Headers.IdempotencyReplayed))
 	}
 	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminAdjustWallet202ResponseHeaders struct {
+	IdempotencyReplayed *string
+	Location            *string
+}
+
+type AdminAdjustWallet202JSONResponse struct {
+	Body    Approval
+	Headers AdminAdjustWallet202ResponseHeaders
+}
+
+func (response AdminAdjustWallet202JSONResponse) VisitAdminAdjustWalletResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotencyReplayed != nil {
+		w.Header().Set("Idempotency-Replayed", fmt.Sprint(*response.Headers.IdempotencyReplayed))
+	}
+	if response.Headers.Location != nil {
+		w.Header().Set("Location", fmt.Sprint(*response.Headers.Location))
+	}
+	w.WriteHeader(202)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -3445,12 +5980,63 @@ func (response GetWalletdefaultApplicationProblemPlusJSONResponse) VisitGetWalle
 
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
+	// AdminListApprovals List what waits for a second admin
+	// (GET /api/v1/admin/approvals)
+	AdminListApprovals(ctx context.Context, request AdminListApprovalsRequestObject) (AdminListApprovalsResponseObject, error)
+	// AdminGetApproval Read what waits, or has waited, for a second admin
+	// (GET /api/v1/admin/approvals/{id})
+	AdminGetApproval(ctx context.Context, request AdminGetApprovalRequestObject) (AdminGetApprovalResponseObject, error)
+	// AdminApprove Approve an act, which carries it out
+	// (POST /api/v1/admin/approvals/{id}/approve)
+	AdminApprove(ctx context.Context, request AdminApproveRequestObject) (AdminApproveResponseObject, error)
+	// AdminReject Reject an act
+	// (POST /api/v1/admin/approvals/{id}/reject)
+	AdminReject(ctx context.Context, request AdminRejectRequestObject) (AdminRejectResponseObject, error)
+	// AdminListAudit Read the audit log
+	// (GET /api/v1/admin/audit)
+	AdminListAudit(ctx context.Context, request AdminListAuditRequestObject) (AdminListAuditResponseObject, error)
+	// AdminAllowAddress Take a range off the list
+	// (DELETE /api/v1/admin/denied-addresses)
+	AdminAllowAddress(ctx context.Context, request AdminAllowAddressRequestObject) (AdminAllowAddressResponseObject, error)
+	// AdminListDeniedAddresses List the addresses from which nobody may buy
+	// (GET /api/v1/admin/denied-addresses)
+	AdminListDeniedAddresses(ctx context.Context, request AdminListDeniedAddressesRequestObject) (AdminListDeniedAddressesResponseObject, error)
+	// AdminDenyAddress Deny an address or a range
+	// (POST /api/v1/admin/denied-addresses)
+	AdminDenyAddress(ctx context.Context, request AdminDenyAddressRequestObject) (AdminDenyAddressResponseObject, error)
+	// AdminGetDevice List who has bought from a device
+	// (GET /api/v1/admin/devices/{id})
+	AdminGetDevice(ctx context.Context, request AdminGetDeviceRequestObject) (AdminGetDeviceResponseObject, error)
+	// AdminListDisputes List disputes
+	// (GET /api/v1/admin/disputes)
+	AdminListDisputes(ctx context.Context, request AdminListDisputesRequestObject) (AdminListDisputesResponseObject, error)
+	// AdminGetDispute Read a dispute with its notes
+	// (GET /api/v1/admin/disputes/{id})
+	AdminGetDispute(ctx context.Context, request AdminGetDisputeRequestObject) (AdminGetDisputeResponseObject, error)
+	// AdminMoveDispute Move a dispute to another state
+	// (PUT /api/v1/admin/disputes/{id})
+	AdminMoveDispute(ctx context.Context, request AdminMoveDisputeRequestObject) (AdminMoveDisputeResponseObject, error)
+	// AdminNoteDispute Add a note to a dispute
+	// (POST /api/v1/admin/disputes/{id}/notes)
+	AdminNoteDispute(ctx context.Context, request AdminNoteDisputeRequestObject) (AdminNoteDisputeResponseObject, error)
 	// AdminListOrders Look for orders
 	// (GET /api/v1/admin/orders)
 	AdminListOrders(ctx context.Context, request AdminListOrdersRequestObject) (AdminListOrdersResponseObject, error)
+	// AdminOpenDispute Open a dispute about an order
+	// (POST /api/v1/admin/orders/{id}/disputes)
+	AdminOpenDispute(ctx context.Context, request AdminOpenDisputeRequestObject) (AdminOpenDisputeResponseObject, error)
+	// AdminOrderHistory Read all that is known of an order
+	// (GET /api/v1/admin/orders/{id}/history)
+	AdminOrderHistory(ctx context.Context, request AdminOrderHistoryRequestObject) (AdminOrderHistoryResponseObject, error)
+	// AdminRefundOrder Give coins of a completed order back
+	// (POST /api/v1/admin/orders/{id}/refund)
+	AdminRefundOrder(ctx context.Context, request AdminRefundOrderRequestObject) (AdminRefundOrderResponseObject, error)
 	// AdminReplayOrder Try a canceled order again
 	// (POST /api/v1/admin/orders/{id}/replay)
 	AdminReplayOrder(ctx context.Context, request AdminReplayOrderRequestObject) (AdminReplayOrderResponseObject, error)
+	// AdminResolveOrder Settle an order whose outcome nobody knows
+	// (POST /api/v1/admin/orders/{id}/resolve)
+	AdminResolveOrder(ctx context.Context, request AdminResolveOrderRequestObject) (AdminResolveOrderResponseObject, error)
 	// AdminListProducts List all products
 	// (GET /api/v1/admin/products)
 	AdminListProducts(ctx context.Context, request AdminListProductsRequestObject) (AdminListProductsResponseObject, error)
@@ -3469,9 +6055,18 @@ type StrictServerInterface interface {
 	// AdminBlockUser Block an account
 	// (POST /api/v1/admin/users/{id}/block)
 	AdminBlockUser(ctx context.Context, request AdminBlockUserRequestObject) (AdminBlockUserResponseObject, error)
+	// AdminFlagUser Flag an account as suspicious
+	// (POST /api/v1/admin/users/{id}/flag)
+	AdminFlagUser(ctx context.Context, request AdminFlagUserRequestObject) (AdminFlagUserResponseObject, error)
+	// AdminUserHistory Read all that is known of a user
+	// (GET /api/v1/admin/users/{id}/history)
+	AdminUserHistory(ctx context.Context, request AdminUserHistoryRequestObject) (AdminUserHistoryResponseObject, error)
 	// AdminUnblockUser Unblock an account
 	// (POST /api/v1/admin/users/{id}/unblock)
 	AdminUnblockUser(ctx context.Context, request AdminUnblockUserRequestObject) (AdminUnblockUserResponseObject, error)
+	// AdminUnflagUser Take the flag of an account away
+	// (POST /api/v1/admin/users/{id}/unflag)
+	AdminUnflagUser(ctx context.Context, request AdminUnflagUserRequestObject) (AdminUnflagUserResponseObject, error)
 	// AdminAdjustWallet Give coins or take them away
 	// (POST /api/v1/admin/users/{id}/wallet/adjustments)
 	AdminAdjustWallet(ctx context.Context, request AdminAdjustWalletRequestObject) (AdminAdjustWalletResponseObject, error)
@@ -3525,6 +6120,454 @@ type strictHandler struct {
 	middlewares []StrictMiddlewareFunc
 }
 
+// AdminListApprovals operation middleware
+func (sh *strictHandler) AdminListApprovals(ctx echo.Context, params AdminListApprovalsParams) error {
+	var request AdminListApprovalsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminListApprovals(ctx.Request().Context(), request.(AdminListApprovalsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminListApprovals")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminListApprovalsResponseObject); ok {
+		return validResponse.VisitAdminListApprovalsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AdminGetApproval operation middleware
+func (sh *strictHandler) AdminGetApproval(ctx echo.Context, id ID) error {
+	var request AdminGetApprovalRequestObject
+
+	request.ID = id
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminGetApproval(ctx.Request().Context(), request.(AdminGetApprovalRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminGetApproval")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminGetApprovalResponseObject); ok {
+		return validResponse.VisitAdminGetApprovalResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AdminApprove operation middleware
+func (sh *strictHandler) AdminApprove(ctx echo.Context, id ID, params AdminApproveParams) error {
+	var request AdminApproveRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	var body AdminApproveJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		if !errors.Is(err, io.EOF) {
+			return err
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminApprove(ctx.Request().Context(), request.(AdminApproveRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminApprove")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminApproveResponseObject); ok {
+		return validResponse.VisitAdminApproveResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AdminReject operation middleware
+func (sh *strictHandler) AdminReject(ctx echo.Context, id ID, params AdminRejectParams) error {
+	var request AdminRejectRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	var body AdminRejectJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		if !errors.Is(err, io.EOF) {
+			return err
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminReject(ctx.Request().Context(), request.(AdminRejectRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminReject")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminRejectResponseObject); ok {
+		return validResponse.VisitAdminRejectResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AdminListAudit operation middleware
+func (sh *strictHandler) AdminListAudit(ctx echo.Context, params AdminListAuditParams) error {
+	var request AdminListAuditRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminListAudit(ctx.Request().Context(), request.(AdminListAuditRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminListAudit")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminListAuditResponseObject); ok {
+		return validResponse.VisitAdminListAuditResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AdminAllowAddress operation middleware
+func (sh *strictHandler) AdminAllowAddress(ctx echo.Context, params AdminAllowAddressParams) error {
+	var request AdminAllowAddressRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminAllowAddress(ctx.Request().Context(), request.(AdminAllowAddressRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminAllowAddress")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminAllowAddressResponseObject); ok {
+		return validResponse.VisitAdminAllowAddressResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AdminListDeniedAddresses operation middleware
+func (sh *strictHandler) AdminListDeniedAddresses(ctx echo.Context, params AdminListDeniedAddressesParams) error {
+	var request AdminListDeniedAddressesRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminListDeniedAddresses(ctx.Request().Context(), request.(AdminListDeniedAddressesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminListDeniedAddresses")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminListDeniedAddressesResponseObject); ok {
+		return validResponse.VisitAdminListDeniedAddressesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AdminDenyAddress operation middleware
+func (sh *strictHandler) AdminDenyAddress(ctx echo.Context) error {
+	var request AdminDenyAddressRequestObject
+
+	var body AdminDenyAddressJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminDenyAddress(ctx.Request().Context(), request.(AdminDenyAddressRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminDenyAddress")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminDenyAddressResponseObject); ok {
+		return validResponse.VisitAdminDenyAddressResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AdminGetDevice operation middleware
+func (sh *strictHandler) AdminGetDevice(ctx echo.Context, id string, params AdminGetDeviceParams) error {
+	var request AdminGetDeviceRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminGetDevice(ctx.Request().Context(), request.(AdminGetDeviceRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminGetDevice")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminGetDeviceResponseObject); ok {
+		return validResponse.VisitAdminGetDeviceResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AdminListDisputes operation middleware
+func (sh *strictHandler) AdminListDisputes(ctx echo.Context, params AdminListDisputesParams) error {
+	var request AdminListDisputesRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminListDisputes(ctx.Request().Context(), request.(AdminListDisputesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminListDisputes")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminListDisputesResponseObject); ok {
+		return validResponse.VisitAdminListDisputesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AdminGetDispute operation middleware
+func (sh *strictHandler) AdminGetDispute(ctx echo.Context, id ID) error {
+	var request AdminGetDisputeRequestObject
+
+	request.ID = id
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminGetDispute(ctx.Request().Context(), request.(AdminGetDisputeRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminGetDispute")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminGetDisputeResponseObject); ok {
+		return validResponse.VisitAdminGetDisputeResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AdminMoveDispute operation middleware
+func (sh *strictHandler) AdminMoveDispute(ctx echo.Context, id ID) error {
+	var request AdminMoveDisputeRequestObject
+
+	request.ID = id
+
+	var body AdminMoveDisputeJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminMoveDispute(ctx.Request().Context(), request.(AdminMoveDisputeRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminMoveDispute")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminMoveDisputeResponseObject); ok {
+		return validResponse.VisitAdminMoveDisputeResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AdminNoteDispute operation middleware
+func (sh *strictHandler) AdminNoteDispute(ctx echo.Context, id ID, params AdminNoteDisputeParams) error {
+	var request AdminNoteDisputeRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	var body AdminNoteDisputeJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminNoteDispute(ctx.Request().Context(), request.(AdminNoteDisputeRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminNoteDispute")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminNoteDisputeResponseObject); ok {
+		return validResponse.VisitAdminNoteDisputeResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // AdminListOrders operation middleware
 func (sh *strictHandler) AdminListOrders(ctx echo.Context, params AdminListOrdersParams) error {
 	var request AdminListOrdersRequestObject
@@ -3544,6 +6587,130 @@ func (sh *strictHandler) AdminListOrders(ctx echo.Context, params AdminListOrder
 		return err
 	} else if validResponse, ok := response.(AdminListOrdersResponseObject); ok {
 		return validResponse.VisitAdminListOrdersResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AdminOpenDispute operation middleware
+func (sh *strictHandler) AdminOpenDispute(ctx echo.Context, id OrderID, params AdminOpenDisputeParams) error {
+	var request AdminOpenDisputeRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	var body AdminOpenDisputeJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminOpenDispute(ctx.Request().Context(), request.(AdminOpenDisputeRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminOpenDispute")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminOpenDisputeResponseObject); ok {
+		return validResponse.VisitAdminOpenDisputeResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AdminOrderHistory operation middleware
+func (sh *strictHandler) AdminOrderHistory(ctx echo.Context, id OrderID, params AdminOrderHistoryParams) error {
+	var request AdminOrderHistoryRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminOrderHistory(ctx.Request().Context(), request.(AdminOrderHistoryRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminOrderHistory")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminOrderHistoryResponseObject); ok {
+		return validResponse.VisitAdminOrderHistoryResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AdminRefundOrder operation middleware
+func (sh *strictHandler) AdminRefundOrder(ctx echo.Context, id OrderID, params AdminRefundOrderParams) error {
+	var request AdminRefundOrderRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	var body AdminRefundOrderJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminRefundOrder(ctx.Request().Context(), request.(AdminRefundOrderRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminRefundOrder")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminRefundOrderResponseObject); ok {
+		return validResponse.VisitAdminRefundOrderResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -3596,6 +6763,55 @@ func (sh *strictHandler) AdminReplayOrder(ctx echo.Context, id OrderID, params A
 		return err
 	} else if validResponse, ok := response.(AdminReplayOrderResponseObject); ok {
 		return validResponse.VisitAdminReplayOrderResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AdminResolveOrder operation middleware
+func (sh *strictHandler) AdminResolveOrder(ctx echo.Context, id OrderID, params AdminResolveOrderParams) error {
+	var request AdminResolveOrderRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	var body AdminResolveOrderJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminResolveOrder(ctx.Request().Context(), request.(AdminResolveOrderRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminResolveOrder")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminResolveOrderResponseObject); ok {
+		return validResponse.VisitAdminResolveOrderResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -3823,6 +7039,80 @@ func (sh *strictHandler) AdminBlockUser(ctx echo.Context, id UserID) error {
 	return nil
 }
 
+// AdminFlagUser operation middleware
+func (sh *strictHandler) AdminFlagUser(ctx echo.Context, id UserID) error {
+	var request AdminFlagUserRequestObject
+
+	request.ID = id
+
+	var body AdminFlagUserJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminFlagUser(ctx.Request().Context(), request.(AdminFlagUserRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminFlagUser")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminFlagUserResponseObject); ok {
+		return validResponse.VisitAdminFlagUserResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AdminUserHistory operation middleware
+func (sh *strictHandler) AdminUserHistory(ctx echo.Context, id UserID, params AdminUserHistoryParams) error {
+	var request AdminUserHistoryRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminUserHistory(ctx.Request().Context(), request.(AdminUserHistoryRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminUserHistory")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminUserHistoryResponseObject); ok {
+		return validResponse.VisitAdminUserHistoryResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // AdminUnblockUser operation middleware
 func (sh *strictHandler) AdminUnblockUser(ctx echo.Context, id UserID) error {
 	var request AdminUnblockUserRequestObject
@@ -3865,6 +7155,54 @@ func (sh *strictHandler) AdminUnblockUser(ctx echo.Context, id UserID) error {
 		return err
 	} else if validResponse, ok := response.(AdminUnblockUserResponseObject); ok {
 		return validResponse.VisitAdminUnblockUserResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AdminUnflagUser operation middleware
+func (sh *strictHandler) AdminUnflagUser(ctx echo.Context, id UserID) error {
+	var request AdminUnflagUserRequestObject
+
+	request.ID = id
+
+	var body AdminUnflagUserJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminUnflagUser(ctx.Request().Context(), request.(AdminUnflagUserRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminUnflagUser")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminUnflagUserResponseObject); ok {
+		return validResponse.VisitAdminUnflagUserResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

@@ -93,7 +93,7 @@ func orderPath(orderID string) string { return "/api/v1/orders/" + orderID }
 
 func orderBody(o store.Order) Order {
 	body := Order{
-		OrderID: o.OrderID, UserID: o.UserID, Sku: o.SKU, Quantity: o.Quantity, PriceCoins: o.PriceCoins, Status: OrderStatus(o.Status),
+		OrderID: o.OrderID, UserID: o.UserID, Sku: o.SKU, Quantity: o.Quantity, PriceCoins: o.PriceCoins, RefundedCoins: o.RefundedCoins, Status: OrderStatus(o.Status),
 		Attempts: o.Calls, Attempt: o.Attempt, Suspected: o.Suspected,
 		CreatedAt: o.CreatedAt.UTC(), UpdatedAt: o.UpdatedAt.UTC(), FinishedAt: utc(o.FinishedAt),
 		Links: OrderLinks{Self: orderPath(o.OrderID), Timeline: orderPath(o.OrderID) + "/timeline", Stream: orderPath(o.OrderID) + "/stream"},

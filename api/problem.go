@@ -49,6 +49,16 @@ var catalog = map[ProblemCode]struct {
 	ProblemCodeVersionConflict:         {http.StatusPreconditionFailed, "The product has changed"},
 	ProblemCodeStockInitialFixed:       {http.StatusUnprocessableEntity, "Initial stock is set at creation only"},
 	ProblemCodeAmountOutOfRange:        {http.StatusUnprocessableEntity, "The amount is out of range"},
+	ProblemCodeOrderNotResolvable:      {http.StatusConflict, "The order can't be settled by hand"},
+	ProblemCodeOrderNotRefundable:      {http.StatusConflict, "The order can't be refunded"},
+	ProblemCodeRefundTooLarge:          {http.StatusUnprocessableEntity, "More than what is left of the price"},
+	ProblemCodeTransactionTaken:        {http.StatusConflict, "The transaction belongs to another order"},
+	ProblemCodeSecondAdminRequired:     {http.StatusForbidden, "Another admin must approve"},
+	ProblemCodeApprovalNotFound:        {http.StatusNotFound, "No such approval"},
+	ProblemCodeApprovalDecided:         {http.StatusConflict, "It has been decided"},
+	ProblemCodeDisputeNotFound:         {http.StatusNotFound, "No such dispute"},
+	ProblemCodeDisputeClosed:           {http.StatusConflict, "The dispute is closed"},
+	ProblemCodeAddressNotDenied:        {http.StatusNotFound, "The address is not denied"},
 	ProblemCodeIdempotencyKeyReused:    {http.StatusUnprocessableEntity, "The Idempotency-Key was used for another request"},
 	ProblemCodeOverloaded:              {http.StatusServiceUnavailable, "Too busy at the moment"},
 	ProblemCodeUnavailable:             {http.StatusServiceUnavailable, "Not available at the moment"},
@@ -88,6 +98,10 @@ func failureOf(err error) *failure {
 		return &failure{code: ProblemCode(refusal.Code), detail: refusal.Message, until: refusal.Until}
 	case errors.Is(err, postgres.ErrIdempotencyKeyReused):
 		return fail(ProblemCodeIdempotencyKeyReused, "send another request under another Idempotency-Key")
+	case errors.Is(err, postgres.ErrTransactionClash):
+		return fail(ProblemCodeTransactionTaken, "another order was completed with this transaction_id of the main product")
+	case errors.Is(err, postgres.ErrSecondAdminRequired):
+		return fail(ProblemCodeSecondAdminRequired, "the key that asked for it can't approve it; another admin's key can")
 	case errors.Is(err, ledger.ErrInsufficientCoins):
 		return fail(ProblemCodeInsufficientCoins, "the wallet would fall below zero; take away less")
 	case errors.Is(err, ledger.ErrAmountOutOfRange):

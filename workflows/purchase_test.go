@@ -103,6 +103,15 @@ func (s *PurchaseSuite) TestCreditedAtOnce() {
 	s.Equal(store.Completed, result.Status)
 }
 
+// Support has refunded the stuck order before the main product's answer came: no alarm, and nothing is compensated.
+func (s *PurchaseSuite) TestCreditedAfterSupportHasRefunded() {
+	s.onReserve()
+	s.on(contract.DeliverFirstActivity).Return(credited, nil).Once()
+	s.on(contract.CaptureActivity).Return(contract.PurchaseResult{Status: store.Canceled}, nil).Once()
+	result, _ := s.run(input)
+	s.Equal(store.Canceled, result.Status)
+}
+
 func (s *PurchaseSuite) TestRefusedByOurRules() {
 	s.on(contract.ReserveActivity).Return(contract.Reservation{Refusal: &store.Refusal{Code: store.OutOfStock}}, nil).Once()
 	result, _ := s.run(input)

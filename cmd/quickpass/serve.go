@@ -19,6 +19,7 @@ import (
 
 	"github.com/quickpass/quickpass/api"
 	"github.com/quickpass/quickpass/config"
+	"github.com/quickpass/quickpass/internal/fraud"
 	"github.com/quickpass/quickpass/internal/mainproduct"
 	"github.com/quickpass/quickpass/internal/outbox"
 	"github.com/quickpass/quickpass/internal/postgres"
@@ -26,6 +27,9 @@ import (
 	"github.com/quickpass/quickpass/internal/temporal"
 	"github.com/quickpass/quickpass/worker"
 )
+
+// riskInterval is how long after its last risky order an account may still buy.
+const riskInterval = 30 * time.Second
 
 // roles of a process. Each may run in any number of processes.
 type roles struct {
@@ -77,7 +81,10 @@ func serve(ctx context.Context, c config.Config, r roles, logger *slog.Logger) e
 	background.Go(func() { box.Run(boxCtx) })
 
 	stopWorkers := func(time.Time) error { return nil }
+	policy := store.Policy{PurchaseInterval: c.Store.PurchaseInterval, LargePurchase: c.Store.LargePurchase, ConfirmWithin: c.Store.ConfirmWithin,
+		SharedDevice: c.Store.SharedDevice, RiskyOrders: c.Store.RiskyOrders, ApprovalLimit: c.Store.ApprovalLimit}
 	if r.worker {
+		background.Go(func() { fraud.Guard{DB: db, Policy: policy, Logger: logger, Every: riskInterval}.Run(boxCtx) })
 		workers, err := newWorkers(c, db, engine, watcher.Changed)
 		if err != nil {
 			return err
@@ -87,9 +94,7 @@ func serve(ctx context.Context, c config.Config, r roles, logger *slog.Logger) e
 
 	deadline := drainDeadline(ctx, c.HTTP.DrainTimeout)
 	if r.api {
-		err = serveHTTP(ctx, c, api.Options{DB: db, Starter: box, Temporal: temporal.Health{Client: engine}, Logger: logger, Watcher: watcher, Dev: r.dev,
-			Policy: store.Policy{PurchaseInterval: c.Store.PurchaseInterval, LargePurchase: c.Store.LargePurchase,
-				ConfirmWithin: c.Store.ConfirmWithin, SharedDevice: c.Store.SharedDevice}}, box)
+		err = serveHTTP(ctx, c, api.Options{DB: db, Starter: box, Temporal: temporal.Health{Client: engine}, Logger: logger, Watcher: watcher, Dev: r.dev, Policy: policy}, box)
 	} else {
 		<-ctx.Done()
 	}

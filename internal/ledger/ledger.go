@@ -2,7 +2,8 @@
 // a transfer is named. Coins are whole numbers; there are no fractions of a coin.
 //
 // A user has two accounts, available and held, which are never below zero. A purchase moves coins
-// from available to held (reserve), then from held to revenue (capture) or back (release).
+// from available to held (reserve), then from held to revenue (capture) or back (release). A refund moves
+// them from revenue back to available.
 package ledger
 
 import (
@@ -33,6 +34,7 @@ const (
 	Capture    Kind = "capture"
 	Release    Kind = "release"
 	Adjustment Kind = "adjustment"
+	Refund     Kind = "refund" // of a completed order, whole or in part; each has a reference of its own
 )
 
 // ErrInsufficientCoins: the account would fall below zero.

@@ -141,7 +141,7 @@ func (db *DB) CountBacklog(ctx context.Context, age time.Duration, limit int, no
 
 func orderOf(row sqlc.Order) (store.Order, error) {
 	order := store.Order{
-		OrderID: row.OrderID, ProjectID: row.ProjectID, UserID: row.UserID, SKU: row.Sku, Quantity: row.Quantity, PriceCoins: row.PriceCoins,
+		OrderID: row.OrderID, ProjectID: row.ProjectID, UserID: row.UserID, SKU: row.Sku, Quantity: row.Quantity, PriceCoins: row.PriceCoins, RefundedCoins: row.RefundedCoins,
 		Status: store.OrderStatus(row.Status), Attempt: int(row.Attempt), Suspected: row.Suspected, Calls: int(row.DeliveryCalls),
 		CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt, FinishedAt: row.FinishedAt,
 	}

@@ -255,11 +255,15 @@ func (db *DB) FindReservation(ctx context.Context, orderID string) (contract.Res
 // CaptureOrder completes an order: the held coins are spent, the reserved pieces sold, the user told.
 // It returns the order's status, which is another than completed when this attempt was already over.
 func (db *DB) CaptureOrder(ctx context.Context, in contract.CaptureInput, now time.Time) (store.OrderStatus, error) {
+	return capture(ctx, db.q, in, now)
+}
+
+func capture(ctx context.Context, q *sqlc.Queries, in contract.CaptureInput, now time.Time) (store.OrderStatus, error) {
 	detail, err := json.Marshal(in.Credit)
 	if err != nil {
 		return "", err
 	}
-	row, err := db.q.CaptureOrder(ctx, sqlc.CaptureOrderParams{
+	row, err := q.CaptureOrder(ctx, sqlc.CaptureOrderParams{
 		OrderID: in.OrderID, Attempt: int32(in.Attempt), TransactionID: in.Credit.TransactionID, CreditedAmount: in.Credit.CreditedAmount,
 		NewBalance: in.Credit.NewBalance, Calls: int32(in.Calls), Reference: ledger.Reference(in.OrderID, in.Attempt), Detail: detail, Now: now,
 	})
@@ -278,11 +282,15 @@ func (db *DB) CaptureOrder(ctx context.Context, in contract.CaptureInput, now ti
 // ReleaseOrder cancels an order: coins and pieces go back, the user is told why. It returns the order's
 // status; an order that was never reserved counts as canceled.
 func (db *DB) ReleaseOrder(ctx context.Context, in contract.ReleaseInput, now time.Time) (store.OrderStatus, error) {
+	return release(ctx, db.q, in, now)
+}
+
+func release(ctx context.Context, q *sqlc.Queries, in contract.ReleaseInput, now time.Time) (store.OrderStatus, error) {
 	detail, err := json.Marshal(in.Reason)
 	if err != nil {
 		return "", err
 	}
-	row, err := db.q.ReleaseOrder(ctx, sqlc.ReleaseOrderParams{
+	row, err := q.ReleaseOrder(ctx, sqlc.ReleaseOrderParams{
 		OrderID: in.OrderID, Attempt: int32(in.Attempt), ReasonCode: string(in.Reason.Code), ReasonMessage: in.Reason.Message, ReasonDetail: detail,
 		ExpectedStatus: string(cmp.Or(in.Expected, store.Processing)), MaybeCredited: in.MaybeCredited, Calls: int32(in.Calls), Reference: ledger.Reference(in.OrderID, in.Attempt), Detail: detail, Now: now,
 	})
@@ -361,7 +369,7 @@ func (db *DB) ReplayOrder(ctx context.Context, r Replay, now time.Time) (replaye
 		if err != nil {
 			return err
 		}
-		return reserveAgain(ctx, q, r, order, now)
+		return orRefusal(reserveAgain(ctx, q, r, order, now))
 	})
 	return replayed, err
 }
@@ -383,7 +391,7 @@ func reserveAgain(ctx context.Context, q *sqlc.Queries, r Replay, order sqlc.Reo
 		return refusal
 	}
 	err = q.ReserveAgain(ctx, sqlc.ReserveAgainParams{ProjectID: r.ProjectID, OrderID: r.OrderID, UserID: order.UserID, Sku: order.Sku, Quantity: order.Quantity,
-		PriceCoins: order.PriceCoins, Attempt: order.Attempt, Reference: ledger.Reference(r.OrderID, int(order.Attempt)), Now: now})
+		PriceCoins: order.PriceCoins, Attempt: order.Attempt, Event: "replayed", Reference: ledger.Reference(r.OrderID, int(order.Attempt)), Now: now})
 	if err != nil {
 		return fmt.Errorf("reserve again: %w", err)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/quickpass/quickpass/internal/ledger"
 	"github.com/quickpass/quickpass/internal/postgres/sqlc"
+	"github.com/quickpass/quickpass/internal/store"
 )
 
 // User is a buyer with a wallet of coins.
@@ -19,6 +20,7 @@ type User struct {
 	Blocked       bool
 	BlockedReason string
 	VIP           bool
+	Suspicious    bool // flagged by support: a purchase needs a second verification
 	Attributes    json.RawMessage
 	Available     int64 // coins
 	Held          int64 // coins, for open orders
@@ -76,18 +78,22 @@ type Adjustment struct {
 	Amount       int64 // coins; negative takes away, never below zero
 	Reason       string
 	Actor        string
+	Policy       store.Policy // says whether a second admin is needed
 	Idempotency  *Idempotency
+	approval     *Approval // set while an approved adjustment is carried out
 }
 
 // Adjusted is an adjustment that was made, now or by an earlier request with the same key.
 type Adjusted struct {
 	AdjustmentID string
 	Replayed     bool
-	Wallet       User // as it is now
+	Wallet       User      // as it is now
+	Approval     *Approval // set: it waits, or has waited, for a second admin
 }
 
 // AdjustWallet moves the coins, writes the ledger, the audit and tells the user, all or nothing. It fails
-// with ledger.ErrInsufficientCoins, ledger.ErrAmountOutOfRange, ErrNotFound or ErrIdempotencyKeyReused.
+// with ledger.ErrInsufficientCoins, ledger.ErrAmountOutOfRange, ErrNotFound or ErrIdempotencyKeyReused. Above the
+// policy's limit nothing moves: an approval is asked for.
 func (db *DB) AdjustWallet(ctx context.Context, a Adjustment, now time.Time) (done Adjusted, err error) {
 	err = db.inTx(ctx, func(q *sqlc.Queries) error {
 		id, err := a.Idempotency.claim(ctx, q, a.ProjectID, a.AdjustmentID, now)
@@ -95,10 +101,13 @@ func (db *DB) AdjustWallet(ctx context.Context, a Adjustment, now time.Time) (do
 			return err
 		}
 		done = Adjusted{AdjustmentID: id, Replayed: id != a.AdjustmentID}
-		if !done.Replayed {
-			if err := adjust(ctx, q, a, now); err != nil {
-				return err
-			}
+		if done.Replayed {
+			done.Approval, err = approvalOf(ctx, q, a.ProjectID, id)
+		} else {
+			done.Approval, err = adjust(ctx, q, a, now)
+		}
+		if err != nil {
+			return err
 		}
 		row, err := q.GetUser(ctx, a.UserID)
 		done.Wallet = userOf(row)
@@ -107,39 +116,44 @@ func (db *DB) AdjustWallet(ctx context.Context, a Adjustment, now time.Time) (do
 	return done, err
 }
 
-func adjust(ctx context.Context, q *sqlc.Queries, a Adjustment, now time.Time) error {
+func adjust(ctx context.Context, q *sqlc.Queries, a Adjustment, now time.Time) (*Approval, error) {
 	buyer, err := q.LockBuyer(ctx, sqlc.LockBuyerParams{UserID: a.UserID, Now: now})
 	if err != nil {
-		return notFound(err)
+		return nil, notFound(err)
 	}
 	debit, credit, coins, err := ledger.Adjust(buyer.Available, a.Amount)
 	if err != nil {
-		return err
+		return nil, err
+	}
+	if a.approval == nil && a.Policy.NeedsApproval(a.Amount) {
+		return askApproval(ctx, q, Approval{ProjectID: a.ProjectID, ApprovalID: approvalID(a.AdjustmentID), Action: ApproveAdjustment,
+			Subject: a.UserID, AmountCoins: a.Amount, Reason: a.Reason, RequestedBy: a.Actor}, now)
 	}
 	if _, err := q.MoveAvailable(ctx, sqlc.MoveAvailableParams{UserID: a.UserID, Amount: a.Amount}); err != nil {
-		return fmt.Errorf("adjust wallet: %w", err)
+		return nil, fmt.Errorf("adjust wallet: %w", err)
 	}
 	err = q.InsertTransfer(ctx, sqlc.InsertTransferParams{ProjectID: a.ProjectID, UserID: a.UserID, Debit: string(debit), Credit: string(credit),
 		Amount: coins, Kind: string(ledger.Adjustment), Reference: a.AdjustmentID, Now: now})
 	if err != nil {
-		return fmt.Errorf("adjust wallet: %w", err)
+		return nil, fmt.Errorf("adjust wallet: %w", err)
 	}
 	detail, err := json.Marshal(map[string]any{"amount": a.Amount, "reason": a.Reason})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	err = q.InsertNotification(ctx, sqlc.InsertNotificationParams{ProjectID: a.ProjectID, UserID: a.UserID, Kind: "wallet_adjusted", Detail: detail, Now: now})
 	if err != nil {
-		return fmt.Errorf("adjust wallet: %w", err)
+		return nil, fmt.Errorf("adjust wallet: %w", err)
 	}
-	return audit(ctx, q, a.ProjectID, a.Actor, "wallet.adjust", a.UserID, json.RawMessage(detail), now)
+	return nil, audit(ctx, q, a.ProjectID, a.Actor, "wallet.adjust", a.UserID,
+		a.approval.noted(map[string]any{"amount": a.Amount, "reason": a.Reason, "adjustment_id": a.AdjustmentID}), now)
 }
 
 // Notification is one entry of a user's in-app feed.
 type Notification struct {
 	ID        int64
 	OrderID   string // empty when it is about no order
-	Kind      string // purchase_completed, purchase_canceled, wallet_adjusted
+	Kind      string // purchase_completed, purchase_canceled, purchase_refunded, wallet_adjusted
 	Detail    json.RawMessage
 	CreatedAt time.Time
 }
@@ -189,7 +203,7 @@ func (db *DB) PutAPIKey(ctx context.Context, key APIKey, hash []byte, now time.T
 }
 
 func userOf(row sqlc.User) User {
-	u := User{UserID: row.UserID, Blocked: row.Status == "blocked", VIP: row.Vip, Attributes: row.Attributes,
+	u := User{UserID: row.UserID, Blocked: row.Status == "blocked", VIP: row.Vip, Suspicious: row.Suspicious, Attributes: row.Attributes,
 		Available: row.Available, Held: row.Held, CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt}
 	if row.BlockedReason != nil {
 		u.BlockedReason = *row.BlockedReason

@@ -42,6 +42,8 @@ func (db *DB) Verify(ctx context.Context, o VerifyOptions, now time.Time) ([]Che
 				return q.VerifyOrdersEndInTime(ctx, now.Add(-o.Grace))
 			}},
 			{"every outcome was told once", q.VerifyOutcomesWereTold},
+			{"refunds sum to what their orders say", q.VerifyRefundsSumUp},
+			{"the audit log is one chain", q.VerifyAuditChain},
 		} {
 			broken, err := rule.rows(ctx)
 			if err != nil {

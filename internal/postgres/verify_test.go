@@ -21,6 +21,8 @@ func TestVerifyFindsDamage(t *testing.T) {
 		"every outcome was told once":                               `DELETE FROM notifications WHERE order_id IS NOT NULL`,
 		"every order ends within its bound":                         `UPDATE orders SET updated_at = updated_at - interval '1 day' WHERE status = 'processing'`,
 		"every order is for a product":                              `UPDATE orders SET sku = 'gone'`,
+		"refunds sum to what their orders say":                      `UPDATE orders SET refunded_coins = 1 WHERE status = 'completed'`,
+		"the audit log is one chain":                                `UPDATE audit_head SET hash = ''`,
 	} {
 		t.Run(rule, func(t *testing.T) {
 			t.Parallel()
@@ -43,7 +45,7 @@ func TestVerifyFindsDamage(t *testing.T) {
 func TestLedgerIsAppendOnly(t *testing.T) {
 	t.Parallel()
 	s := newShop(t, 10, 1_000)
-	for _, statement := range []string{"UPDATE ledger_transfers SET amount = 1", "DELETE FROM ledger_transfers", "DELETE FROM audit_log"} {
+	for _, statement := range []string{"UPDATE ledger_transfers SET amount = 1", "DELETE FROM ledger_transfers", "DELETE FROM audit_log", "TRUNCATE audit_log"} {
 		require.ErrorContains(t, testkit.TryExec(t, s.DB, statement), "append-only")
 	}
 }

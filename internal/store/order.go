@@ -34,6 +34,8 @@ const (
 	NotConfirmed ReasonCode = "not_confirmed"
 	// CanceledByOperator: the workflow was canceled by hand before the product had answered.
 	CanceledByOperator ReasonCode = "canceled_by_operator"
+	// RefundedBySupport: support ended a stuck order and gave the coins back.
+	RefundedBySupport ReasonCode = "refunded_by_support"
 )
 
 // Reason explains a canceled order.
@@ -59,18 +61,20 @@ type Order struct {
 	SKU        string
 	Quantity   int64
 	PriceCoins int64 // of the whole order
-	Status     OrderStatus
-	Attempt    int // 1, and one more for each replay
-	Delivery   Delivery
-	Reason     *Reason
-	Suspected  bool // canceled, yet the main product may have credited
-	Calls      int  // calls to the main product
-	Credit     *Credit
-	Risk       *Risk
-	ConfirmBy  *time.Time // while it awaits confirmation
-	CreatedAt  time.Time
-	UpdatedAt  time.Time
-	FinishedAt *time.Time
+	// RefundedCoins are those given back since it was completed; all of them make it refunded.
+	RefundedCoins int64
+	Status        OrderStatus
+	Attempt       int // 1, and one more for each replay
+	Delivery      Delivery
+	Reason        *Reason
+	Suspected     bool // canceled, yet the main product may have credited
+	Calls         int  // calls to the main product
+	Credit        *Credit
+	Risk          *Risk
+	ConfirmBy     *time.Time // while it awaits confirmation
+	CreatedAt     time.Time
+	UpdatedAt     time.Time
+	FinishedAt    *time.Time
 }
 
 // insufficientFunds is the main product's code for having no funds itself (a partial error of the seed).

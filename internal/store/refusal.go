@@ -18,6 +18,11 @@ const (
 	SalesLimitReached    Code = "sales_limit_reached"
 	TooFrequent          Code = "too_frequent"
 	TotalTooLarge        Code = "total_too_large"
+
+	OrderNotResolvable Code = "order_not_resolvable"
+	OrderNotRefundable Code = "order_not_refundable"
+	RefundTooLarge     Code = "refund_too_large"
+	DisputeClosed      Code = "dispute_closed"
 )
 
 // Refusal is a purchase that the rules do not allow. It is an answer, not a failure: nothing was

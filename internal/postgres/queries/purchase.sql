@@ -189,7 +189,7 @@ WITH buyer AS (
     VALUES (@project_id, @user_id, 'available', 'held', @price_coins, 'reserve', @reference, @now)
 )
 INSERT INTO order_timeline (project_id, order_id, attempt, event, at)
-VALUES (@project_id, @order_id, @attempt, 'replayed', @now);
+VALUES (@project_id, @order_id, @attempt, @event, @now);
 
 -- name: MarkStarted :exec
 -- Tells all processes which open orders are under way. Orders that are over by now, nearly all, are not written.

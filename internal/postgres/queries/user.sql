@@ -14,7 +14,9 @@ WHERE user_id = @user_id AND project_id = @project_id AND (@before::bigint = 0 O
 ORDER BY notification_id DESC LIMIT @max_notifications;
 
 -- name: SetUserStatus :one
-UPDATE users SET status = @status, blocked_reason = sqlc.narg('blocked_reason'), updated_at = @now
+-- After an unblocking the rule that blocks for risk counts anew.
+UPDATE users SET status = @status, blocked_reason = sqlc.narg('blocked_reason'), updated_at = @now,
+    risk_cleared_at = CASE WHEN @status = 'active' THEN @now ELSE risk_cleared_at END
 WHERE user_id = @user_id RETURNING *;
 
 -- name: MoveAvailable :one

@@ -70,7 +70,38 @@ LIMIT 20;
 
 -- name: VerifyOutcomesWereTold :many
 -- Every outcome told the user once: one notification for each attempt that ended.
-WITH told AS (SELECT order_id, count(*) AS times FROM notifications WHERE order_id IS NOT NULL GROUP BY order_id)
+WITH told AS (SELECT order_id, count(*) AS times FROM notifications
+    WHERE order_id IS NOT NULL AND kind IN ('purchase_completed', 'purchase_canceled') GROUP BY order_id)
 SELECT format('order %s (%s, attempt %s): the user was told %s times', o.order_id, o.status, o.attempt, COALESCE(t.times, 0))::text AS broken
 FROM orders o LEFT JOIN told t USING (order_id)
 WHERE COALESCE(t.times, 0) <> o.attempt - CASE WHEN o.finished_at IS NULL THEN 1 ELSE 0 END LIMIT 20;
+
+-- name: VerifyRefundsSumUp :many
+-- What an order says was refunded equals its refunds, and each refund moved its coins once, to the buyer.
+WITH refunded AS (
+    SELECT r.order_id, sum(r.amount_coins) AS coins, sum(t.amount) AS moved, count(*) FILTER (WHERE t.amount IS DISTINCT FROM r.amount_coins
+               OR t.user_id IS DISTINCT FROM o.user_id OR t.debit <> 'revenue' OR t.credit <> 'available') AS strangers
+    FROM order_refunds r JOIN orders o ON o.order_id = r.order_id LEFT JOIN ledger_transfers t ON t.reference = r.refund_id AND t.kind = 'refund'
+    GROUP BY r.order_id)
+SELECT format('order %s (%s): %s of %s coins refunded, its refunds are %s and moved %s', o.order_id, o.status, o.refunded_coins, o.price_coins,
+              COALESCE(r.coins, 0), COALESCE(r.moved, 0))::text AS broken
+FROM orders o LEFT JOIN refunded r ON r.order_id = o.order_id
+WHERE o.refunded_coins <> COALESCE(r.coins, 0) OR o.refunded_coins <> COALESCE(r.moved, 0) OR r.strangers > 0
+UNION ALL
+SELECT format('transfer %s (refund of %s coins) belongs to no refund: %s', t.transfer_id, t.amount, t.reference)::text
+FROM ledger_transfers t LEFT JOIN order_refunds r ON r.refund_id = t.reference
+WHERE t.kind = 'refund' AND r.refund_id IS NULL LIMIT 20;
+
+-- name: VerifyAuditChain :many
+-- The first row of the audit log whose hash does not follow from the one before it, or an end that was cut off.
+WITH chained AS (
+    SELECT a.audit_id, a.hash, audit_hash(lag(a.hash, 1, ''::bytea) OVER (ORDER BY a.audit_id),
+               a.audit_id, a.project_id, a.actor, a.action, a.subject, a.detail, a.at) AS expected
+    FROM audit_log a),
+broken_at AS (SELECT min(c.audit_id) AS audit_id FROM chained c WHERE c.hash <> c.expected)
+SELECT format('audit row %s was changed, or the row before it is gone', b.audit_id)::text AS broken
+FROM broken_at b WHERE b.audit_id IS NOT NULL
+UNION ALL
+SELECT format('the audit log should end with row %s', h.audit_id)::text
+FROM audit_head h
+WHERE h.audit_id > 0 AND NOT EXISTS (SELECT FROM audit_log a WHERE a.audit_id = h.audit_id AND a.hash = h.hash);

@@ -22,6 +22,28 @@ type ApiKey struct {
 	RevokedAt *time.Time
 }
 
+type Approval struct {
+	ApprovalID     string
+	ProjectID      int32
+	Action         string
+	Subject        string
+	AmountCoins    int64
+	TransactionID  *string
+	Reason         string
+	RequestedBy    string
+	RequestedAt    time.Time
+	Status         string
+	DecidedBy      *string
+	DecidedAt      *time.Time
+	DecisionReason *string
+}
+
+type AuditHead struct {
+	One     bool
+	AuditID int64
+	Hash    []byte
+}
+
 type AuditLog struct {
 	AuditID   int64
 	ProjectID int32
@@ -30,6 +52,7 @@ type AuditLog struct {
 	Subject   string
 	Detail    json.RawMessage
 	At        time.Time
+	Hash      []byte
 }
 
 type DeniedAddress struct {
@@ -38,6 +61,26 @@ type DeniedAddress struct {
 	Reason    string
 	Actor     string
 	CreatedAt time.Time
+}
+
+type Dispute struct {
+	DisputeID string
+	ProjectID int32
+	OrderID   string
+	UserID    string
+	State     string
+	OpenedBy  string
+	CreatedAt time.Time
+	UpdatedAt time.Time
+}
+
+type DisputeNote struct {
+	NoteID    int64
+	DisputeID string
+	Author    string
+	State     *string
+	Note      *string
+	At        time.Time
 }
 
 type IdempotencyKey struct {
@@ -100,6 +143,17 @@ type Order struct {
 	Risk           json.RawMessage
 	ConfirmBy      *time.Time
 	ConfirmedAt    *time.Time
+	RefundedCoins  int64
+}
+
+type OrderRefund struct {
+	RefundID    string
+	ProjectID   int32
+	OrderID     string
+	AmountCoins int64
+	Reason      string
+	Actor       string
+	CreatedAt   time.Time
 }
 
 type OrderTimeline struct {
@@ -168,6 +222,7 @@ type User struct {
 	UpdatedAt     time.Time
 	VipUntil      *time.Time
 	Suspicious    bool
+	RiskClearedAt *time.Time
 }
 
 type UserDevice struct {

@@ -37,7 +37,7 @@ func (q *Queries) FinalOrders(ctx context.Context, orderIds []string) ([]string,
 }
 
 const GetOrder = `-- name: GetOrder :one
-SELECT order_id, project_id, user_id, sku, quantity, price_coins, status, attempt, delivery, client, reason_code, reason_message, reason_detail, suspected, delivery_calls, unsettled_calls, transaction_id, credited_amount, new_balance, started_attempt, swept_at, created_at, updated_at, finished_at, sales_day, sales_week, risk, confirm_by, confirmed_at FROM orders WHERE order_id = $1 AND project_id = $2
+SELECT order_id, project_id, user_id, sku, quantity, price_coins, status, attempt, delivery, client, reason_code, reason_message, reason_detail, suspected, delivery_calls, unsettled_calls, transaction_id, credited_amount, new_balance, started_attempt, swept_at, created_at, updated_at, finished_at, sales_day, sales_week, risk, confirm_by, confirmed_at, refunded_coins FROM orders WHERE order_id = $1 AND project_id = $2
 `
 
 type GetOrderParams struct {
@@ -78,12 +78,13 @@ func (q *Queries) GetOrder(ctx context.Context, arg GetOrderParams) (Order, erro
 		&i.Risk,
 		&i.ConfirmBy,
 		&i.ConfirmedAt,
+		&i.RefundedCoins,
 	)
 	return i, err
 }
 
 const ListOrders = `-- name: ListOrders :many
-SELECT order_id, project_id, user_id, sku, quantity, price_coins, status, attempt, delivery, client, reason_code, reason_message, reason_detail, suspected, delivery_calls, unsettled_calls, transaction_id, credited_amount, new_balance, started_attempt, swept_at, created_at, updated_at, finished_at, sales_day, sales_week, risk, confirm_by, confirmed_at FROM orders
+SELECT order_id, project_id, user_id, sku, quantity, price_coins, status, attempt, delivery, client, reason_code, reason_message, reason_detail, suspected, delivery_calls, unsettled_calls, transaction_id, credited_amount, new_balance, started_attempt, swept_at, created_at, updated_at, finished_at, sales_day, sales_week, risk, confirm_by, confirmed_at, refunded_coins FROM orders
 WHERE project_id = $1
   AND ($2::text IS NULL OR order_id < $2)
   AND ($3::text IS NULL OR user_id = $3)
@@ -160,6 +161,7 @@ func (q *Queries) ListOrders(ctx context.Context, arg ListOrdersParams) ([]Order
 			&i.Risk,
 			&i.ConfirmBy,
 			&i.ConfirmedAt,
+			&i.RefundedCoins,
 		); err != nil {
 			return nil, err
 		}

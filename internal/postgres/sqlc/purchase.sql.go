@@ -710,23 +710,24 @@ func (q *Queries) ReopenOrder(ctx context.Context, arg ReopenOrderParams) (Reope
 
 const ReserveAgain = `-- name: ReserveAgain :exec
 WITH buyer AS (
-    UPDATE users u SET available = u.available - $5, held = u.held + $5
-    WHERE u.user_id = $6 RETURNING u.user_id
+    UPDATE users u SET available = u.available - $6, held = u.held + $6
+    WHERE u.user_id = $7 RETURNING u.user_id
 ), pieces AS (
-    UPDATE stock s SET available = s.available - $7, reserved = s.reserved + $7
-    FROM buyer WHERE s.project_id = $1 AND s.sku = $8
+    UPDATE stock s SET available = s.available - $8, reserved = s.reserved + $8
+    FROM buyer WHERE s.project_id = $1 AND s.sku = $9
 ), moved AS (
     INSERT INTO ledger_transfers (project_id, user_id, debit, credit, amount, kind, reference, created_at)
-    VALUES ($1, $6, 'available', 'held', $5, 'reserve', $9, $4)
+    VALUES ($1, $7, 'available', 'held', $6, 'reserve', $10, $5)
 )
 INSERT INTO order_timeline (project_id, order_id, attempt, event, at)
-VALUES ($1, $2, $3, 'replayed', $4)
+VALUES ($1, $2, $3, $4, $5)
 `
 
 type ReserveAgainParams struct {
 	ProjectID  int32
 	OrderID    string
 	Attempt    int32
+	Event      string
 	Now        time.Time
 	PriceCoins int64
 	UserID     string
@@ -740,6 +741,7 @@ func (q *Queries) ReserveAgain(ctx context.Context, arg ReserveAgainParams) erro
 		arg.ProjectID,
 		arg.OrderID,
 		arg.Attempt,
+		arg.Event,
 		arg.Now,
 		arg.PriceCoins,
 		arg.UserID,

@@ -12,7 +12,7 @@ import (
 )
 
 const GetUser = `-- name: GetUser :one
-SELECT user_id, project_id, status, blocked_reason, vip, attributes, available, held, created_at, updated_at, vip_until, suspicious FROM users WHERE user_id = $1
+SELECT user_id, project_id, status, blocked_reason, vip, attributes, available, held, created_at, updated_at, vip_until, suspicious, risk_cleared_at FROM users WHERE user_id = $1
 `
 
 func (q *Queries) GetUser(ctx context.Context, userID string) (User, error) {
@@ -31,6 +31,7 @@ func (q *Queries) GetUser(ctx context.Context, userID string) (User, error) {
 		&i.UpdatedAt,
 		&i.VipUntil,
 		&i.Suspicious,
+		&i.RiskClearedAt,
 	)
 	return i, err
 }
@@ -191,8 +192,9 @@ func (q *Queries) MoveAvailable(ctx context.Context, arg MoveAvailableParams) (M
 }
 
 const SetUserStatus = `-- name: SetUserStatus :one
-UPDATE users SET status = $1, blocked_reason = $2, updated_at = $3
-WHERE user_id = $4 RETURNING user_id, project_id, status, blocked_reason, vip, attributes, available, held, created_at, updated_at, vip_until, suspicious
+UPDATE users SET status = $1, blocked_reason = $2, updated_at = $3,
+    risk_cleared_at = CASE WHEN $1 = 'active' THEN $3 ELSE risk_cleared_at END
+WHERE user_id = $4 RETURNING user_id, project_id, status, blocked_reason, vip, attributes, available, held, created_at, updated_at, vip_until, suspicious, risk_cleared_at
 `
 
 type SetUserStatusParams struct {
@@ -202,6 +204,7 @@ type SetUserStatusParams struct {
 	UserID        string
 }
 
+// After an unblocking the rule that blocks for risk counts anew.
 func (q *Queries) SetUserStatus(ctx context.Context, arg SetUserStatusParams) (User, error) {
 	row := q.db.QueryRow(ctx, SetUserStatus,
 		arg.Status,
@@ -223,6 +226,7 @@ func (q *Queries) SetUserStatus(ctx context.Context, arg SetUserStatusParams) (U
 		&i.UpdatedAt,
 		&i.VipUntil,
 		&i.Suspicious,
+		&i.RiskClearedAt,
 	)
 	return i, err
 }
@@ -232,7 +236,7 @@ INSERT INTO users (user_id, project_id, vip, attributes, created_at, updated_at)
 VALUES ($1, $2, COALESCE($3::boolean, false), COALESCE($4::jsonb, '{}'), $5, $5)
 ON CONFLICT (user_id) DO UPDATE SET vip = COALESCE($3, users.vip),
     attributes = COALESCE($4, users.attributes), updated_at = $5
-RETURNING user_id, project_id, status, blocked_reason, vip, attributes, available, held, created_at, updated_at, vip_until, suspicious, (xmax = 0)::boolean AS created
+RETURNING user_id, project_id, status, blocked_reason, vip, attributes, available, held, created_at, updated_at, vip_until, suspicious, risk_cleared_at, (xmax = 0)::boolean AS created
 `
 
 type UpsertUserParams struct {
@@ -256,6 +260,7 @@ type UpsertUserRow struct {
 	UpdatedAt     time.Time
 	VipUntil      *time.Time
 	Suspicious    bool
+	RiskClearedAt *time.Time
 	Created       bool
 }
 
@@ -281,6 +286,7 @@ func (q *Queries) UpsertUser(ctx context.Context, arg UpsertUserParams) (UpsertU
 		&i.UpdatedAt,
 		&i.VipUntil,
 		&i.Suspicious,
+		&i.RiskClearedAt,
 		&i.Created,
 	)
 	return i, err
