@@ -1282,7 +1282,7 @@ type UserID = ID
 
 // AdminListAlertsParams defines parameters for AdminListAlerts.
 type AdminListAlertsParams struct {
-	// Open Only those that are open
+	// Open Only those that are open, or only those that are resolved.
 	Open   *bool   `form:"open,omitempty" json:"open,omitempty"`
 	Limit  *Limit  `form:"limit,omitempty" json:"limit,omitempty"`
 	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
