@@ -51,7 +51,7 @@ func (db *DB) Replenish(ctx context.Context, actor string, now time.Time) ([]Res
 
 func (db *DB) replenishOne(ctx context.Context, product sqlc.ListReplenishableRow, actor string, now time.Time) (restocked Restocked, changed bool, err error) {
 	err = db.inTx(ctx, func(q *sqlc.Queries) error {
-		row, err := q.LockReplenishable(ctx, sqlc.LockReplenishableParams{ProjectID: product.ProjectID, Sku: product.Sku})
+		row, err := q.LockReplenishable(ctx, sqlc.LockReplenishableParams(product))
 		if err != nil {
 			return err
 		}

@@ -155,9 +155,10 @@ func TestBulkEditsUnderPurchases(t *testing.T) {
 		if err != nil {
 			return answers.count(err)
 		}
-		if i%3 == 0 {
+		switch i % 3 { // the third stays open
+		case 0:
 			s.release(p.OrderID, 1)
-		} else if i%3 == 1 {
+		case 1:
 			s.capture(p.OrderID, 1)
 		}
 		return answers.count(nil)
