@@ -133,7 +133,7 @@ func keepStock(in *ProductInput, current store.Offer) error {
 		in.Stock = &StockInput{}
 	}
 	if given := in.Stock.Initial; given != nil && *given != initial {
-		return fail(ProblemCodeStockInitialFixed, "stock.initial is set when a product is created; leave it out")
+		return fail(ProblemCodeStockInitialFixed, "stock.initial is set when a product is created; leave it out, and change the stock with POST /api/v1/admin/stock")
 	}
 	in.Stock.Initial = &initial
 	return nil
@@ -150,7 +150,7 @@ func productOf(sku string, in ProductInput) (store.Product, error) {
 		SKU: sku, Name: in.Name, Description: value(in.Description), Kind: or(in.Kind, "credits"), PriceCoins: in.PriceCoins,
 		Status: store.ProductStatus(or(in.Status, ProductInputStatusDraft)),
 		Group:  value(in.Group), Position: value(in.Position), Limits: value(in.Limits), Schedule: value(in.Schedule), Requires: value(in.Requires),
-		Stock: store.StockSettings{Initial: *stock.Initial, Minimum: or(stock.Minimum, 10), HideAtZero: value(stock.HideAtZero)},
+		Stock: store.StockSettings{Initial: *stock.Initial, Minimum: or(stock.Minimum, 10), HideAtZero: value(stock.HideAtZero), Replenishment: value(stock.Replenishment)},
 		Integration: store.Integration{
 			ResourceType: or(in.Integration.ResourceType, "external_currency"), Endpoint: or(in.Integration.Endpoint, store.DefaultEndpoint),
 			Amount: in.Integration.Amount, Currency: in.Integration.Currency,
@@ -164,15 +164,14 @@ func productOf(sku string, in ProductInput) (store.Product, error) {
 	if mistakes == nil {
 		return product, nil
 	}
-	return product, &failure{code: ProblemCodeInvalidRequest, detail: mistakes[0].Field + ": " + mistakes[0].Message,
-		fields: each(mistakes, func(m store.FieldError) FieldProblem { return FieldProblem(m) })}
+	return product, mistaken(mistakes)
 }
 
 func productBody(offer store.Offer) Product {
 	p := offer.Product
 	return Product{
 		Sku: p.SKU, Name: p.Name, Description: p.Description, Kind: p.Kind, PriceCoins: p.PriceCoins, Status: ProductStatus(p.Status),
-		Stock: Stock{Initial: p.Stock.Initial, Minimum: p.Stock.Minimum, HideAtZero: p.Stock.HideAtZero,
+		Stock: Stock{Initial: p.Stock.Initial, Minimum: p.Stock.Minimum, HideAtZero: p.Stock.HideAtZero, Replenishment: replenishmentBody(p.Stock.Replenishment),
 			Available: offer.Available, Status: StockStatus(p.Stock.StatusOf(offer.Available))},
 		Integration: integrationBody(p.Integration), Delivery: deliveryBody(p.Delivery),
 		Group: p.Group, Position: p.Position, Limits: p.Limits, Schedule: p.Schedule, Requires: p.Requires, Version: p.Version, UpdatedAt: p.UpdatedAt.UTC(),

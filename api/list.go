@@ -2,6 +2,7 @@ package api
 
 import (
 	"errors"
+	"strconv"
 	"time"
 
 	"github.com/quickpass/quickpass/internal/postgres"
@@ -31,6 +32,16 @@ func each[T, B any](rows []T, body func(T) B) []B {
 		bodies[i] = body(row)
 	}
 	return bodies
+}
+
+// entryCursor is the number of the entry that a list goes on after; 0 for the start. The pattern in openapi.yaml
+// keeps it within an int64.
+func entryCursor(cursor *string) (int64, error) {
+	number, err := strconv.ParseInt(or(cursor, "0"), 10, 64)
+	if err != nil {
+		return 0, invalid("cursor", "must be the next_cursor of the page before")
+	}
+	return number, nil
 }
 
 // value of an optional field, zero when it was left out.

@@ -211,6 +211,7 @@ const (
 	ProblemCodeSalesLimitReached       ProblemCode = "sales_limit_reached"
 	ProblemCodeSecondAdminRequired     ProblemCode = "second_admin_required"
 	ProblemCodeSkuTaken                ProblemCode = "sku_taken"
+	ProblemCodeStockEditRefused        ProblemCode = "stock_edit_refused"
 	ProblemCodeStockInitialFixed       ProblemCode = "stock_initial_fixed"
 	ProblemCodeTooFrequent             ProblemCode = "too_frequent"
 	ProblemCodeTotalTooLarge           ProblemCode = "total_too_large"
@@ -287,6 +288,8 @@ func (e ProblemCode) Valid() bool {
 	case ProblemCodeSecondAdminRequired:
 		return true
 	case ProblemCodeSkuTaken:
+		return true
+	case ProblemCodeStockEditRefused:
 		return true
 	case ProblemCodeStockInitialFixed:
 		return true
@@ -382,6 +385,63 @@ func (e ResolveInputAction) Valid() bool {
 	case ResolveInputActionRefund:
 		return true
 	case ResolveInputActionRetry:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for StockEditInputMode.
+const (
+	StockEditInputModeAllOrNothing StockEditInputMode = "all_or_nothing"
+	StockEditInputModePerItem      StockEditInputMode = "per_item"
+)
+
+// Valid indicates whether the value is a known member of the StockEditInputMode enum.
+func (e StockEditInputMode) Valid() bool {
+	switch e {
+	case StockEditInputModeAllOrNothing:
+		return true
+	case StockEditInputModePerItem:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for StockEditMode.
+const (
+	StockEditModeAllOrNothing StockEditMode = "all_or_nothing"
+	StockEditModePerItem      StockEditMode = "per_item"
+)
+
+// Valid indicates whether the value is a known member of the StockEditMode enum.
+func (e StockEditMode) Valid() bool {
+	switch e {
+	case StockEditModeAllOrNothing:
+		return true
+	case StockEditModePerItem:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for StockEditRowResult.
+const (
+	Changed   StockEditRowResult = "changed"
+	Refused   StockEditRowResult = "refused"
+	Unchanged StockEditRowResult = "unchanged"
+)
+
+// Valid indicates whether the value is a known member of the StockEditRowResult enum.
+func (e StockEditRowResult) Valid() bool {
+	switch e {
+	case Changed:
+		return true
+	case Refused:
+		return true
+	case Unchanged:
 		return true
 	default:
 		return false
@@ -486,6 +546,35 @@ type AdminUser struct {
 	UserID ID     `json:"user_id"`
 	Vip    bool   `json:"vip"`
 	Wallet Wallet `json:"wallet"`
+}
+
+// Alert defines model for Alert.
+type Alert struct {
+	// Detail How it was when the alert was opened.
+	//
+	// Example: {"available":10,"minimum":10}
+	Detail json.RawMessage `json:"detail"`
+
+	// ID Example: 7
+	ID int64 `json:"id"`
+
+	// Kind `stock_low` or `stock_out`; more may come.
+	//
+	// Example: stock_low
+	Kind       string     `json:"kind"`
+	OpenedAt   time.Time  `json:"opened_at"`
+	ResolvedAt *time.Time `json:"resolved_at"`
+
+	// Subject The SKU.
+	//
+	// Example: credits-500
+	Subject string `json:"subject"`
+}
+
+// AlertPage defines model for AlertPage.
+type AlertPage struct {
+	Items      []Alert `json:"items"`
+	NextCursor *string `json:"next_cursor"`
 }
 
 // Approval An act above the limit, which is carried out when a second admin approves.
@@ -931,7 +1020,7 @@ type Problem struct {
 	// Example: the order costs 100 coins, 40 are available
 	Detail string `json:"detail"`
 
-	// Errors With `invalid_request` - each mistake.
+	// Errors With `invalid_request` and `stock_edit_refused` - each mistake.
 	Errors *[]FieldProblem `json:"errors,omitempty"`
 
 	// RequestID Quote it to support.
@@ -1152,6 +1241,9 @@ type ReplayInput struct {
 	Reason *Reason500 `json:"reason,omitempty"`
 }
 
+// Replenishment Restocks the product by itself when its stock is at or below the minimum, looked at once a minute. Off when left out or null.
+type Replenishment = store.Replenishment
+
 // Requirements Who may buy it.
 type Requirements = store.Requirements
 
@@ -1255,8 +1347,168 @@ type Stock struct {
 	// Minimum At or below it the stock is low.
 	//
 	// Example: 10
-	Minimum int64       `json:"minimum"`
-	Status  StockStatus `json:"status"`
+	Minimum       int64          `json:"minimum"`
+	Replenishment *Replenishment `json:"replenishment"`
+	Status        StockStatus    `json:"status"`
+}
+
+// StockChange defines model for StockChange.
+type StockChange struct {
+	// Actor The API key, or `schedule/replenishment`.
+	//
+	// Example: dev-admin
+	Actor string `json:"actor"`
+
+	// After Available pieces.
+	//
+	// Example: 50
+	After int64     `json:"after"`
+	At    time.Time `json:"at"`
+
+	// Before Available pieces.
+	//
+	// Example: 40
+	Before int64 `json:"before"`
+
+	// EditID Of the request that made it.
+	EditID *string `json:"edit_id"`
+
+	// ID Example: 7
+	ID int64 `json:"id"`
+
+	// Kind `manual` or `replenishment`; more may come.
+	//
+	// Example: manual
+	Kind string `json:"kind"`
+
+	// Reason Example: delivery of March
+	Reason string `json:"reason"`
+}
+
+// StockChangePage defines model for StockChangePage.
+type StockChangePage struct {
+	Items      []StockChange `json:"items"`
+	NextCursor *string       `json:"next_cursor"`
+}
+
+// StockEdit defines model for StockEdit.
+type StockEdit struct {
+	// Changed Rows.
+	//
+	// Example: 1
+	Changed int `json:"changed"`
+
+	// EditID Example: stk_d4tq0n2s8fkg00a1b2c0
+	EditID string `json:"edit_id"`
+
+	// Items In the order of the request.
+	Items     []StockEditRow `json:"items"`
+	Mode      StockEditMode  `json:"mode"`
+	Refused   int            `json:"refused"`
+	Unchanged int            `json:"unchanged"`
+}
+
+// StockEditInput defines model for StockEditInput.
+type StockEditInput struct {
+	Items []StockEditItem     `json:"items"`
+	Mode  *StockEditInputMode `json:"mode,omitempty"`
+
+	// Reason Example: goodwill
+	Reason Reason500 `json:"reason"`
+}
+
+// StockEditInputMode defines model for StockEditInput.Mode.
+type StockEditInputMode string
+
+// StockEditItem Either `set` or `add`.
+type StockEditItem struct {
+	// Add Pieces to put in; negative takes away.
+	//
+	// Example: 10
+	Add *int64 `json:"add,omitempty"`
+
+	// Set Available pieces from now on.
+	Set *int64 `json:"set,omitempty"`
+
+	// Sku Example: credits-500
+	Sku SKU `json:"sku"`
+}
+
+// StockEditMode defines model for StockEditMode.
+type StockEditMode string
+
+// StockEditRow defines model for StockEditRow.
+type StockEditRow struct {
+	// After Null when the row was refused.
+	//
+	// Example: 50
+	After *int64 `json:"after"`
+
+	// Before Available pieces; null when there is no such product.
+	//
+	// Example: 40
+	Before *int64 `json:"before"`
+
+	// Code Why it was refused: `product_not_found`, `sku_repeated`, `below_zero` or `above_maximum`; more may come.
+	Code    *string            `json:"code"`
+	Message *string            `json:"message"`
+	Result  StockEditRowResult `json:"result"`
+
+	// Sku Example: credits-500
+	Sku SKU `json:"sku"`
+}
+
+// StockEditRowResult defines model for StockEditRow.Result.
+type StockEditRowResult string
+
+// StockForecast defines model for StockForecast.
+type StockForecast struct {
+	// Available Pieces.
+	//
+	// Example: 40
+	Available int64 `json:"available"`
+
+	// DaysOfCover Null when nothing is sold.
+	DaysOfCover *Decimal `json:"days_of_cover"`
+
+	// Minimum Example: 10
+	Minimum int64 `json:"minimum"`
+
+	// RatePerDay Example: 500
+	RatePerDay Decimal `json:"rate_per_day"`
+
+	// RecommendedAdd Pieces to get there.
+	//
+	// Example: 2
+	RecommendedAdd int64 `json:"recommended_add"`
+
+	// RecommendedStock Pieces.
+	//
+	// Example: 42
+	RecommendedStock int64 `json:"recommended_stock"`
+
+	// RunsOutAt Null when nothing is sold, or in more than 10 years.
+	RunsOutAt *time.Time `json:"runs_out_at"`
+
+	// SafetyFactor Example: 500
+	SafetyFactor Decimal `json:"safety_factor"`
+
+	// Sku Example: credits-500
+	Sku SKU `json:"sku"`
+
+	// Sold Pieces of completed orders in the window.
+	//
+	// Example: 60
+	Sold int64 `json:"sold"`
+
+	// TargetDays Days that the recommended stock lasts for at this rate.
+	//
+	// Example: 14
+	TargetDays int `json:"target_days"`
+
+	// WindowDays Example: 500
+	WindowDays  Decimal   `json:"window_days"`
+	WindowStart time.Time `json:"window_start"`
 }
 
 // StockInput defines model for StockInput.
@@ -1267,8 +1519,50 @@ type StockInput struct {
 	// Initial Needed to create.
 	//
 	// Example: 50
-	Initial *int64 `json:"initial,omitempty"`
-	Minimum *int64 `json:"minimum,omitempty"`
+	Initial       *int64         `json:"initial,omitempty"`
+	Minimum       *int64         `json:"minimum,omitempty"`
+	Replenishment *Replenishment `json:"replenishment,omitempty"`
+}
+
+// StockLevel defines model for StockLevel.
+type StockLevel struct {
+	// Available Example: 40
+	Available  int64 `json:"available"`
+	HideAtZero bool  `json:"hide_at_zero"`
+
+	// Initial Example: 50
+	Initial int64 `json:"initial"`
+
+	// Minimum Example: 10
+	Minimum int64 `json:"minimum"`
+
+	// Name Example: 500 credits
+	Name          string         `json:"name"`
+	ProductStatus ProductStatus  `json:"product_status"`
+	Replenishment *Replenishment `json:"replenishment"`
+
+	// Reserved Held by open orders.
+	//
+	// Example: 1
+	Reserved int64 `json:"reserved"`
+
+	// Restocked Put in since then; negative when more were taken away.
+	//
+	// Example: 10
+	Restocked int64 `json:"restocked"`
+
+	// Sku Example: credits-500
+	Sku SKU `json:"sku"`
+
+	// Sold Example: 19
+	Sold   int64       `json:"sold"`
+	Status StockStatus `json:"status"`
+}
+
+// StockLevelPage defines model for StockLevelPage.
+type StockLevelPage struct {
+	Items      []StockLevel `json:"items"`
+	NextCursor *string      `json:"next_cursor"`
 }
 
 // StockStatus defines model for StockStatus.
@@ -1360,6 +1654,14 @@ type OrderID = ID
 
 // UserID Example: 12345
 type UserID = ID
+
+// AdminListAlertsParams defines parameters for AdminListAlerts.
+type AdminListAlertsParams struct {
+	// Open Only those that are open, or only those that are resolved.
+	Open   *bool   `form:"open,omitempty" json:"open,omitempty"`
+	Limit  *Limit  `form:"limit,omitempty" json:"limit,omitempty"`
+	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
 
 // AdminListApprovalsParams defines parameters for AdminListApprovals.
 type AdminListApprovalsParams struct {
@@ -1510,6 +1812,30 @@ type AdminPutProductParams struct {
 	IfNoneMatch *string `json:"If-None-Match,omitempty"`
 }
 
+// AdminListStockParams defines parameters for AdminListStock.
+type AdminListStockParams struct {
+	Limit  *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+	Cursor *SKU   `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// AdminEditStockParams defines parameters for AdminEditStock.
+type AdminEditStockParams struct {
+	// IdempotencyKey Any visible ASCII, such as a UUID. Makes it safe to send the request again.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// AdminGetStockForecastParams defines parameters for AdminGetStockForecast.
+type AdminGetStockForecastParams struct {
+	// Days The window that ends now.
+	Days *int `form:"days,omitempty" json:"days,omitempty"`
+}
+
+// AdminGetStockHistoryParams defines parameters for AdminGetStockHistory.
+type AdminGetStockHistoryParams struct {
+	Limit  *Limit  `form:"limit,omitempty" json:"limit,omitempty"`
+	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
 // AdminUserHistoryParams defines parameters for AdminUserHistory.
 type AdminUserHistoryParams struct {
 	Limit  *Limit  `form:"limit,omitempty" json:"limit,omitempty"`
@@ -1596,6 +1922,9 @@ type AdminCreateProductJSONRequestBody = ProductCreation
 // AdminPutProductJSONRequestBody defines body for AdminPutProduct for application/json ContentType.
 type AdminPutProductJSONRequestBody = ProductInput
 
+// AdminEditStockJSONRequestBody defines body for AdminEditStock for application/json ContentType.
+type AdminEditStockJSONRequestBody = StockEditInput
+
 // AdminBlockUserJSONRequestBody defines body for AdminBlockUser for application/json ContentType.
 type AdminBlockUserJSONRequestBody = BlockInput
 
@@ -1619,6 +1948,9 @@ type PutUserJSONRequestBody = UserInput
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
+	// AdminListAlerts List what needs an admin
+	// (GET /api/v1/admin/alerts)
+	AdminListAlerts(ctx echo.Context, params AdminListAlertsParams) error
 	// AdminListApprovals List what waits for a second admin
 	// (GET /api/v1/admin/approvals)
 	AdminListApprovals(ctx echo.Context, params AdminListApprovalsParams) error
@@ -1688,6 +2020,18 @@ type ServerInterface interface {
 	// AdminPutProduct Replace a product's settings, or add it
 	// (PUT /api/v1/admin/products/{sku})
 	AdminPutProduct(ctx echo.Context, sku SKU, params AdminPutProductParams) error
+	// AdminListStock List the stock of all products
+	// (GET /api/v1/admin/stock)
+	AdminListStock(ctx echo.Context, params AdminListStockParams) error
+	// AdminEditStock Set or add stock, of many products at once
+	// (POST /api/v1/admin/stock)
+	AdminEditStock(ctx echo.Context, params AdminEditStockParams) error
+	// AdminGetStockForecast When will it run out, and how much should there be
+	// (GET /api/v1/admin/stock/{sku}/forecast)
+	AdminGetStockForecast(ctx echo.Context, sku SKU, params AdminGetStockForecastParams) error
+	// AdminGetStockHistory List the changes of a product's stock
+	// (GET /api/v1/admin/stock/{sku}/history)
+	AdminGetStockHistory(ctx echo.Context, sku SKU, params AdminGetStockHistoryParams) error
 	// AdminGetUser Read a user with the wallet
 	// (GET /api/v1/admin/users/{id})
 	AdminGetUser(ctx echo.Context, id UserID) error
@@ -1750,6 +2094,38 @@ type ServerInterface interface {
 // ServerInterfaceWrapper converts echo contexts to parameters.
 type ServerInterfaceWrapper struct {
 	Handler ServerInterface
+}
+
+// AdminListAlerts converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminListAlerts(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AdminListAlertsParams
+	// ------------- Optional query parameter "open" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "open", ctx.QueryParams(), &params.Open, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter open: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminListAlerts(ctx, params)
+	return err
 }
 
 // AdminListApprovals converts echo context to params.
@@ -2528,6 +2904,117 @@ func (w *ServerInterfaceWrapper) AdminPutProduct(ctx echo.Context) error {
 	return err
 }
 
+// AdminListStock converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminListStock(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AdminListStockParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminListStock(ctx, params)
+	return err
+}
+
+// AdminEditStock converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminEditStock(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AdminEditStockParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminEditStock(ctx, params)
+	return err
+}
+
+// AdminGetStockForecast converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminGetStockForecast(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "sku" -------------
+	var sku SKU
+
+	err = runtime.BindStyledParameterWithOptions("simple", "sku", ctx.Param("sku"), &sku, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter sku: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AdminGetStockForecastParams
+	// ------------- Optional query parameter "days" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "days", ctx.QueryParams(), &params.Days, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter days: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminGetStockForecast(ctx, sku, params)
+	return err
+}
+
+// AdminGetStockHistory converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminGetStockHistory(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "sku" -------------
+	var sku SKU
+
+	err = runtime.BindStyledParameterWithOptions("simple", "sku", ctx.Param("sku"), &sku, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter sku: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AdminGetStockHistoryParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminGetStockHistory(ctx, sku, params)
+	return err
+}
+
 // AdminGetUser converts echo context to params.
 func (w *ServerInterfaceWrapper) AdminGetUser(ctx echo.Context) error {
 	var err error
@@ -3062,10 +3549,54 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/api/v1/admin/denied-addresses", wrapper.AdminDenyAddress, options.OperationMiddlewares["AdminDenyAddress"]...)
 	router.GET(options.BaseURL+"/api/v1/admin/devices/:id", wrapper.AdminGetDevice, options.OperationMiddlewares["AdminGetDevice"]...)
 	router.GET(options.BaseURL+"/api/v1/admin/audit", wrapper.AdminListAudit, options.OperationMiddlewares["AdminListAudit"]...)
+	router.GET(options.BaseURL+"/api/v1/admin/stock", wrapper.AdminListStock, options.OperationMiddlewares["AdminListStock"]...)
+	router.POST(options.BaseURL+"/api/v1/admin/stock", wrapper.AdminEditStock, options.OperationMiddlewares["AdminEditStock"]...)
+	router.GET(options.BaseURL+"/api/v1/admin/stock/:sku/history", wrapper.AdminGetStockHistory, options.OperationMiddlewares["AdminGetStockHistory"]...)
+	router.GET(options.BaseURL+"/api/v1/admin/stock/:sku/forecast", wrapper.AdminGetStockForecast, options.OperationMiddlewares["AdminGetStockForecast"]...)
+	router.GET(options.BaseURL+"/api/v1/admin/alerts", wrapper.AdminListAlerts, options.OperationMiddlewares["AdminListAlerts"]...)
 
 }
 
 type ProblemApplicationProblemPlusJSONResponse Problem
+
+type AdminListAlertsRequestObject struct {
+	Params AdminListAlertsParams
+}
+
+type AdminListAlertsResponseObject interface {
+	VisitAdminListAlertsResponse(w http.ResponseWriter) error
+}
+
+type AdminListAlerts200JSONResponse AlertPage
+
+func (response AdminListAlerts200JSONResponse) VisitAdminListAlertsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminListAlertsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminListAlertsdefaultApplicationProblemPlusJSONResponse) VisitAdminListAlertsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
 
 type AdminListApprovalsRequestObject struct {
 	Params AdminListApprovalsParams
@@ -4723,6 +5254,217 @@ func (response AdminPutProductdefaultApplicationProblemPlusJSONResponse) VisitAd
 	return err
 }
 
+type AdminListStockRequestObject struct {
+	Params AdminListStockParams
+}
+
+type AdminListStockResponseObject interface {
+	VisitAdminListStockResponse(w http.ResponseWriter) error
+}
+
+type AdminListStock200JSONResponse StockLevelPage
+
+func (response AdminListStock200JSONResponse) VisitAdminListStockResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminListStockdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminListStockdefaultApplicationProblemPlusJSONResponse) VisitAdminListStockResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminEditStockRequestObject struct {
+	Params AdminEditStockParams
+	Body   *AdminEditStockJSONRequestBody
+}
+
+type AdminEditStockResponseObject interface {
+	VisitAdminEditStockResponse(w http.ResponseWriter) error
+}
+
+type AdminEditStock200ResponseHeaders struct {
+	IdempotencyReplayed *string
+}
+
+type AdminEditStock200JSONResponse struct {
+	Body    StockEdit
+	Headers AdminEditStock200ResponseHeaders
+}
+
+func (response AdminEditStock200JSONResponse) VisitAdminEditStockResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotencyReplayed != nil {
+		w.Header().Set("Idempotency-Replayed", fmt.Sprint(*response.Headers.IdempotencyReplayed))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminEditStock422ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminEditStock422ApplicationProblemPlusJSONResponse) VisitAdminEditStockResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminEditStockdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminEditStockdefaultApplicationProblemPlusJSONResponse) VisitAdminEditStockResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminGetStockForecastRequestObject struct {
+	Sku    SKU `json:"sku"`
+	Params AdminGetStockForecastParams
+}
+
+type AdminGetStockForecastResponseObject interface {
+	VisitAdminGetStockForecastResponse(w http.ResponseWriter) error
+}
+
+type AdminGetStockForecast200JSONResponse StockForecast
+
+func (response AdminGetStockForecast200JSONResponse) VisitAdminGetStockForecastResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminGetStockForecast404ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminGetStockForecast404ApplicationProblemPlusJSONResponse) VisitAdminGetStockForecastResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminGetStockForecastdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminGetStockForecastdefaultApplicationProblemPlusJSONResponse) VisitAdminGetStockForecastResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminGetStockHistoryRequestObject struct {
+	Sku    SKU `json:"sku"`
+	Params AdminGetStockHistoryParams
+}
+
+type AdminGetStockHistoryResponseObject interface {
+	VisitAdminGetStockHistoryResponse(w http.ResponseWriter) error
+}
+
+type AdminGetStockHistory200JSONResponse StockChangePage
+
+func (response AdminGetStockHistory200JSONResponse) VisitAdminGetStockHistoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminGetStockHistory404ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminGetStockHistory404ApplicationProblemPlusJSONResponse) VisitAdminGetStockHistoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminGetStockHistorydefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminGetStockHistorydefaultApplicationProblemPlusJSONResponse) VisitAdminGetStockHistoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type AdminGetUserRequestObject struct {
 	ID UserID `json:"id"`
 }
@@ -5980,6 +6722,9 @@ func (response GetWalletdefaultApplicationProblemPlusJSONResponse) VisitGetWalle
 
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
+	// AdminListAlerts List what needs an admin
+	// (GET /api/v1/admin/alerts)
+	AdminListAlerts(ctx context.Context, request AdminListAlertsRequestObject) (AdminListAlertsResponseObject, error)
 	// AdminListApprovals List what waits for a second admin
 	// (GET /api/v1/admin/approvals)
 	AdminListApprovals(ctx context.Context, request AdminListApprovalsRequestObject) (AdminListApprovalsResponseObject, error)
@@ -6049,6 +6794,18 @@ type StrictServerInterface interface {
 	// AdminPutProduct Replace a product's settings, or add it
 	// (PUT /api/v1/admin/products/{sku})
 	AdminPutProduct(ctx context.Context, request AdminPutProductRequestObject) (AdminPutProductResponseObject, error)
+	// AdminListStock List the stock of all products
+	// (GET /api/v1/admin/stock)
+	AdminListStock(ctx context.Context, request AdminListStockRequestObject) (AdminListStockResponseObject, error)
+	// AdminEditStock Set or add stock, of many products at once
+	// (POST /api/v1/admin/stock)
+	AdminEditStock(ctx context.Context, request AdminEditStockRequestObject) (AdminEditStockResponseObject, error)
+	// AdminGetStockForecast When will it run out, and how much should there be
+	// (GET /api/v1/admin/stock/{sku}/forecast)
+	AdminGetStockForecast(ctx context.Context, request AdminGetStockForecastRequestObject) (AdminGetStockForecastResponseObject, error)
+	// AdminGetStockHistory List the changes of a product's stock
+	// (GET /api/v1/admin/stock/{sku}/history)
+	AdminGetStockHistory(ctx context.Context, request AdminGetStockHistoryRequestObject) (AdminGetStockHistoryResponseObject, error)
 	// AdminGetUser Read a user with the wallet
 	// (GET /api/v1/admin/users/{id})
 	AdminGetUser(ctx context.Context, request AdminGetUserRequestObject) (AdminGetUserResponseObject, error)
@@ -6118,6 +6875,31 @@ func NewStrictHandler(ssi StrictServerInterface, middlewares []StrictMiddlewareF
 type strictHandler struct {
 	ssi         StrictServerInterface
 	middlewares []StrictMiddlewareFunc
+}
+
+// AdminListAlerts operation middleware
+func (sh *strictHandler) AdminListAlerts(ctx echo.Context, params AdminListAlertsParams) error {
+	var request AdminListAlertsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminListAlerts(ctx.Request().Context(), request.(AdminListAlertsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminListAlerts")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminListAlertsResponseObject); ok {
+		return validResponse.VisitAdminListAlertsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
 }
 
 // AdminListApprovals operation middleware
@@ -6960,6 +7742,131 @@ func (sh *strictHandler) AdminPutProduct(ctx echo.Context, sku SKU, params Admin
 		return err
 	} else if validResponse, ok := response.(AdminPutProductResponseObject); ok {
 		return validResponse.VisitAdminPutProductResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AdminListStock operation middleware
+func (sh *strictHandler) AdminListStock(ctx echo.Context, params AdminListStockParams) error {
+	var request AdminListStockRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminListStock(ctx.Request().Context(), request.(AdminListStockRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminListStock")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminListStockResponseObject); ok {
+		return validResponse.VisitAdminListStockResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AdminEditStock operation middleware
+func (sh *strictHandler) AdminEditStock(ctx echo.Context, params AdminEditStockParams) error {
+	var request AdminEditStockRequestObject
+
+	request.Params = params
+
+	var body AdminEditStockJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminEditStock(ctx.Request().Context(), request.(AdminEditStockRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminEditStock")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminEditStockResponseObject); ok {
+		return validResponse.VisitAdminEditStockResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AdminGetStockForecast operation middleware
+func (sh *strictHandler) AdminGetStockForecast(ctx echo.Context, sku SKU, params AdminGetStockForecastParams) error {
+	var request AdminGetStockForecastRequestObject
+
+	request.Sku = sku
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminGetStockForecast(ctx.Request().Context(), request.(AdminGetStockForecastRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminGetStockForecast")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminGetStockForecastResponseObject); ok {
+		return validResponse.VisitAdminGetStockForecastResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AdminGetStockHistory operation middleware
+func (sh *strictHandler) AdminGetStockHistory(ctx echo.Context, sku SKU, params AdminGetStockHistoryParams) error {
+	var request AdminGetStockHistoryRequestObject
+
+	request.Sku = sku
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminGetStockHistory(ctx.Request().Context(), request.(AdminGetStockHistoryRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminGetStockHistory")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminGetStockHistoryResponseObject); ok {
+		return validResponse.VisitAdminGetStockHistoryResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

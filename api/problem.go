@@ -48,6 +48,7 @@ var catalog = map[ProblemCode]struct {
 	ProblemCodeSkuTaken:                {http.StatusConflict, "The SKU is taken"},
 	ProblemCodeVersionConflict:         {http.StatusPreconditionFailed, "The product has changed"},
 	ProblemCodeStockInitialFixed:       {http.StatusUnprocessableEntity, "Initial stock is set at creation only"},
+	ProblemCodeStockEditRefused:        {http.StatusUnprocessableEntity, "A row of the edit is wrong"},
 	ProblemCodeAmountOutOfRange:        {http.StatusUnprocessableEntity, "The amount is out of range"},
 	ProblemCodeOrderNotResolvable:      {http.StatusConflict, "The order can't be settled by hand"},
 	ProblemCodeOrderNotRefundable:      {http.StatusConflict, "The order can't be refunded"},
@@ -83,6 +84,13 @@ func fail(code ProblemCode, detail string) *failure { return &failure{code: code
 // invalid is a mistake in one field, parameter or header.
 func invalid(field, message string) *failure {
 	return &failure{code: ProblemCodeInvalidRequest, detail: field + ": " + message, fields: []FieldProblem{{field, message}}}
+}
+
+// mistaken lists the mistakes that the rules found.
+func mistaken(mistakes []store.FieldError) *failure {
+	f := invalid(mistakes[0].Field, mistakes[0].Message)
+	f.fields = each(mistakes, func(m store.FieldError) FieldProblem { return FieldProblem(m) })
+	return f
 }
 
 // failureOf decides what the client is told about an error. Whatever is not known here is internal,

@@ -26,6 +26,7 @@ type operation struct {
 	query        map[string]bool // the query parameters among them
 	body         *openapi3.Schema
 	bodyRequired bool
+	maxBodyKiB   int64
 }
 
 // loadSpec reads and checks the document.
@@ -62,7 +63,7 @@ func operationsOf(doc *openapi3.T) (map[string]*operation, error) {
 func operationOf(doc *openapi3.T, path, method string, item *openapi3.PathItem, op *openapi3.Operation) (*operation, error) {
 	found := &operation{
 		route: &routers.Route{Spec: doc, Path: path, PathItem: item, Method: method, Operation: op},
-		query: map[string]bool{},
+		query: map[string]bool{}, maxBodyKiB: maxBodyKiB,
 	}
 	roles, err := json.Marshal(op.Extensions["x-roles"])
 	if err != nil {
@@ -85,6 +86,13 @@ func operationOf(doc *openapi3.T, path, method string, item *openapi3.PathItem, 
 	if op.RequestBody != nil {
 		found.bodyRequired = op.RequestBody.Value.Required
 		found.body = op.RequestBody.Value.Content.Get("application/json").Schema.Value
+	}
+	if most, given := op.Extensions["x-max-body-kib"]; given {
+		kib, ok := most.(float64)
+		if !ok {
+			return nil, errors.New("x-max-body-kib must be a number")
+		}
+		found.maxBodyKiB = int64(kib)
 	}
 	return found, nil
 }

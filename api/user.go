@@ -42,9 +42,9 @@ func (h *handlers) user(ctx context.Context, userID string) (postgres.User, erro
 // ListNotifications reads a user's feed (seed 000, "User Notification"), newest first.
 func (h *handlers) ListNotifications(ctx context.Context, r ListNotificationsRequestObject) (ListNotificationsResponseObject, error) {
 	limit := limitOf(r.Params.Limit)
-	before, err := strconv.ParseInt(or(r.Params.Cursor, "0"), 10, 64)
+	before, err := entryCursor(r.Params.Cursor)
 	if err != nil {
-		return nil, invalid("cursor", "must be the next_cursor of the page before")
+		return nil, err
 	}
 	feed, err := h.db.Notifications(ctx, callOf(ctx).key.ProjectID, r.ID, before, limit+1)
 	if err == nil && len(feed) == 0 {

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/getkin/kin-openapi/openapi3"
@@ -21,8 +22,8 @@ import (
 	"github.com/quickpass/quickpass/internal/postgres"
 )
 
-// maxBody of a request in bytes.
-const maxBody = 64 << 10
+// maxBodyKiB of a request, unless x-max-body-kib says otherwise.
+const maxBodyKiB = 64
 
 var (
 	filterOptions = &openapi3filter.Options{SkipSettingDefaults: true, MultiError: true}
@@ -108,12 +109,12 @@ func readBody(c echo.Context, op *operation) ([]byte, error) {
 	if op.body == nil {
 		return nil, nil
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(c.Response(), r.Body, maxBody))
+	body, err := io.ReadAll(http.MaxBytesReader(c.Response(), r.Body, op.maxBodyKiB<<10))
 	var tooLarge *http.MaxBytesError
 	var timeout net.Error
 	switch {
 	case errors.As(err, &tooLarge):
-		return nil, fail(ProblemCodeBodyTooLarge, "a body has at most 65,536 bytes")
+		return nil, fail(ProblemCodeBodyTooLarge, fmt.Sprintf("a body of this call has at most %d KiB", op.maxBodyKiB))
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return nil, fail(ProblemCodeRequestTimeout, "send the whole body within a few seconds")
 	case err != nil:
@@ -200,18 +201,34 @@ func orBody(field string) string {
 
 // schemaProblem says it with kin-openapi's reason, which never quotes a value, or more clearly.
 func schemaProblem(field string, err *openapi3.SchemaError) FieldProblem {
-	path := err.JSONPointer()
+	path := fieldPath(err.JSONPointer())
 	var unknown string
 	if _, scanErr := fmt.Sscanf(err.Reason, "property %q is unsupported", &unknown); scanErr == nil {
-		return FieldProblem{strings.Join(append(path, unknown), "."), "there is no such field"}
+		return FieldProblem{strings.TrimPrefix(path+"."+unknown, "."), "there is no such field"}
 	}
-	if len(path) > 0 {
-		field = strings.Join(path, ".")
+	if path != "" {
+		field = path
 	}
 	if err.SchemaField == "oneOf" && err.Schema.Description != "" {
 		return FieldProblem{orBody(field), err.Schema.Description}
 	}
 	return FieldProblem{orBody(field), err.Reason}
+}
+
+// fieldPath writes a path the way the rules do: items[3].sku.
+func fieldPath(pointer []string) string {
+	var path strings.Builder
+	for _, part := range pointer {
+		if _, err := strconv.ParseUint(part, 10, 32); err == nil {
+			path.WriteString("[" + part + "]")
+			continue
+		}
+		if path.Len() > 0 {
+			path.WriteString(".")
+		}
+		path.WriteString(part)
+	}
+	return path.String()
 }
 
 // bodyBinder gives the generated code the body that was validated.

@@ -47,6 +47,18 @@ func inquire(ctx workflow.Context, in contract.InquiryInput) (contract.Outcome, 
 	return outcome, err
 }
 
+func replenish(ctx workflow.Context) (int, error) {
+	var products int
+	err := workflow.ExecuteActivity(withSweep(ctx, "restock what is low"), contract.ReplenishActivity).Get(ctx, &products)
+	return products, err
+}
+
+func raiseStockAlerts(ctx workflow.Context) (contract.ReplenishmentReport, error) {
+	var report contract.ReplenishmentReport
+	err := workflow.ExecuteActivity(withSweep(ctx, "alerts about low stock"), contract.StockAlertsActivity).Get(ctx, &report)
+	return report, err
+}
+
 // localThenRegular runs a database step inside the workflow task, which costs no history but a marker,
 // and falls back to a regular activity that never gives up when the database is away.
 func localThenRegular[Result any](ctx workflow.Context, name, summary string, input any) (Result, error) {

@@ -19,6 +19,10 @@ const (
 	// joinPickup is how long the process that has the call in flight may take to pick the join up;
 	// after that it is taken for dead.
 	joinPickup = 5 * time.Second
+	// sweepTimeout bounds one look at all products; after sweepAttempts, which take two and a half minutes at least,
+	// the schedule's next run takes over.
+	sweepTimeout  = 2 * time.Minute
+	sweepAttempts = 10
 )
 
 // withDatabaseRetries never gives up: the steps that use it are idempotent, and an order that is
@@ -28,6 +32,16 @@ func withDatabaseRetries(ctx workflow.Context, summary string) workflow.Context 
 		TaskQueue:           contract.TaskQueue,
 		StartToCloseTimeout: databaseTimeout,
 		RetryPolicy:         &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: 30 * time.Second},
+		Summary:             summary,
+	})
+}
+
+// withSweep gives up in the end: what a sweep has not done, the next one does.
+func withSweep(ctx workflow.Context, summary string) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		TaskQueue:           contract.TaskQueue,
+		StartToCloseTimeout: sweepTimeout,
+		RetryPolicy:         &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: 30 * time.Second, MaximumAttempts: sweepAttempts},
 		Summary:             summary,
 	})
 }

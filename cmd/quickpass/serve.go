@@ -176,6 +176,9 @@ func startWhenReady(ctx context.Context, engine client.Client, namespace string,
 		for {
 			err := temporal.RegisterSearchAttributes(ctx, engine, namespace)
 			if err == nil {
+				err = worker.EnsureSchedules(ctx, engine)
+			}
+			if err == nil {
 				err = workers.Start()
 			}
 			if err == nil {

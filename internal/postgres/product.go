@@ -52,7 +52,7 @@ func (db *DB) UpdateProduct(ctx context.Context, projectID int32, p store.Produc
 		version, err = q.UpdateProduct(ctx, sqlc.UpdateProductParams{
 			ProjectID: projectID, Sku: p.SKU, Version: p.Version, Name: p.Name, Description: p.Description, Kind: p.Kind, PriceCoins: p.PriceCoins,
 			Status: string(p.Status), MinimumStock: p.Stock.Minimum, HideAtZero: p.Stock.HideAtZero, Integration: columns.integration, Delivery: columns.delivery, ProductGroup: p.Group, Position: int32(p.Position), TimeZone: cmp.Or(p.Schedule.TimeZone, "UTC"),
-			Limits: columns.limits, Schedule: columns.schedule, Requires: columns.requires, Now: now,
+			Limits: columns.limits, Schedule: columns.schedule, Requires: columns.requires, Replenishment: columns.replenishment, Now: now,
 		})
 		if errors.Is(err, pgx.ErrNoRows) {
 			return ErrConflict
@@ -67,7 +67,7 @@ func (db *DB) UpdateProduct(ctx context.Context, projectID int32, p store.Produc
 
 // productColumns are a product's settings as they are stored.
 type productColumns struct {
-	integration, delivery, limits, schedule, requires json.RawMessage
+	integration, delivery, limits, schedule, requires, replenishment json.RawMessage
 }
 
 func columnsOf(p store.Product) (columns productColumns, err error) {
@@ -76,7 +76,7 @@ func columnsOf(p store.Product) (columns productColumns, err error) {
 		into *json.RawMessage
 	}{
 		{p.Integration, &columns.integration}, {p.Delivery, &columns.delivery}, {p.Limits, &columns.limits},
-		{p.Schedule, &columns.schedule}, {p.Requires, &columns.requires},
+		{p.Schedule, &columns.schedule}, {p.Requires, &columns.requires}, {p.Stock.Replenishment, &columns.replenishment},
 	} {
 		if *column.into, err = json.Marshal(column.from); err != nil {
 			return columns, fmt.Errorf("settings of product %s: %w", p.SKU, err)
@@ -105,6 +105,7 @@ func productOf(row sqlc.FindOfferRow) (store.Product, error) {
 	}{
 		{"integration", row.Integration, &p.Integration}, {"delivery", row.Delivery, &p.Delivery}, {"limits", row.Limits, &p.Limits},
 		{"schedule", row.Schedule, &p.Schedule}, {"requires", row.Requires, &p.Requires},
+		{"replenishment", row.Replenishment, &p.Stock.Replenishment},
 	} {
 		if err := json.Unmarshal(column.json, column.into); err != nil {
 			return p, fmt.Errorf("%s of product %s: %w", column.name, row.Sku, err)

@@ -38,7 +38,7 @@ func (db *DB) AddProduct(ctx context.Context, n NewProduct, now time.Time) (crea
 		created, err := q.InsertProduct(ctx, sqlc.InsertProductParams{
 			ProjectID: n.ProjectID, Sku: p.SKU, Name: p.Name, Description: p.Description, Kind: p.Kind, PriceCoins: p.PriceCoins, Status: string(p.Status),
 			MinimumStock: p.Stock.Minimum, HideAtZero: p.Stock.HideAtZero, Integration: columns.integration, Delivery: columns.delivery, ProductGroup: p.Group, Position: int32(p.Position), TimeZone: cmp.Or(p.Schedule.TimeZone, "UTC"),
-			Limits: columns.limits, Schedule: columns.schedule, Requires: columns.requires, Initial: p.Stock.Initial, Now: now,
+			Limits: columns.limits, Schedule: columns.schedule, Requires: columns.requires, Replenishment: columns.replenishment, Initial: p.Stock.Initial, Now: now,
 		})
 		if err != nil {
 			return fmt.Errorf("add product: %w", err)

@@ -35,6 +35,7 @@ func (db *DB) Verify(ctx context.Context, o VerifyOptions, now time.Time) ([]Che
 			{"wallets equal their transfers", q.VerifyTransfersBalanceWallets},
 			{"held coins equal open orders", q.VerifyHeldEqualsOpenOrders},
 			{"stock = initial + restocked - sold - reserved, as ordered", q.VerifyStockEqualsOrders},
+			{"restocked equals the changes of stock", q.VerifyRestockedEqualsChanges},
 			{"every order moved its coins once", q.VerifyOrdersMovedTheirCoins},
 			{"every transfer belongs to an order or an adjustment", q.VerifyTransfersHaveOrders},
 			{"every order is for a product", q.VerifyOrdersHaveProducts},

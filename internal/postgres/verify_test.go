@@ -16,6 +16,7 @@ func TestVerifyFindsDamage(t *testing.T) {
 		"wallets equal their transfers":                             `UPDATE users SET available = available + 1`,
 		"held coins equal open orders":                              `UPDATE users SET held = held + 1`,
 		"stock = initial + restocked - sold - reserved, as ordered": `UPDATE stock SET sold = sold + 1, reserved = reserved - 1`,
+		"restocked equals the changes of stock":                     `UPDATE stock SET restocked = restocked + 1, available = available + 1`,
 		"every order moved its coins once":                          `UPDATE orders SET attempt = 2`,
 		"every transfer belongs to an order or an adjustment":       `UPDATE orders SET order_id = 'qp_other' WHERE status = 'processing'`,
 		"every outcome was told once":                               `DELETE FROM notifications WHERE order_id IS NOT NULL`,

@@ -42,9 +42,10 @@ type Product struct {
 
 // StockSettings say how many pieces there are at first and what happens when they run low.
 type StockSettings struct {
-	Initial    int64
-	Minimum    int64 // at or below it the stock is low
-	HideAtZero bool
+	Initial       int64
+	Minimum       int64 // at or below it the stock is low
+	HideAtZero    bool
+	Replenishment Replenishment
 }
 
 // Integration says what to ask of the main product for one piece.
@@ -157,6 +158,7 @@ func (p Product) Validate() []FieldError {
 	check(p.Status == Draft || p.Status == Published, "status", "draft or published")
 	check(p.Stock.Initial >= 0 && p.Stock.Initial <= maxPieces, "stock.initial", "from 0 to 1,000,000,000 pieces")
 	check(p.Stock.Minimum >= 0 && p.Stock.Minimum <= maxPieces, "stock.minimum", "from 0 to 1,000,000,000 pieces")
+	p.Stock.Replenishment.validate(p.Stock.Minimum, check)
 	check(printable(p.Integration.ResourceType, 1, 64), "integration.resource_type", "1 to 64 printable characters")
 	check(len(p.Integration.Endpoint) <= 200 && endpointPattern.MatchString(p.Integration.Endpoint),
 		"integration.endpoint", "a path such as /api/v1/credits/increase, without host, query or dot segments")

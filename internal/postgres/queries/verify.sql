@@ -29,6 +29,13 @@ FROM stock s LEFT JOIN ordered o USING (project_id, sku)
 WHERE s.reserved <> COALESCE(o.reserved, 0) OR s.sold <> COALESCE(o.sold, 0)
    OR s.available <> s.initial + s.restocked - s.sold - s.reserved LIMIT 20;
 
+-- name: VerifyRestockedEqualsChanges :many
+WITH changed AS (
+    SELECT project_id, sku, sum(available_after - available_before) AS restocked FROM stock_changes GROUP BY project_id, sku)
+SELECT format('product %s: %s restocked, its changes say %s', COALESCE(s.sku, c.sku), s.restocked, COALESCE(c.restocked, 0))::text AS broken
+FROM stock s FULL JOIN changed c USING (project_id, sku)
+WHERE s.restocked IS DISTINCT FROM COALESCE(c.restocked, 0) LIMIT 20;
+
 -- name: VerifyOrdersMovedTheirCoins :many
 -- Each attempt of an order reserved once and ended once: captured if completed, else released.
 WITH attempts AS (

@@ -13,6 +13,16 @@ import (
 	"github.com/shopspring/decimal"
 )
 
+type AdminAlert struct {
+	AlertID    int64
+	ProjectID  int32
+	Kind       string
+	Subject    string
+	Detail     json.RawMessage
+	OpenedAt   time.Time
+	ResolvedAt *time.Time
+}
+
 type ApiKey struct {
 	KeyID     string
 	ProjectID int32
@@ -167,26 +177,27 @@ type OrderTimeline struct {
 }
 
 type Product struct {
-	ProjectID    int32
-	Sku          string
-	Version      int64
-	Name         string
-	Description  string
-	Kind         string
-	PriceCoins   int64
-	Status       string
-	MinimumStock int64
-	HideAtZero   bool
-	Integration  json.RawMessage
-	Delivery     json.RawMessage
-	CreatedAt    time.Time
-	UpdatedAt    time.Time
-	ProductGroup string
-	Position     int32
-	TimeZone     string
-	Limits       json.RawMessage
-	Schedule     json.RawMessage
-	Requires     json.RawMessage
+	ProjectID     int32
+	Sku           string
+	Version       int64
+	Name          string
+	Description   string
+	Kind          string
+	PriceCoins    int64
+	Status        string
+	MinimumStock  int64
+	HideAtZero    bool
+	Integration   json.RawMessage
+	Delivery      json.RawMessage
+	CreatedAt     time.Time
+	UpdatedAt     time.Time
+	ProductGroup  string
+	Position      int32
+	TimeZone      string
+	Limits        json.RawMessage
+	Schedule      json.RawMessage
+	Requires      json.RawMessage
+	Replenishment json.RawMessage
 }
 
 type Project struct {
@@ -207,6 +218,29 @@ type Stock struct {
 	SoldInDay  int64
 	SalesWeek  pgtype.Date
 	SoldInWeek int64
+}
+
+type StockChange struct {
+	ChangeID        int64
+	ProjectID       int32
+	Sku             string
+	Kind            string
+	EditID          *string
+	Actor           string
+	Reason          string
+	AvailableBefore int64
+	AvailableAfter  int64
+	At              time.Time
+}
+
+type StockEdit struct {
+	EditID    string
+	ProjectID int32
+	Actor     string
+	Mode      string
+	Reason    string
+	Results   json.RawMessage
+	CreatedAt time.Time
 }
 
 type User struct {

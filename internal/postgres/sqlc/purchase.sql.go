@@ -292,7 +292,7 @@ func (q *Queries) CountOpen(ctx context.Context, arg CountOpenParams) (CountOpen
 }
 
 const FindOffer = `-- name: FindOffer :one
-SELECT p.project_id, p.sku, p.version, p.name, p.description, p.kind, p.price_coins, p.status, p.minimum_stock, p.hide_at_zero, p.integration, p.delivery, p.created_at, p.updated_at, p.product_group, p.position, p.time_zone, p.limits, p.schedule, p.requires, s.initial, s.available, s.sales_day, s.sold_in_day, s.sales_week, s.sold_in_week
+SELECT p.project_id, p.sku, p.version, p.name, p.description, p.kind, p.price_coins, p.status, p.minimum_stock, p.hide_at_zero, p.integration, p.delivery, p.created_at, p.updated_at, p.product_group, p.position, p.time_zone, p.limits, p.schedule, p.requires, p.replenishment, s.initial, s.available, s.sales_day, s.sold_in_day, s.sales_week, s.sold_in_week
 FROM products p JOIN stock s USING (project_id, sku)
 WHERE p.project_id = $1 AND p.sku = $2
 `
@@ -303,32 +303,33 @@ type FindOfferParams struct {
 }
 
 type FindOfferRow struct {
-	ProjectID    int32
-	Sku          string
-	Version      int64
-	Name         string
-	Description  string
-	Kind         string
-	PriceCoins   int64
-	Status       string
-	MinimumStock int64
-	HideAtZero   bool
-	Integration  json.RawMessage
-	Delivery     json.RawMessage
-	CreatedAt    time.Time
-	UpdatedAt    time.Time
-	ProductGroup string
-	Position     int32
-	TimeZone     string
-	Limits       json.RawMessage
-	Schedule     json.RawMessage
-	Requires     json.RawMessage
-	Initial      int64
-	Available    int64
-	SalesDay     pgtype.Date
-	SoldInDay    int64
-	SalesWeek    pgtype.Date
-	SoldInWeek   int64
+	ProjectID     int32
+	Sku           string
+	Version       int64
+	Name          string
+	Description   string
+	Kind          string
+	PriceCoins    int64
+	Status        string
+	MinimumStock  int64
+	HideAtZero    bool
+	Integration   json.RawMessage
+	Delivery      json.RawMessage
+	CreatedAt     time.Time
+	UpdatedAt     time.Time
+	ProductGroup  string
+	Position      int32
+	TimeZone      string
+	Limits        json.RawMessage
+	Schedule      json.RawMessage
+	Requires      json.RawMessage
+	Replenishment json.RawMessage
+	Initial       int64
+	Available     int64
+	SalesDay      pgtype.Date
+	SoldInDay     int64
+	SalesWeek     pgtype.Date
+	SoldInWeek    int64
 }
 
 func (q *Queries) FindOffer(ctx context.Context, arg FindOfferParams) (FindOfferRow, error) {
@@ -355,6 +356,7 @@ func (q *Queries) FindOffer(ctx context.Context, arg FindOfferParams) (FindOffer
 		&i.Limits,
 		&i.Schedule,
 		&i.Requires,
+		&i.Replenishment,
 		&i.Initial,
 		&i.Available,
 		&i.SalesDay,

@@ -235,6 +235,34 @@ func (q *Queries) VerifyRefundsSumUp(ctx context.Context) ([]string, error) {
 	return items, nil
 }
 
+const VerifyRestockedEqualsChanges = `-- name: VerifyRestockedEqualsChanges :many
+WITH changed AS (
+    SELECT project_id, sku, sum(available_after - available_before) AS restocked FROM stock_changes GROUP BY project_id, sku)
+SELECT format('product %s: %s restocked, its changes say %s', COALESCE(s.sku, c.sku), s.restocked, COALESCE(c.restocked, 0))::text AS broken
+FROM stock s FULL JOIN changed c USING (project_id, sku)
+WHERE s.restocked IS DISTINCT FROM COALESCE(c.restocked, 0) LIMIT 20
+`
+
+func (q *Queries) VerifyRestockedEqualsChanges(ctx context.Context) ([]string, error) {
+	rows, err := q.db.Query(ctx, VerifyRestockedEqualsChanges)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var broken string
+		if err := rows.Scan(&broken); err != nil {
+			return nil, err
+		}
+		items = append(items, broken)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const VerifyStockEqualsOrders = `-- name: VerifyStockEqualsOrders :many
 WITH ordered AS (
     SELECT project_id, sku, sum(quantity) FILTER (WHERE status IN ('processing', 'awaiting_confirmation')) AS reserved,

@@ -1,0 +1,52 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/quickpass/quickpass/internal/postgres/sqlc"
+)
+
+// RaiseStockAlerts opens an alert for every published product whose stock is at or below its minimum, and another
+// for those at 0, unless there is one, and resolves those that are over (seed 000, "Admin notifications about
+// need for restocking"). It returns how many it opened and resolved.
+func (db *DB) RaiseStockAlerts(ctx context.Context, now time.Time) (opened, resolved int, err error) {
+	err = db.inTx(ctx, func(q *sqlc.Queries) error {
+		over, err := q.ResolveStockAlerts(ctx, now)
+		if err != nil {
+			return fmt.Errorf("resolve stock alerts: %w", err)
+		}
+		fresh, err := q.OpenStockAlerts(ctx, now)
+		if err != nil {
+			return fmt.Errorf("open stock alerts: %w", err)
+		}
+		opened, resolved = len(fresh), len(over)
+		return nil
+	})
+	return opened, resolved, err
+}
+
+// Alert is what an admin must look at, open until it is resolved.
+type Alert struct {
+	ID         int64
+	Kind       string // stock_low, stock_out
+	Subject    string // the SKU for alerts about stock
+	Detail     json.RawMessage
+	OpenedAt   time.Time
+	ResolvedAt *time.Time // nil while it is open
+}
+
+// Alerts lists a project's alerts, newest first, before the given one (0: from the newest); open filters them unless nil.
+func (db *DB) Alerts(ctx context.Context, projectID int32, open *bool, before int64, limit int) ([]Alert, error) {
+	rows, err := db.q.ListAlerts(ctx, sqlc.ListAlertsParams{ProjectID: projectID, Open: open, Before: before, MaxAlerts: int32(limit)})
+	if err != nil {
+		return nil, fmt.Errorf("list alerts: %w", err)
+	}
+	alerts := make([]Alert, len(rows))
+	for i, row := range rows {
+		alerts[i] = Alert{ID: row.AlertID, Kind: row.Kind, Subject: row.Subject, Detail: row.Detail, OpenedAt: row.OpenedAt, ResolvedAt: row.ResolvedAt}
+	}
+	return alerts, nil
+}
