@@ -59,8 +59,10 @@ func New(o Options) *Workers {
 		DisableRegistrationAliasing:             true, // names are a contract, not Go identifiers
 	})
 	RegisterWorkflows(main)
-	for name, function := range ourActivities(purchase, delivery) {
-		main.RegisterActivityWithOptions(function, activity.RegisterOptions{Name: name})
+	for _, ours := range []map[string]any{ourActivities(purchase, delivery), replayActivities(&activities.Replay{DB: o.DB})} {
+		for name, function := range ours {
+			main.RegisterActivityWithOptions(function, activity.RegisterOptions{Name: name})
+		}
 	}
 	workers := []worker.Worker{main}
 	for _, queue := range []string{contract.MainProductTaskQueue, delivery.TaskQueue} {
@@ -81,6 +83,7 @@ func New(o Options) *Workers {
 // RegisterWorkflows gives every workflow its contract name; replay tests use the same.
 func RegisterWorkflows(registry worker.WorkflowRegistry) {
 	registry.RegisterWorkflowWithOptions(workflows.Purchase, workflow.RegisterOptions{Name: contract.PurchaseWorkflow})
+	registry.RegisterWorkflowWithOptions(workflows.Replay, workflow.RegisterOptions{Name: contract.ReplayWorkflow})
 }
 
 func ourActivities(purchase *activities.Purchase, delivery *activities.Delivery) map[string]any {
@@ -89,6 +92,14 @@ func ourActivities(purchase *activities.Purchase, delivery *activities.Delivery)
 		contract.CaptureActivity:      purchase.Capture,
 		contract.ReleaseActivity:      purchase.Release,
 		contract.DeliverFirstActivity: delivery.DeliverFirst,
+	}
+}
+
+func replayActivities(replay *activities.Replay) map[string]any {
+	return map[string]any{
+		contract.ReplayOrdersActivity: replay.ReplayOrders,
+		contract.FinishReplayActivity: replay.FinishReplay,
+		contract.CancelReplayActivity: replay.CancelReplay,
 	}
 }
 

@@ -56,6 +56,7 @@ type Options struct {
 type Outbox struct {
 	options Options
 	queue   chan postgres.Unstarted
+	replays chan contract.ReplayInput
 	waiting atomic.Int64 // in PostgreSQL, as the last sweep counted
 
 	mu      sync.Mutex
@@ -64,7 +65,7 @@ type Outbox struct {
 
 // New makes an Outbox; Run makes it work.
 func New(options Options) *Outbox {
-	return &Outbox{options: options, queue: make(chan postgres.Unstarted, options.Queue), started: map[string]time.Time{}}
+	return &Outbox{options: options, queue: make(chan postgres.Unstarted, options.Queue), replays: make(chan contract.ReplayInput, replayQueue), started: map[string]time.Time{}}
 }
 
 // Offer hands over an order that was just reserved. It never waits: when the queue is full the order
@@ -98,6 +99,7 @@ func (o *Outbox) Run(ctx context.Context) {
 	for range o.options.Workers {
 		group.Go(func() { o.dispatch(ctx) })
 	}
+	group.Go(func() { o.dispatchReplays(ctx) })
 	group.Go(func() { o.sweep(ctx) })
 	group.Wait()
 }
@@ -164,7 +166,11 @@ func (o *Outbox) sweep(ctx context.Context) {
 	for {
 		select {
 		case <-tick.C:
-			if err := o.sweepOnce(ctx); err != nil && ctx.Err() == nil {
+			err := o.sweepOnce(ctx)
+			if err == nil {
+				err = o.sweepReplays(ctx)
+			}
+			if err != nil && ctx.Err() == nil {
 				o.options.Logger.Warn("sweep", "error", err)
 			}
 		case <-ctx.Done():

@@ -42,6 +42,8 @@ func (db *DB) Verify(ctx context.Context, o VerifyOptions, now time.Time) ([]Che
 				return q.VerifyOrdersEndInTime(ctx, now.Add(-o.Grace))
 			}},
 			{"every outcome was told once", q.VerifyOutcomesWereTold},
+			{"bulk replays agree with the ledger", q.VerifyReplaysAgreeWithLedger},
+			{"bulk replays report all their orders", q.VerifyReplaysReportTheirItems},
 		} {
 			broken, err := rule.rows(ctx)
 			if err != nil {
