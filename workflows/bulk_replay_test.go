@@ -32,6 +32,8 @@ type BulkReplaySuite struct {
 	fail    func(step int) error
 	failed  int
 	reports int
+
+	pauseAtReport bool // an admin pauses between the last outcome and the report
 }
 
 func TestBulkReplay(t *testing.T) { suite.Run(t, new(BulkReplaySuite)) }
@@ -39,7 +41,7 @@ func TestBulkReplay(t *testing.T) { suite.Run(t, new(BulkReplaySuite)) }
 func (s *BulkReplaySuite) SetupTest() {
 	s.start = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 	s.freshRun(s.start)
-	s.status, s.total, s.begun, s.takes, s.steps, s.fail, s.failed, s.reports = store.ReplayRunning, 20, map[int64]time.Duration{}, 3*time.Second, 0, nil, 0, 0
+	s.status, s.total, s.begun, s.takes, s.steps, s.fail, s.failed, s.reports, s.pauseAtReport = store.ReplayRunning, 20, map[int64]time.Duration{}, 3*time.Second, 0, nil, 0, 0, false
 }
 
 // freshRun is a run that begins then, on the same database.
@@ -85,6 +87,9 @@ func (s *BulkReplaySuite) replayOrders(_ context.Context, in contract.ReplayBatc
 
 func (s *BulkReplaySuite) finish(context.Context, contract.ReplayRef) (contract.ReplayResult, error) {
 	s.reports++
+	if s.pauseAtReport {
+		s.pauseAtReport, s.status = false, store.ReplayPaused
+	}
 	if s.status == store.ReplayPaused {
 		return contract.ReplayResult{Status: s.status}, nil
 	}
@@ -204,6 +209,14 @@ func (s *BulkReplaySuite) TestPausedAfterTheLastOrderIsReportedWhenResumed() {
 	s.change(time.Hour, store.ReplayRunning, true)
 	s.Equal(store.ReplayCompleted, s.run(5).Status)
 	s.GreaterOrEqual(s.now(), time.Hour)
+}
+
+func (s *BulkReplaySuite) TestPausedBeforeTheReportIsWritten() {
+	s.pauseAtReport = true
+	s.change(time.Hour, store.ReplayRunning, true)
+	s.Equal(store.ReplayCompleted, s.run(5).Status)
+	s.GreaterOrEqual(s.now(), time.Hour)
+	s.Less(s.steps, 20)
 }
 
 func (s *BulkReplaySuite) TestOperatorCancelsTheWorkflow() {
