@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rs/xid"
 	"github.com/shopspring/decimal"
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/api/workflowservice/v1"
@@ -29,10 +30,9 @@ import (
 )
 
 const (
-	patience    = 3 * time.Minute
-	bulkOrders  = 1_000
-	bulkBuyers  = 20
-	stateSearch = contract.SearchState
+	patience   = 3 * time.Minute
+	bulkOrders = 1_000
+	bulkBuyers = 20
 )
 
 // bulk is a whole QuickPass without HTTP, in a namespace and on a database of its own.
@@ -65,9 +65,10 @@ func newBulk(t *testing.T) *bulk {
 // connect waits until every part of Temporal knows the new namespace and its search attributes.
 func (b *bulk) connect() {
 	b.t.Helper()
-	namespace, err := fmt.Sprintf("bulk-replay-%d", os.Getpid()), error(nil)
+	namespace := fmt.Sprintf("bulk-%s-%d", xid.New(), os.Getpid())
 	address := os.Getenv("QUICKPASS_TEST_TEMPORAL_ADDRESS")
 	require.NotEmpty(b.t, address, "run the tests with `make test`, which starts the real parts")
+	var err error
 	b.client, err = temporal.Dial(temporal.Options{Address: address, Namespace: namespace, Logger: slog.New(slog.DiscardHandler)})
 	require.NoError(b.t, err)
 	b.t.Cleanup(b.client.Close)
@@ -78,7 +79,7 @@ func (b *bulk) connect() {
 		return temporal.RegisterSearchAttributes(b.t.Context(), b.client, namespace) == nil
 	})
 	b.eventually("the search attributes can be used", func() bool {
-		_, err := b.client.CountWorkflow(b.t.Context(), &workflowservice.CountWorkflowExecutionsRequest{Namespace: namespace, Query: stateSearch + " = 'x'"})
+		_, err := b.client.CountWorkflow(b.t.Context(), &workflowservice.CountWorkflowExecutionsRequest{Namespace: namespace, Query: contract.SearchState + " = 'x'"})
 		return err == nil
 	})
 }
@@ -108,8 +109,8 @@ func (b *bulk) process() (box *outbox.Outbox, stop func()) {
 	return box, stop
 }
 
-// sell makes the orders, each of 100 coins and tried once by the main product.
-func (b *bulk) sell(box *outbox.Outbox) {
+// sell makes so many orders, each of 100 coins and tried once by the main product.
+func (b *bulk) sell(box *outbox.Outbox, orders int) {
 	b.t.Helper()
 	ctx := b.t.Context()
 	_, _, err := b.db.AddProduct(ctx, postgres.NewProduct{ProjectID: 1, Actor: "test", Product: store.Product{
@@ -124,7 +125,7 @@ func (b *bulk) sell(box *outbox.Outbox) {
 		require.NoError(b.t, err)
 		_, err = b.db.AdjustWallet(ctx, postgres.Adjustment{ProjectID: 1, AdjustmentID: "seed-" + user, UserID: user, Amount: 100 * bulkOrders / bulkBuyers, Reason: "test", Actor: "test"}, time.Now())
 		require.NoError(b.t, err)
-		for i := range bulkOrders / bulkBuyers {
+		for i := range orders / bulkBuyers {
 			in := contract.PurchaseInput{ProjectID: 1, OrderID: fmt.Sprintf("qp_%02d_%03d", buyer, i), UserID: user, SKU: "credits-500", Quantity: 1, Attempt: 1}
 			_, err := b.db.ReservePurchase(ctx, postgres.Purchase{ProjectID: 1, OrderID: in.OrderID, UserID: user, SKU: in.SKU, Quantity: 1}, time.Now())
 			require.NoError(b.t, err)
@@ -146,7 +147,7 @@ func TestBulkReplayResumesAndCompletesEachOrderOnce(t *testing.T) {
 	b := newBulk(t)
 	require.NoError(t, b.product.SetBehaviours(fake.Behaviour{Kind: fake.ErrorStatus, Status: 503}))
 	box, stop := b.process()
-	b.sell(box)
+	b.sell(box, bulkOrders)
 	b.eventually("every order has failed", func() bool { return b.count("SELECT count(*) FROM orders WHERE status = 'canceled'") == bulkOrders })
 	require.NoError(t, b.product.SetBehaviours())
 	require.Equal(t, bulkOrders, b.product.Books().Totals().Calls)
@@ -196,4 +197,55 @@ func TestBulkReplayResumesAndCompletesEachOrderOnce(t *testing.T) {
 		require.True(t, ok, name)
 		require.Equal(t, want, got)
 	}
+}
+
+// An admin's acts reach a workflow that waits without a timer, and the report is there soon after.
+func TestBulkReplayIsToldOfChanges(t *testing.T) {
+	t.Parallel()
+	b := newBulk(t)
+	require.NoError(t, b.product.SetBehaviours(fake.Behaviour{Kind: fake.ErrorStatus, Status: 503}))
+	box, _ := b.process()
+	b.sell(box, 40)
+	b.eventually("every order has failed", func() bool { return b.count("SELECT count(*) FROM orders WHERE status = 'canceled'") == 40 })
+	require.NoError(t, b.product.SetBehaviours())
+
+	_, _, err := b.db.CreateReplay(t.Context(), postgres.NewReplay{ProjectID: 1, ReplayID: "rp_1", Filter: store.ReplayFilter{SKU: "credits-500"},
+		RatePerSecond: 2, Reason: "the product is back", Actor: "test"}, time.Now())
+	require.NoError(t, err)
+	tell := func(command store.ReplayCommand) {
+		if command != "" {
+			require.NoError(t, b.db.ChangeReplay(t.Context(), postgres.ReplayChange{ProjectID: 1, ReplayID: "rp_1", Command: command, Actor: "test", Reason: "test"}, time.Now()))
+		}
+		replay, _, err := b.db.GetReplay(t.Context(), 1, "rp_1")
+		require.NoError(t, err)
+		box.Replay(contract.ReplayInputOf(replay))
+	}
+	inPhase := func(want string) {
+		b.eventually("the workflow is "+want, func() bool {
+			described, err := b.client.DescribeWorkflow(t.Context(), contract.ReplayWorkflowID("rp_1"), "")
+			if err != nil {
+				return false
+			}
+			phase, _ := described.TypedSearchAttributes.GetKeyword(sdktemporal.NewSearchAttributeKeyKeyword(contract.SearchState))
+			return phase == want
+		})
+	}
+	tell("")
+	inPhase("replaying")
+	tell(store.PauseReplay)
+	inPhase("paused")
+	waiting := b.count("SELECT count(*) FROM replay_items WHERE state = 'waiting'")
+	require.Positive(t, waiting)
+	b.eventually("what was begun has its outcome", func() bool { return b.count("SELECT count(*) FROM replay_items WHERE state = 'replayed'") == 0 })
+	require.Equal(t, waiting, b.count("SELECT count(*) FROM replay_items WHERE state = 'waiting'"))
+	tell(store.ResumeReplay)
+	inPhase("replaying")
+	b.eventually("it goes on", func() bool { return b.count("SELECT count(*) FROM replay_items WHERE state = 'waiting'") < waiting })
+	tell(store.CancelReplay)
+	var result contract.ReplayResult
+	require.NoError(t, b.client.GetWorkflow(t.Context(), contract.ReplayWorkflowID("rp_1"), "").Get(t.Context(), &result))
+	require.Equal(t, store.ReplayCanceled, result.Status)
+	require.EqualValues(t, 40, result.Report.Completed.Orders+result.Report.Skipped.Orders)
+	require.Equal(t, result.Report.Completed.Coins, b.count("SELECT sum(amount) FROM ledger_transfers WHERE kind = 'capture'"))
+	require.EqualValues(t, result.Report.Completed.Orders, b.product.Books().Totals().Credits)
 }
