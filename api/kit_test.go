@@ -51,6 +51,7 @@ type fakeStarter struct {
 	mu        sync.Mutex
 	offered   []contract.PurchaseInput
 	confirmed []contract.PurchaseInput
+	replays   []contract.ReplayInput
 	full      bool
 	do        func(contract.PurchaseInput)
 }
@@ -68,6 +69,18 @@ func (f *fakeStarter) Confirmed(in contract.PurchaseInput) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.confirmed = append(f.confirmed, in)
+}
+
+func (f *fakeStarter) Replay(in contract.ReplayInput) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.replays = append(f.replays, in)
+}
+
+func (f *fakeStarter) told() []contract.ReplayInput {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return append([]contract.ReplayInput{}, f.replays...)
 }
 
 func (f *fakeStarter) Accepting() (time.Duration, bool) { return 1500 * time.Millisecond, !f.full }
@@ -170,7 +183,7 @@ func (s *shop) written() string {
 	require.NoError(s.t, err)
 	defer func() { _ = conn.Close(context.Background()) }()
 	var digest string
-	for _, table := range []string{"users", "products", "stock", "orders", "ledger_transfers", "order_timeline", "idempotency_keys", "notifications", "audit_log", "order_refunds", "approvals", "disputes", "dispute_notes", "denied_addresses", "stock_edits", "stock_changes"} {
+	for _, table := range []string{"users", "products", "stock", "orders", "ledger_transfers", "order_timeline", "idempotency_keys", "notifications", "audit_log", "order_refunds", "approvals", "disputes", "dispute_notes", "denied_addresses", "stock_edits", "stock_changes", "replays", "replay_items"} {
 		var part string
 		require.NoError(s.t, conn.QueryRow(s.t.Context(), fmt.Sprintf("SELECT count(*) || md5(coalesce(string_agg(r::text, '|' ORDER BY r::text), '')) FROM %s r", table)).Scan(&part))
 		digest += table + part + "\n"

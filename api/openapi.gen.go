@@ -79,6 +79,33 @@ func (e ApprovalStatus) Valid() bool {
 	}
 }
 
+// Defines values for BulkReplayStatus.
+const (
+	BulkReplayStatusCanceled  BulkReplayStatus = "canceled"
+	BulkReplayStatusCanceling BulkReplayStatus = "canceling"
+	BulkReplayStatusCompleted BulkReplayStatus = "completed"
+	BulkReplayStatusPaused    BulkReplayStatus = "paused"
+	BulkReplayStatusRunning   BulkReplayStatus = "running"
+)
+
+// Valid indicates whether the value is a known member of the BulkReplayStatus enum.
+func (e BulkReplayStatus) Valid() bool {
+	switch e {
+	case BulkReplayStatusCanceled:
+		return true
+	case BulkReplayStatusCanceling:
+		return true
+	case BulkReplayStatusCompleted:
+		return true
+	case BulkReplayStatusPaused:
+		return true
+	case BulkReplayStatusRunning:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for DeliveryInputMethod.
 const (
 	APICall DeliveryInputMethod = "api_call"
@@ -198,6 +225,7 @@ const (
 	ProblemCodeNotEligible             ProblemCode = "not_eligible"
 	ProblemCodeNotFound                ProblemCode = "not_found"
 	ProblemCodeNotOnSaleNow            ProblemCode = "not_on_sale_now"
+	ProblemCodeNothingToReplay         ProblemCode = "nothing_to_replay"
 	ProblemCodeOrderNotFound           ProblemCode = "order_not_found"
 	ProblemCodeOrderNotRefundable      ProblemCode = "order_not_refundable"
 	ProblemCodeOrderNotReplayable      ProblemCode = "order_not_replayable"
@@ -207,6 +235,8 @@ const (
 	ProblemCodeProductNotFound         ProblemCode = "product_not_found"
 	ProblemCodePurchaseLimitReached    ProblemCode = "purchase_limit_reached"
 	ProblemCodeRefundTooLarge          ProblemCode = "refund_too_large"
+	ProblemCodeReplayNotFound          ProblemCode = "replay_not_found"
+	ProblemCodeReplayOver              ProblemCode = "replay_over"
 	ProblemCodeRequestTimeout          ProblemCode = "request_timeout"
 	ProblemCodeSalesLimitReached       ProblemCode = "sales_limit_reached"
 	ProblemCodeSecondAdminRequired     ProblemCode = "second_admin_required"
@@ -214,6 +244,7 @@ const (
 	ProblemCodeStockEditRefused        ProblemCode = "stock_edit_refused"
 	ProblemCodeStockInitialFixed       ProblemCode = "stock_initial_fixed"
 	ProblemCodeTooFrequent             ProblemCode = "too_frequent"
+	ProblemCodeTooManyOrders           ProblemCode = "too_many_orders"
 	ProblemCodeTotalTooLarge           ProblemCode = "total_too_large"
 	ProblemCodeTransactionTaken        ProblemCode = "transaction_taken"
 	ProblemCodeUnauthorized            ProblemCode = "unauthorized"
@@ -263,6 +294,8 @@ func (e ProblemCode) Valid() bool {
 		return true
 	case ProblemCodeNotOnSaleNow:
 		return true
+	case ProblemCodeNothingToReplay:
+		return true
 	case ProblemCodeOrderNotFound:
 		return true
 	case ProblemCodeOrderNotRefundable:
@@ -281,6 +314,10 @@ func (e ProblemCode) Valid() bool {
 		return true
 	case ProblemCodeRefundTooLarge:
 		return true
+	case ProblemCodeReplayNotFound:
+		return true
+	case ProblemCodeReplayOver:
+		return true
 	case ProblemCodeRequestTimeout:
 		return true
 	case ProblemCodeSalesLimitReached:
@@ -294,6 +331,8 @@ func (e ProblemCode) Valid() bool {
 	case ProblemCodeStockInitialFixed:
 		return true
 	case ProblemCodeTooFrequent:
+		return true
+	case ProblemCodeTooManyOrders:
 		return true
 	case ProblemCodeTotalTooLarge:
 		return true
@@ -646,6 +685,81 @@ type BlockInput struct {
 	// Reason Example: goodwill
 	Reason Reason500 `json:"reason"`
 }
+
+// BulkReplay defines model for BulkReplay.
+type BulkReplay struct {
+	// Actor The id of the key that made it.
+	Actor     string    `json:"actor"`
+	CreatedAt time.Time `json:"created_at"`
+
+	// Filter Which canceled orders; at least one field. All that are given must fit.
+	Filter     BulkReplayFilter    `json:"filter"`
+	FinishedAt *time.Time          `json:"finished_at"`
+	Progress   *BulkReplayProgress `json:"progress,omitempty"`
+
+	// RatePerSecond Example: 5
+	RatePerSecond float64 `json:"rate_per_second"`
+
+	// Reason Example: the product is back
+	Reason string `json:"reason"`
+
+	// ReplayID Example: 12345
+	ReplayID ID `json:"replay_id"`
+
+	// Report When it is over: how every order ended, as the ledger has it.
+	Report    *BulkReplayProgress `json:"report"`
+	StartedAt *time.Time          `json:"started_at"`
+	Status    BulkReplayStatus    `json:"status"`
+	Total     BulkReplayTally     `json:"total"`
+}
+
+// BulkReplayAccepted defines model for BulkReplayAccepted.
+type BulkReplayAccepted struct {
+	// ReplayID Example: 12345
+	ReplayID ID               `json:"replay_id"`
+	Status   BulkReplayStatus `json:"status"`
+}
+
+// BulkReplayFilter Which canceled orders; at least one field. All that are given must fit.
+type BulkReplayFilter = store.ReplayFilter
+
+// BulkReplayInput defines model for BulkReplayInput.
+type BulkReplayInput struct {
+	DryRun *bool `json:"dry_run,omitempty"`
+
+	// Filter Which canceled orders; at least one field. All that are given must fit.
+	Filter BulkReplayFilter `json:"filter"`
+
+	// RatePerSecond Orders a second.
+	RatePerSecond *float64 `json:"rate_per_second,omitempty"`
+
+	// Reason Example: goodwill
+	Reason Reason500 `json:"reason"`
+}
+
+// BulkReplayPage defines model for BulkReplayPage.
+type BulkReplayPage struct {
+	Items      []BulkReplay `json:"items"`
+	NextCursor *string      `json:"next_cursor"`
+}
+
+// BulkReplayPreview defines model for BulkReplayPreview.
+type BulkReplayPreview struct {
+	DryRun bool `json:"dry_run"`
+
+	// Sample The oldest of them.
+	Sample []Order         `json:"sample"`
+	Total  BulkReplayTally `json:"total"`
+}
+
+// BulkReplayProgress defines model for BulkReplayProgress.
+type BulkReplayProgress = store.ReplayProgress
+
+// BulkReplayStatus defines model for BulkReplayStatus.
+type BulkReplayStatus string
+
+// BulkReplayTally defines model for BulkReplayTally.
+type BulkReplayTally = store.ReplayTally
 
 // Client The buyer's address and device, for the checks against fraud.
 type Client struct {
@@ -1812,6 +1926,18 @@ type AdminPutProductParams struct {
 	IfNoneMatch *string `json:"If-None-Match,omitempty"`
 }
 
+// AdminListReplaysParams defines parameters for AdminListReplays.
+type AdminListReplaysParams struct {
+	Limit  *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+	Cursor *ID    `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// AdminCreateReplayParams defines parameters for AdminCreateReplay.
+type AdminCreateReplayParams struct {
+	// IdempotencyKey Any visible ASCII, such as a UUID. Makes it safe to send the request again.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // AdminListStockParams defines parameters for AdminListStock.
 type AdminListStockParams struct {
 	Limit  *Limit `form:"limit,omitempty" json:"limit,omitempty"`
@@ -1922,6 +2048,18 @@ type AdminCreateProductJSONRequestBody = ProductCreation
 // AdminPutProductJSONRequestBody defines body for AdminPutProduct for application/json ContentType.
 type AdminPutProductJSONRequestBody = ProductInput
 
+// AdminCreateReplayJSONRequestBody defines body for AdminCreateReplay for application/json ContentType.
+type AdminCreateReplayJSONRequestBody = BulkReplayInput
+
+// AdminCancelReplayJSONRequestBody defines body for AdminCancelReplay for application/json ContentType.
+type AdminCancelReplayJSONRequestBody = BlockInput
+
+// AdminPauseReplayJSONRequestBody defines body for AdminPauseReplay for application/json ContentType.
+type AdminPauseReplayJSONRequestBody = BlockInput
+
+// AdminResumeReplayJSONRequestBody defines body for AdminResumeReplay for application/json ContentType.
+type AdminResumeReplayJSONRequestBody = BlockInput
+
 // AdminEditStockJSONRequestBody defines body for AdminEditStock for application/json ContentType.
 type AdminEditStockJSONRequestBody = StockEditInput
 
@@ -2020,6 +2158,24 @@ type ServerInterface interface {
 	// AdminPutProduct Replace a product's settings, or add it
 	// (PUT /api/v1/admin/products/{sku})
 	AdminPutProduct(ctx echo.Context, sku SKU, params AdminPutProductParams) error
+	// AdminListReplays List bulk replays
+	// (GET /api/v1/admin/replays)
+	AdminListReplays(ctx echo.Context, params AdminListReplaysParams) error
+	// AdminCreateReplay Try many failed orders again
+	// (POST /api/v1/admin/replays)
+	AdminCreateReplay(ctx echo.Context, params AdminCreateReplayParams) error
+	// AdminGetReplay Read a bulk replay and how far it is
+	// (GET /api/v1/admin/replays/{id})
+	AdminGetReplay(ctx echo.Context, id ID) error
+	// AdminCancelReplay Cancel a bulk replay
+	// (POST /api/v1/admin/replays/{id}/cancel)
+	AdminCancelReplay(ctx echo.Context, id ID) error
+	// AdminPauseReplay Pause a bulk replay
+	// (POST /api/v1/admin/replays/{id}/pause)
+	AdminPauseReplay(ctx echo.Context, id ID) error
+	// AdminResumeReplay Resume a paused bulk replay
+	// (POST /api/v1/admin/replays/{id}/resume)
+	AdminResumeReplay(ctx echo.Context, id ID) error
 	// AdminListStock List the stock of all products
 	// (GET /api/v1/admin/stock)
 	AdminListStock(ctx echo.Context, params AdminListStockParams) error
@@ -2904,6 +3060,124 @@ func (w *ServerInterfaceWrapper) AdminPutProduct(ctx echo.Context) error {
 	return err
 }
 
+// AdminListReplays converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminListReplays(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AdminListReplaysParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminListReplays(ctx, params)
+	return err
+}
+
+// AdminCreateReplay converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminCreateReplay(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AdminCreateReplayParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminCreateReplay(ctx, params)
+	return err
+}
+
+// AdminGetReplay converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminGetReplay(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminGetReplay(ctx, id)
+	return err
+}
+
+// AdminCancelReplay converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminCancelReplay(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminCancelReplay(ctx, id)
+	return err
+}
+
+// AdminPauseReplay converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminPauseReplay(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminPauseReplay(ctx, id)
+	return err
+}
+
+// AdminResumeReplay converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminResumeReplay(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminResumeReplay(ctx, id)
+	return err
+}
+
 // AdminListStock converts echo context to params.
 func (w *ServerInterfaceWrapper) AdminListStock(ctx echo.Context) error {
 	var err error
@@ -3554,6 +3828,12 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/api/v1/admin/stock/:sku/history", wrapper.AdminGetStockHistory, options.OperationMiddlewares["AdminGetStockHistory"]...)
 	router.GET(options.BaseURL+"/api/v1/admin/stock/:sku/forecast", wrapper.AdminGetStockForecast, options.OperationMiddlewares["AdminGetStockForecast"]...)
 	router.GET(options.BaseURL+"/api/v1/admin/alerts", wrapper.AdminListAlerts, options.OperationMiddlewares["AdminListAlerts"]...)
+	router.GET(options.BaseURL+"/api/v1/admin/replays", wrapper.AdminListReplays, options.OperationMiddlewares["AdminListReplays"]...)
+	router.POST(options.BaseURL+"/api/v1/admin/replays", wrapper.AdminCreateReplay, options.OperationMiddlewares["AdminCreateReplay"]...)
+	router.GET(options.BaseURL+"/api/v1/admin/replays/:id", wrapper.AdminGetReplay, options.OperationMiddlewares["AdminGetReplay"]...)
+	router.POST(options.BaseURL+"/api/v1/admin/replays/:id/pause", wrapper.AdminPauseReplay, options.OperationMiddlewares["AdminPauseReplay"]...)
+	router.POST(options.BaseURL+"/api/v1/admin/replays/:id/resume", wrapper.AdminResumeReplay, options.OperationMiddlewares["AdminResumeReplay"]...)
+	router.POST(options.BaseURL+"/api/v1/admin/replays/:id/cancel", wrapper.AdminCancelReplay, options.OperationMiddlewares["AdminCancelReplay"]...)
 
 }
 
@@ -5254,6 +5534,384 @@ func (response AdminPutProductdefaultApplicationProblemPlusJSONResponse) VisitAd
 	return err
 }
 
+type AdminListReplaysRequestObject struct {
+	Params AdminListReplaysParams
+}
+
+type AdminListReplaysResponseObject interface {
+	VisitAdminListReplaysResponse(w http.ResponseWriter) error
+}
+
+type AdminListReplays200JSONResponse BulkReplayPage
+
+func (response AdminListReplays200JSONResponse) VisitAdminListReplaysResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminListReplaysdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminListReplaysdefaultApplicationProblemPlusJSONResponse) VisitAdminListReplaysResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminCreateReplayRequestObject struct {
+	Params AdminCreateReplayParams
+	Body   *AdminCreateReplayJSONRequestBody
+}
+
+type AdminCreateReplayResponseObject interface {
+	VisitAdminCreateReplayResponse(w http.ResponseWriter) error
+}
+
+type AdminCreateReplay200JSONResponse BulkReplayPreview
+
+func (response AdminCreateReplay200JSONResponse) VisitAdminCreateReplayResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminCreateReplay202ResponseHeaders struct {
+	IdempotencyReplayed *string
+	Location            *string
+}
+
+type AdminCreateReplay202JSONResponse struct {
+	Body    BulkReplayAccepted
+	Headers AdminCreateReplay202ResponseHeaders
+}
+
+func (response AdminCreateReplay202JSONResponse) VisitAdminCreateReplayResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotencyReplayed != nil {
+		w.Header().Set("Idempotency-Replayed", fmt.Sprint(*response.Headers.IdempotencyReplayed))
+	}
+	if response.Headers.Location != nil {
+		w.Header().Set("Location", fmt.Sprint(*response.Headers.Location))
+	}
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminCreateReplay422ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminCreateReplay422ApplicationProblemPlusJSONResponse) VisitAdminCreateReplayResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminCreateReplaydefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminCreateReplaydefaultApplicationProblemPlusJSONResponse) VisitAdminCreateReplayResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminGetReplayRequestObject struct {
+	ID ID `json:"id"`
+}
+
+type AdminGetReplayResponseObject interface {
+	VisitAdminGetReplayResponse(w http.ResponseWriter) error
+}
+
+type AdminGetReplay200JSONResponse BulkReplay
+
+func (response AdminGetReplay200JSONResponse) VisitAdminGetReplayResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminGetReplay404ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminGetReplay404ApplicationProblemPlusJSONResponse) VisitAdminGetReplayResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminGetReplaydefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminGetReplaydefaultApplicationProblemPlusJSONResponse) VisitAdminGetReplayResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminCancelReplayRequestObject struct {
+	ID   ID `json:"id"`
+	Body *AdminCancelReplayJSONRequestBody
+}
+
+type AdminCancelReplayResponseObject interface {
+	VisitAdminCancelReplayResponse(w http.ResponseWriter) error
+}
+
+type AdminCancelReplay200JSONResponse BulkReplay
+
+func (response AdminCancelReplay200JSONResponse) VisitAdminCancelReplayResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminCancelReplay404ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminCancelReplay404ApplicationProblemPlusJSONResponse) VisitAdminCancelReplayResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminCancelReplay409ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminCancelReplay409ApplicationProblemPlusJSONResponse) VisitAdminCancelReplayResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminCancelReplaydefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminCancelReplaydefaultApplicationProblemPlusJSONResponse) VisitAdminCancelReplayResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminPauseReplayRequestObject struct {
+	ID   ID `json:"id"`
+	Body *AdminPauseReplayJSONRequestBody
+}
+
+type AdminPauseReplayResponseObject interface {
+	VisitAdminPauseReplayResponse(w http.ResponseWriter) error
+}
+
+type AdminPauseReplay200JSONResponse BulkReplay
+
+func (response AdminPauseReplay200JSONResponse) VisitAdminPauseReplayResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminPauseReplay404ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminPauseReplay404ApplicationProblemPlusJSONResponse) VisitAdminPauseReplayResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminPauseReplay409ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminPauseReplay409ApplicationProblemPlusJSONResponse) VisitAdminPauseReplayResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminPauseReplaydefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminPauseReplaydefaultApplicationProblemPlusJSONResponse) VisitAdminPauseReplayResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminResumeReplayRequestObject struct {
+	ID   ID `json:"id"`
+	Body *AdminResumeReplayJSONRequestBody
+}
+
+type AdminResumeReplayResponseObject interface {
+	VisitAdminResumeReplayResponse(w http.ResponseWriter) error
+}
+
+type AdminResumeReplay200JSONResponse BulkReplay
+
+func (response AdminResumeReplay200JSONResponse) VisitAdminResumeReplayResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminResumeReplay404ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminResumeReplay404ApplicationProblemPlusJSONResponse) VisitAdminResumeReplayResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminResumeReplay409ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminResumeReplay409ApplicationProblemPlusJSONResponse) VisitAdminResumeReplayResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminResumeReplaydefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminResumeReplaydefaultApplicationProblemPlusJSONResponse) VisitAdminResumeReplayResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type AdminListStockRequestObject struct {
 	Params AdminListStockParams
 }
@@ -6794,6 +7452,24 @@ type StrictServerInterface interface {
 	// AdminPutProduct Replace a product's settings, or add it
 	// (PUT /api/v1/admin/products/{sku})
 	AdminPutProduct(ctx context.Context, request AdminPutProductRequestObject) (AdminPutProductResponseObject, error)
+	// AdminListReplays List bulk replays
+	// (GET /api/v1/admin/replays)
+	AdminListReplays(ctx context.Context, request AdminListReplaysRequestObject) (AdminListReplaysResponseObject, error)
+	// AdminCreateReplay Try many failed orders again
+	// (POST /api/v1/admin/replays)
+	AdminCreateReplay(ctx context.Context, request AdminCreateReplayRequestObject) (AdminCreateReplayResponseObject, error)
+	// AdminGetReplay Read a bulk replay and how far it is
+	// (GET /api/v1/admin/replays/{id})
+	AdminGetReplay(ctx context.Context, request AdminGetReplayRequestObject) (AdminGetReplayResponseObject, error)
+	// AdminCancelReplay Cancel a bulk replay
+	// (POST /api/v1/admin/replays/{id}/cancel)
+	AdminCancelReplay(ctx context.Context, request AdminCancelReplayRequestObject) (AdminCancelReplayResponseObject, error)
+	// AdminPauseReplay Pause a bulk replay
+	// (POST /api/v1/admin/replays/{id}/pause)
+	AdminPauseReplay(ctx context.Context, request AdminPauseReplayRequestObject) (AdminPauseReplayResponseObject, error)
+	// AdminResumeReplay Resume a paused bulk replay
+	// (POST /api/v1/admin/replays/{id}/resume)
+	AdminResumeReplay(ctx context.Context, request AdminResumeReplayRequestObject) (AdminResumeReplayResponseObject, error)
 	// AdminListStock List the stock of all products
 	// (GET /api/v1/admin/stock)
 	AdminListStock(ctx context.Context, request AdminListStockRequestObject) (AdminListStockResponseObject, error)
@@ -7742,6 +8418,248 @@ func (sh *strictHandler) AdminPutProduct(ctx echo.Context, sku SKU, params Admin
 		return err
 	} else if validResponse, ok := response.(AdminPutProductResponseObject); ok {
 		return validResponse.VisitAdminPutProductResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AdminListReplays operation middleware
+func (sh *strictHandler) AdminListReplays(ctx echo.Context, params AdminListReplaysParams) error {
+	var request AdminListReplaysRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminListReplays(ctx.Request().Context(), request.(AdminListReplaysRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminListReplays")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminListReplaysResponseObject); ok {
+		return validResponse.VisitAdminListReplaysResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AdminCreateReplay operation middleware
+func (sh *strictHandler) AdminCreateReplay(ctx echo.Context, params AdminCreateReplayParams) error {
+	var request AdminCreateReplayRequestObject
+
+	request.Params = params
+
+	var body AdminCreateReplayJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminCreateReplay(ctx.Request().Context(), request.(AdminCreateReplayRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminCreateReplay")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminCreateReplayResponseObject); ok {
+		return validResponse.VisitAdminCreateReplayResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AdminGetReplay operation middleware
+func (sh *strictHandler) AdminGetReplay(ctx echo.Context, id ID) error {
+	var request AdminGetReplayRequestObject
+
+	request.ID = id
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminGetReplay(ctx.Request().Context(), request.(AdminGetReplayRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminGetReplay")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminGetReplayResponseObject); ok {
+		return validResponse.VisitAdminGetReplayResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AdminCancelReplay operation middleware
+func (sh *strictHandler) AdminCancelReplay(ctx echo.Context, id ID) error {
+	var request AdminCancelReplayRequestObject
+
+	request.ID = id
+
+	var body AdminCancelReplayJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminCancelReplay(ctx.Request().Context(), request.(AdminCancelReplayRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminCancelReplay")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminCancelReplayResponseObject); ok {
+		return validResponse.VisitAdminCancelReplayResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AdminPauseReplay operation middleware
+func (sh *strictHandler) AdminPauseReplay(ctx echo.Context, id ID) error {
+	var request AdminPauseReplayRequestObject
+
+	request.ID = id
+
+	var body AdminPauseReplayJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminPauseReplay(ctx.Request().Context(), request.(AdminPauseReplayRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminPauseReplay")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminPauseReplayResponseObject); ok {
+		return validResponse.VisitAdminPauseReplayResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AdminResumeReplay operation middleware
+func (sh *strictHandler) AdminResumeReplay(ctx echo.Context, id ID) error {
+	var request AdminResumeReplayRequestObject
+
+	request.ID = id
+
+	var body AdminResumeReplayJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminResumeReplay(ctx.Request().Context(), request.(AdminResumeReplayRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminResumeReplay")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminResumeReplayResponseObject); ok {
+		return validResponse.VisitAdminResumeReplayResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

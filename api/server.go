@@ -27,6 +27,8 @@ type Starter interface {
 	Offer(contract.PurchaseInput)
 	// Confirmed hands over an order whose confirmation was just written. It never blocks either.
 	Confirmed(contract.PurchaseInput)
+	// Replay hands over a bulk replay that was just made or changed. It never blocks either.
+	Replay(contract.ReplayInput)
 	// Accepting says whether the backlog has room for another purchase, and if not, when to ask again.
 	Accepting() (retryAfter time.Duration, ok bool)
 }

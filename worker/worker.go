@@ -57,7 +57,7 @@ func New(o Options) *Workers {
 		DisableRegistrationAliasing:             true, // names are a contract, not Go identifiers
 	})
 	RegisterWorkflows(main)
-	for name, function := range ourActivities(purchase, delivery, &activities.Stock{DB: o.DB}) {
+	for name, function := range ourActivities(purchase, delivery, &activities.Stock{DB: o.DB}, &activities.Replay{DB: o.DB}) {
 		main.RegisterActivityWithOptions(function, activity.RegisterOptions{Name: name})
 	}
 	workers := []worker.Worker{main}
@@ -79,10 +79,11 @@ func New(o Options) *Workers {
 // RegisterWorkflows gives every workflow its contract name; replay tests use the same.
 func RegisterWorkflows(registry worker.WorkflowRegistry) {
 	registry.RegisterWorkflowWithOptions(workflows.Purchase, workflow.RegisterOptions{Name: contract.PurchaseWorkflow})
+	registry.RegisterWorkflowWithOptions(workflows.Replay, workflow.RegisterOptions{Name: contract.ReplayWorkflow})
 	registry.RegisterWorkflowWithOptions(workflows.Replenishment, workflow.RegisterOptions{Name: contract.ReplenishmentWorkflow})
 }
 
-func ourActivities(purchase *activities.Purchase, delivery *activities.Delivery, stock *activities.Stock) map[string]any {
+func ourActivities(purchase *activities.Purchase, delivery *activities.Delivery, stock *activities.Stock, replay *activities.Replay) map[string]any {
 	return map[string]any{
 		contract.ReserveActivity:      purchase.Reserve,
 		contract.CaptureActivity:      purchase.Capture,
@@ -90,6 +91,9 @@ func ourActivities(purchase *activities.Purchase, delivery *activities.Delivery,
 		contract.DeliverFirstActivity: delivery.DeliverFirst,
 		contract.ReplenishActivity:    stock.Replenish,
 		contract.StockAlertsActivity:  stock.RaiseAlerts,
+		contract.ReplayOrdersActivity: replay.ReplayOrders,
+		contract.FinishReplayActivity: replay.FinishReplay,
+		contract.CancelReplayActivity: replay.CancelReplay,
 	}
 }
 

@@ -54,6 +54,7 @@ type Options struct {
 type Outbox struct {
 	options Options
 	queue   chan postgres.Unstarted
+	replays chan contract.ReplayInput
 	waiting atomic.Int64 // in PostgreSQL to be started, as the last sweep counted
 	open    atomic.Int64 // open in PostgreSQL, as the last sweep counted, and those offered since
 
@@ -63,7 +64,7 @@ type Outbox struct {
 
 // New makes an Outbox; Run makes it work.
 func New(options Options) *Outbox {
-	return &Outbox{options: options, queue: make(chan postgres.Unstarted, options.Queue)}
+	return &Outbox{options: options, queue: make(chan postgres.Unstarted, options.Queue), replays: make(chan contract.ReplayInput, replayQueue)}
 }
 
 // Offer hands over an order that was just reserved. It never waits: when the queue is full the order
@@ -98,6 +99,7 @@ func (o *Outbox) Run(ctx context.Context) {
 	for range o.options.Workers {
 		group.Go(func() { o.dispatch(ctx) })
 	}
+	group.Go(func() { o.dispatchReplays(ctx) })
 	group.Go(func() { o.sweep(ctx) })
 	group.Wait()
 }

@@ -28,7 +28,11 @@ func (o *Outbox) sweep(ctx context.Context) {
 	for {
 		select {
 		case <-tick.C:
-			if err := o.sweepOnce(ctx); err != nil && ctx.Err() == nil {
+			err := o.sweepOnce(ctx)
+			if err == nil {
+				err = o.sweepReplays(ctx)
+			}
+			if err != nil && ctx.Err() == nil {
 				o.options.Logger.Warn("sweep", "error", err)
 			}
 		case <-ctx.Done():

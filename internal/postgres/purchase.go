@@ -362,16 +362,22 @@ func (db *DB) ReplayOrder(ctx context.Context, r Replay, now time.Time) (replaye
 				return nil
 			}
 		}
-		order, err := q.ReopenOrder(ctx, sqlc.ReopenOrderParams{OrderID: r.OrderID, ProjectID: r.ProjectID, Now: now})
-		if errors.Is(err, pgx.ErrNoRows) {
-			return ErrConflict
-		}
-		if err != nil {
-			return err
-		}
-		return orRefusal(reserveAgain(ctx, q, r, order, now))
+		_, err = replayOrder(ctx, q, r, now)
+		return err
 	})
 	return replayed, err
+}
+
+// replayOrder reopens the order and returns the number of the attempt that begins.
+func replayOrder(ctx context.Context, q *sqlc.Queries, r Replay, now time.Time) (attempt int32, err error) {
+	order, err := q.ReopenOrder(ctx, sqlc.ReopenOrderParams{OrderID: r.OrderID, ProjectID: r.ProjectID, Now: now})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return 0, ErrConflict
+	}
+	if err != nil {
+		return 0, err
+	}
+	return order.Attempt, reserveAgain(ctx, q, r, order, now)
 }
 
 func reserveAgain(ctx context.Context, q *sqlc.Queries, r Replay, order sqlc.ReopenOrderRow, now time.Time) error {

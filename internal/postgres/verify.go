@@ -45,6 +45,8 @@ func (db *DB) Verify(ctx context.Context, o VerifyOptions, now time.Time) ([]Che
 			{"every outcome was told once", q.VerifyOutcomesWereTold},
 			{"refunds sum to what their orders say", q.VerifyRefundsSumUp},
 			{"the audit log is one chain", q.VerifyAuditChain},
+			{"bulk replays agree with the ledger", q.VerifyReplaysAgreeWithLedger},
+			{"bulk replays report all their orders", q.VerifyReplaysReportTheirItems},
 		} {
 			broken, err := rule.rows(ctx)
 			if err != nil {

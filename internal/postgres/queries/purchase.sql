@@ -169,9 +169,11 @@ INSERT INTO order_timeline (project_id, order_id, attempt, event, detail, at)
 SELECT project_id, order_id, attempt, @event, @detail, @now FROM open_order;
 
 -- name: ReopenOrder :one
--- A replay: only one caller can turn a canceled order back.
-UPDATE orders SET status = 'processing', attempt = attempt + 1, finished_at = NULL, updated_at = @now, swept_at = NULL
-WHERE order_id = @order_id AND project_id = @project_id AND status = 'canceled'
+-- A replay: only one caller can turn a canceled order back; one that its buyer did not confirm stays canceled. It no longer counts for the caps on sales: its release gave
+-- its place back already, and another release must not give it back again.
+UPDATE orders SET status = 'processing', attempt = attempt + 1, finished_at = NULL, updated_at = @now, swept_at = NULL,
+    sales_day = NULL, sales_week = NULL
+WHERE order_id = @order_id AND project_id = @project_id AND status = 'canceled' AND reason_code <> 'not_confirmed'
 RETURNING user_id, sku, quantity, price_coins, attempt;
 
 -- name: StockAvailable :one

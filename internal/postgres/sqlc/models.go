@@ -206,6 +206,35 @@ type Project struct {
 	CreatedAt time.Time
 }
 
+type Replay struct {
+	ReplayID      string
+	ProjectID     int32
+	Status        string
+	Filter        json.RawMessage
+	RatePerSecond float64
+	Reason        string
+	Actor         string
+	Total         int64
+	Coins         int64
+	Report        json.RawMessage
+	CreatedAt     time.Time
+	UpdatedAt     time.Time
+	StartedAt     *time.Time
+	FinishedAt    *time.Time
+	SeenAt        *time.Time
+	SweptAt       *time.Time
+}
+
+type ReplayItem struct {
+	ReplayID   string
+	OrderID    string
+	Position   int64
+	Coins      int64
+	State      string
+	Attempt    *int32
+	ReasonCode *string
+}
+
 type Stock struct {
 	ProjectID  int32
 	Sku        string

@@ -677,8 +677,9 @@ func (q *Queries) RememberDevice(ctx context.Context, arg RememberDeviceParams) 
 }
 
 const ReopenOrder = `-- name: ReopenOrder :one
-UPDATE orders SET status = 'processing', attempt = attempt + 1, finished_at = NULL, updated_at = $1, swept_at = NULL
-WHERE order_id = $2 AND project_id = $3 AND status = 'canceled'
+UPDATE orders SET status = 'processing', attempt = attempt + 1, finished_at = NULL, updated_at = $1, swept_at = NULL,
+    sales_day = NULL, sales_week = NULL
+WHERE order_id = $2 AND project_id = $3 AND status = 'canceled' AND reason_code <> 'not_confirmed'
 RETURNING user_id, sku, quantity, price_coins, attempt
 `
 
@@ -696,7 +697,8 @@ type ReopenOrderRow struct {
 	Attempt    int32
 }
 
-// A replay: only one caller can turn a canceled order back.
+// A replay: only one caller can turn a canceled order back; one that its buyer did not confirm stays canceled. It no longer counts for the caps on sales: its release gave
+// its place back already, and another release must not give it back again.
 func (q *Queries) ReopenOrder(ctx context.Context, arg ReopenOrderParams) (ReopenOrderRow, error) {
 	row := q.db.QueryRow(ctx, ReopenOrder, arg.Now, arg.OrderID, arg.ProjectID)
 	var i ReopenOrderRow
