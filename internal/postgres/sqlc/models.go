@@ -139,6 +139,13 @@ type Project struct {
 	CreatedAt time.Time
 }
 
+type RateBucket struct {
+	Bucket   string
+	Tokens   float64
+	Granted  int32
+	FilledAt time.Time
+}
+
 type Stock struct {
 	ProjectID  int32
 	Sku        string
