@@ -21,7 +21,7 @@ const (
 	leaseShare   = 100 * time.Millisecond // a lease is what a bucket fills in this time, at least one token
 	leaseFor     = time.Second            // what of a lease is not spent by then is lost
 	askEvery     = 50 * time.Millisecond  // a process asks a bucket that ran dry no more often
-	askTimeout   = 250 * time.Millisecond // of a request's time that asking may cost
+	askTimeout   = time.Second            // a database that needs longer counts as away
 	askAgain     = time.Second            // after a failure each process limits on its own so long
 	knownBuckets = 16384
 )
@@ -37,7 +37,7 @@ type tokenSource interface {
 //
 // Over any time t all processes together let through at most count + count/window*t requests, plus the leases that
 // were under way when t began (a tenth of a second's worth for each process). While the database is away each process
-// holds to the limit on its own: what is let in fails anyway if it needs the database.
+// holds to the limit on its own, from what the bucket last held: what is let in fails anyway if it needs the database.
 type limiter struct {
 	name   string // of the policy, as clients see it
 	count  int
@@ -47,6 +47,7 @@ type limiter struct {
 	source  tokenSource
 	logger  *slog.Logger
 	clock   func() time.Time
+	timeout time.Duration // askTimeout
 	buckets *lru.Cache[string, *bucket]
 	alone   atomic.Int64 // until when the database is not asked, in Unix nanoseconds
 }
@@ -57,7 +58,7 @@ type bucket struct {
 	leasedAt time.Time
 	left     float64       // tokens in the shared bucket when it was last asked
 	askAfter time.Time     // it ran dry
-	own      *rate.Limiter // for when the database is away; nil until then
+	own      *rate.Limiter // while the database is away
 }
 
 // verdict is one request's answer from a limiter.
@@ -77,7 +78,7 @@ func newLimiter(name string, count int, window time.Duration, source tokenSource
 		return nil, err
 	}
 	return &limiter{name: name, count: count, window: window, policy: fmt.Sprintf(`"%s";q=%d;w=%d`, name, count, window/time.Second),
-		source: source, logger: logger, clock: time.Now, buckets: buckets}, nil
+		source: source, logger: logger, clock: time.Now, timeout: askTimeout, buckets: buckets}, nil
 }
 
 func (l *limiter) perSecond() float64 { return float64(l.count) / l.window.Seconds() }
@@ -86,7 +87,7 @@ func (l *limiter) leaseSize() int {
 	return max(1, int(math.Ceil(l.perSecond()*leaseShare.Seconds())))
 }
 
-// take spends one token of the bucket of that id. It waits for the database at most askTimeout, and as a rule not at all.
+// take spends one token of the bucket of that id. As a rule it does not wait for the database.
 func (l *limiter) take(ctx context.Context, id string) verdict {
 	b, found := l.buckets.Get(id)
 	if !found {
@@ -122,14 +123,14 @@ func (l *limiter) take(ctx context.Context, id string) verdict {
 // ask gets a lease; it may be smaller than wanted, or empty.
 func (l *limiter) ask(ctx context.Context, id string, b *bucket, now time.Time) error {
 	// The lease belongs to all requests of the bucket, whether or not this one's client stays.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.timeout)
 	defer cancel()
 	want := l.leaseSize()
 	grant, err := l.source.TakeTokens(ctx, postgres.Bucket{ID: l.name + "/" + id, Rate: l.perSecond(), Burst: l.count}, want)
 	if err != nil {
 		return err
 	}
-	b.lease, b.left, b.leasedAt = grant.Tokens, grant.Left, now
+	b.lease, b.left, b.leasedAt, b.own = grant.Tokens, grant.Left, now, nil
 	if grant.Tokens < want {
 		next := askEvery
 		if grant.Tokens == 0 {
@@ -144,6 +145,9 @@ func (l *limiter) ask(ctx context.Context, id string, b *bucket, now time.Time) 
 func (l *limiter) takeAlone(b *bucket, now time.Time) verdict {
 	if b.own == nil {
 		b.own = rate.NewLimiter(rate.Limit(l.perSecond()), l.count)
+		if !b.leasedAt.IsZero() {
+			b.own.ReserveN(b.leasedAt, l.count-int(b.left))
+		}
 	}
 	reservation := b.own.ReserveN(now, 1)
 	if wait := reservation.DelayFrom(now); wait > 0 {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"runtime/debug"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -79,11 +80,19 @@ func (s *shopCache) get(ctx context.Context, key shopKey, read func(context.Cont
 		return s.read(ctx, s.generation.Load(), read)
 	}
 	generation := s.generation.Load()
-	if entry, ok := entries.Get(key); ok && entry.generation == generation && s.clock().Sub(entry.readAt) < shownFor {
+	if entry, ok := s.fresh(entries, key, generation); ok {
 		return entry, nil
 	}
 	// Who comes after an edit does not join those who came before it.
-	done := s.reads.DoChan(fmt.Sprintf("%d %#v", generation, key), func() (any, error) {
+	done := s.reads.DoChan(fmt.Sprintf("%d %#v", generation, key), func() (_ any, err error) {
+		defer func() {
+			if p := recover(); p != nil { // this is no request's goroutine: a panic would end the process
+				err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+			}
+		}()
+		if entry, ok := s.fresh(entries, key, generation); ok { // of those who were a moment sooner
+			return entry, nil
+		}
 		shared, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout)
 		defer cancel()
 		entry, err := s.read(shared, generation, read)
@@ -101,6 +110,11 @@ func (s *shopCache) get(ctx context.Context, key shopKey, read func(context.Cont
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+}
+
+func (s *shopCache) fresh(entries *lru.Cache[shopKey, *shown], key shopKey, generation int64) (*shown, bool) {
+	entry, ok := entries.Get(key)
+	return entry, ok && entry.generation == generation && s.clock().Sub(entry.readAt) < shownFor
 }
 
 func (s *shopCache) read(ctx context.Context, generation int64, read func(context.Context) (any, error)) (*shown, error) {

@@ -137,11 +137,14 @@ func TestSalesShowWithinASecond(t *testing.T) {
 	start, passed := time.Now(), atomic.Int64{}
 	s.server.shop.clock = func() time.Time { return start.Add(time.Duration(passed.Load())) }
 	s.listening()
+	before := s.server.shop.generation.Load()
 	s.put("last", `{"initial":1}`, "")
 	s.put("hides", `{"initial":1,"hide_at_zero":true}`, "")
 	status := func() StockStatus {
 		return into[ShopProduct](t, s.call("storefront", "GET", "/api/v1/products/last", "")).Stock.Status
 	}
+	// Each edit counts here at once, and again when the listener hears of it.
+	require.Eventually(t, func() bool { return s.server.shop.generation.Load() == before+4 }, soon, time.Millisecond)
 	require.Equal(t, StockStatusLowStock, status())
 	require.Equal(t, 200, s.call("storefront", "GET", "/api/v1/products/hides", "").status)
 	for _, sku := range []string{"last", "hides"} {
@@ -231,4 +234,6 @@ func TestReadsAreShared(t *testing.T) {
 		require.NoError(t, <-others)
 	}
 	require.Equal(t, 1, reads)
+	_, err := s.get(t.Context(), shopKey{sku: "y"}, func(context.Context) (any, error) { panic("y") })
+	require.ErrorContains(t, err, "panic: y", "and the process lives on")
 }
