@@ -12,7 +12,7 @@ import (
 // AdminListProducts lists drafts and hidden products too.
 func (h *handlers) AdminListProducts(ctx context.Context, r AdminListProductsRequestObject) (AdminListProductsResponseObject, error) {
 	limit := limitOf(r.Params.Limit)
-	offers, err := h.db.ListProducts(ctx, callOf(ctx).key.ProjectID, false, value(r.Params.Cursor), limit+1)
+	offers, err := h.db.ListProducts(ctx, callOf(ctx).key.ProjectID, value(r.Params.Cursor), limit+1)
 	items, next := page(offers, limit, func(o store.Offer) string { return o.Product.SKU })
 	return AdminListProducts200JSONResponse{Items: each(items, productBody), NextCursor: next}, err
 }

@@ -116,8 +116,8 @@ func TestProductsInTheShop(t *testing.T) {
 	require.Equal(t, "user_not_found", *into[ShopProduct](t, s.call("storefront", "GET", "/api/v1/products/credits-500?user_id=nobody", "")).Purchasable.Code)
 
 	page = into[ShopProductPage](t, s.call("storefront", "GET", "/api/v1/products?limit=2", ""))
-	require.Equal(t, "credits-500", *page.NextCursor)
-	page = into[ShopProductPage](t, s.call("storefront", "GET", "/api/v1/products?limit=2&cursor=credits-500", ""))
+	require.Len(t, page.Items, 2)
+	page = into[ShopProductPage](t, s.call("storefront", "GET", "/api/v1/products?limit=2&cursor="+*page.NextCursor, ""))
 	require.Len(t, page.Items, 1)
 	require.Nil(t, page.NextCursor)
 	require.Len(t, into[ProductPage](t, s.call("support", "GET", "/api/v1/admin/products", "")).Items, 5)

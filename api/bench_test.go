@@ -1,12 +1,18 @@
 package api
 
 import (
+	"fmt"
+	"log/slog"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/labstack/echo/v4"
 	"github.com/stretchr/testify/require"
+
+	"github.com/quickpass/quickpass/internal/postgres"
+	"github.com/quickpass/quickpass/internal/testkit"
 )
 
 // BenchmarkValidatePurchase measures what holding POST /purchases to openapi.yaml costs: parameters, strict
@@ -34,4 +40,78 @@ func BenchmarkValidatePurchase(b *testing.B) {
 			require.NoError(b, err)
 		}
 	})
+}
+
+// serveOne answers one request in process, without a network.
+func (s *shop) serveOne(method, path, body string, changes ...with) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(method, path, strings.NewReader(body))
+	r.Header.Set("Authorization", "Bearer key-of-storefront")
+	if body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	for _, change := range changes {
+		change(r)
+	}
+	recorder := httptest.NewRecorder()
+	s.server.Handler().ServeHTTP(recorder, r)
+	return recorder
+}
+
+// BenchmarkPurchase is POST /purchases whole, on the real database, one caller: what anything on its path costs.
+func BenchmarkPurchase(b *testing.B) {
+	for name, change := range map[string]func(*Options){
+		"no limits": func(*Options) {},
+		"limits":    func(o *Options) { o.RatePerKey, o.RatePerUser = 1_000_000, 1_000_000 },
+	} {
+		b.Run(name, func(b *testing.B) {
+			s := newShop(b, change)
+			_, _, err := s.db.AddProduct(b.Context(), postgres.NewProduct{ProjectID: 1, Product: product("many", 1_000_000), Actor: "test"}, time.Now())
+			require.NoError(b, err)
+			s.putUser("buyer", 1_000_000_000)
+			b.ReportAllocs()
+			for b.Loop() {
+				require.Equal(b, 202, s.serveOne("POST", "/api/v1/purchases", `{"user_id":"buyer","sku":"many"}`).Code)
+			}
+		})
+	}
+}
+
+// BenchmarkCatalog is GET /products whole, with 20 products: from the database for each request, from memory, and
+// when the client has it.
+func BenchmarkCatalog(b *testing.B) {
+	s := newShop(b)
+	for i := range 19 {
+		_, _, err := s.db.AddProduct(b.Context(), postgres.NewProduct{ProjectID: 1, Product: product(fmt.Sprint("p", i), 50), Actor: "test"}, time.Now())
+		require.NoError(b, err)
+	}
+	get := func(b *testing.B, status int, changes ...with) string {
+		b.ReportAllocs()
+		var tag string
+		for b.Loop() {
+			recorder := s.serveOne("GET", "/api/v1/products", "", changes...)
+			require.Equal(b, status, recorder.Code)
+			tag = recorder.Header().Get("ETag")
+		}
+		return tag
+	}
+	b.Run("database", func(b *testing.B) { get(b, 200) })
+	s.listening()
+	var tag string
+	b.Run("memory", func(b *testing.B) { tag = get(b, 200) })
+	b.Run("not modified", func(b *testing.B) { get(b, 304, header("If-None-Match", tag)) })
+}
+
+// BenchmarkLimiter is one request's share of its limits: of leases taken on the real database, and of refusing.
+func BenchmarkLimiter(b *testing.B) {
+	db := testkit.Database(b)
+	for name, count := range map[string]int{"passes": 1_000_000_000, "1000 a second": 1000} {
+		b.Run(name, func(b *testing.B) {
+			l, err := newLimiter(name, count, time.Second, db, slog.New(slog.DiscardHandler))
+			require.NoError(b, err)
+			b.ReportAllocs()
+			for b.Loop() {
+				l.take(b.Context(), "k")
+			}
+		})
+	}
 }

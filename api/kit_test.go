@@ -32,7 +32,7 @@ import (
 
 // shop is a server over HTTP on a database of its own, with a buyer "rich" and "500 credits" for 100 coins.
 type shop struct {
-	t       *testing.T
+	t       testing.TB
 	db      *postgres.DB
 	url     string // of the database
 	server  *Server
@@ -112,29 +112,35 @@ var testRoles = []string{"storefront", "main_product", "distributor", "admin", "
 
 func keyOf(role string) string { return "key-of-" + role }
 
-func newShop(t *testing.T, change ...func(*Options)) *shop {
+func newShop(t testing.TB, change ...func(*Options)) *shop {
 	t.Helper()
 	url := testkit.DatabaseURL(t)
 	s := &shop{t: t, url: url, db: testkit.OpenDatabase(t, url), starter: &fakeStarter{}, log: &syncBuffer{}}
 	s.watcher = NewWatcher(s.db)
-	options := Options{DB: s.db, Starter: s.starter, Temporal: &fakeTemporal{}, Logger: slog.New(slog.NewJSONHandler(s.log, nil)), Watcher: s.watcher}
-	for _, f := range change {
-		f(&options)
-	}
-	var err error
-	s.server, err = New(options)
-	require.NoError(t, err)
-	s.http = httptest.NewServer(s.server.Handler())
-	t.Cleanup(s.http.Close)
+	s.serve(change...)
 
 	ctx, now := t.Context(), time.Now()
 	for _, role := range testRoles {
 		s.putKey(keyOf(role), role)
 	}
 	s.putUser("rich", 1_000_000)
-	_, _, err = s.db.AddProduct(ctx, postgres.NewProduct{ProjectID: 1, Product: product("credits-500", 50), Actor: "test"}, now)
+	_, _, err := s.db.AddProduct(ctx, postgres.NewProduct{ProjectID: 1, Product: product("credits-500", 50), Actor: "test"}, now)
 	require.NoError(t, err)
 	return s
+}
+
+// serve makes the server of a shop.
+func (s *shop) serve(change ...func(*Options)) {
+	s.t.Helper()
+	options := Options{DB: s.db, Starter: s.starter, Temporal: &fakeTemporal{}, Logger: slog.New(slog.NewJSONHandler(s.log, nil)), Watcher: s.watcher}
+	for _, f := range change {
+		f(&options)
+	}
+	var err error
+	s.server, err = New(options)
+	require.NoError(s.t, err)
+	s.http = httptest.NewServer(s.server.Handler())
+	s.t.Cleanup(s.http.Close)
 }
 
 func (s *shop) putKey(key, role string) {
@@ -204,7 +210,7 @@ func (a answer) code() string {
 	return p.Code
 }
 
-func into[T any](t *testing.T, a answer) T {
+func into[T any](t testing.TB, a answer) T {
 	t.Helper()
 	var v T
 	require.NoError(t, json.Unmarshal(a.body, &v), "%s", a.body)
@@ -253,7 +259,7 @@ var testDoc = sync.OnceValue(func() *openapi3.T {
 })
 
 // conforms holds a response to openapi.yaml.
-func conforms(t *testing.T, r *http.Request, a answer) {
+func conforms(t testing.TB, r *http.Request, a answer) {
 	t.Helper()
 	require.NotEmpty(t, a.header.Get("X-Request-Id"))
 	require.Equal(t, "nosniff", a.header.Get("X-Content-Type-Options"))

@@ -24,6 +24,8 @@ type call struct {
 	key         postgres.APIKey
 	body        []byte
 	idempotency *postgres.Idempotency
+	inside      *gate       // which counts it at the moment
+	header      http.Header // of the answer
 }
 
 type callKey struct{}
@@ -46,12 +48,13 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		start := time.Now()
 		r := c.Request()
-		call := &call{requestID: r.Header.Get(echo.HeaderXRequestID), client: r.Context(), connection: http.NewResponseController(c.Response())}
+		client := postgres.WithPoolWait(r.Context(), s.options.DatabaseWait)
+		call := &call{requestID: r.Header.Get(echo.HeaderXRequestID), client: client, connection: http.NewResponseController(c.Response()), header: c.Response().Header()}
 		if !requestIDPattern.MatchString(call.requestID) {
 			call.requestID = xid.New().String()
 		}
-		c.SetRequest(r.WithContext(context.WithValue(r.Context(), callKey{}, call)))
-		secure(c.Response().Header(), call.requestID)
+		c.SetRequest(r.WithContext(context.WithValue(client, callKey{}, call)))
+		secure(call.header, call.requestID)
 
 		err := recovered(next, c)
 		status := c.Response().Status

@@ -40,6 +40,7 @@ var catalog = map[ProblemCode]struct {
 	ProblemCodePurchaseLimitReached:    {http.StatusConflict, "The limit of purchases is reached"},
 	ProblemCodeSalesLimitReached:       {http.StatusConflict, "The limit of sales is reached"},
 	ProblemCodeTooFrequent:             {http.StatusTooManyRequests, "Too many purchases in a short time"},
+	ProblemCodeRateLimited:             {http.StatusTooManyRequests, "Too many requests"},
 	ProblemCodeNotAwaitingConfirmation: {http.StatusConflict, "The order does not await confirmation"},
 	ProblemCodeInsufficientCoins:       {http.StatusPaymentRequired, "Not enough coins"},
 	ProblemCodeOutOfStock:              {http.StatusConflict, "Out of stock"},

@@ -22,6 +22,9 @@ type handlers struct {
 	db       *postgres.DB
 	starter  Starter
 	watcher  *Watcher
+	shop     *shopCache
+	perUser  *limiter
+	waiting  *gate
 	policy   store.Policy
 	stopping <-chan struct{}
 	timeout  time.Duration
@@ -40,6 +43,9 @@ func (h *handlers) CreatePurchase(ctx context.Context, r CreatePurchaseRequestOb
 	if err != nil {
 		return nil, err
 	}
+	if err := h.perUser.check(ctx, purchase.UserID, callOf(ctx).header); err != nil {
+		return nil, err
+	}
 	purchase.Policy = h.policy
 	reserved, err := h.db.ReservePurchase(ctx, purchase, h.now())
 	if err != nil {
@@ -50,7 +56,8 @@ func (h *handlers) CreatePurchase(ctx context.Context, r CreatePurchaseRequestOb
 			SKU: purchase.SKU, Quantity: purchase.Quantity, Attempt: 1})
 	}
 	headers := CreatePurchase202ResponseHeaders{Location: new(orderPath(reserved.OrderID)), IdempotencyReplayed: flag(reserved.Replayed)}
-	if wait, ok := preferredWait(r.Params.Prefer); ok {
+	// With no room to wait the preference is not applied; the order is accepted all the same.
+	if wait, ok := preferredWait(r.Params.Prefer); ok && callOf(ctx).moveTo(h.waiting) {
 		headers.PreferenceApplied = new(fmt.Sprintf("wait=%d", wait/time.Second))
 		order, final, err := h.await(ctx, purchase.ProjectID, reserved.OrderID, wait)
 		if err != nil {
@@ -127,7 +134,8 @@ func preferredWait(prefer *string) (time.Duration, bool) {
 func (h *handlers) await(ctx context.Context, projectID int32, orderID string, wait time.Duration) (store.Order, bool, error) {
 	call := callOf(ctx)
 	call.hold(wait + h.timeout)
-	ctx, cancel := context.WithTimeout(call.client, wait)
+	// The purchase is accepted whatever happens here; also a busy database only makes the wait vain.
+	ctx, cancel := context.WithTimeout(postgres.WithPoolWait(call.client, wait), wait)
 	defer cancel()
 	changed, stop := h.watcher.watch(orderID)
 	defer stop()

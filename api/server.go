@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -50,6 +51,12 @@ type Options struct {
 	Clock    func() time.Time     // for what is written; time.Now unless given
 	Dev      bool                 // take the fixed keys of `quickpass dev`
 
+	RatePerKey   int           // requests a second of one API key, over all processes; 0 is no limit
+	RatePerUser  int           // purchases a minute of one user, over all processes; 0 is no limit
+	MaxInFlight  int           // requests that are worked on at the same time, 1,000
+	MaxWaiting   int           // requests that wait for an order (Prefer: wait, and streams), 1,000
+	DatabaseWait time.Duration // for a connection to the database, 2 s
+
 	RequestTimeout  time.Duration // of a request's work, 10 s; waits that the client asks for come on top
 	ReadTimeout     time.Duration // to receive a request whole, 15 s
 	DrainDelay      time.Duration // between a failing /readyz and the end of accepting, for load balancers to notice; none unless given
@@ -62,6 +69,11 @@ type Server struct {
 	operations map[string]*operation
 	keys       *keyring
 	health     *health
+	shop       *shopCache
+	perKey     *limiter
+	perUser    *limiter
+	working    *gate // requests that are worked on
+	waiting    *gate // requests that wait for an order
 	metrics    *metrics
 	echo       *echo.Echo
 
@@ -80,6 +92,9 @@ func New(options Options) (*Server, error) {
 	if options.Watcher == nil {
 		options.Watcher = NewWatcher(options.DB)
 	}
+	options.MaxInFlight = cmp.Or(options.MaxInFlight, defaultMaxInFlight)
+	options.MaxWaiting = cmp.Or(options.MaxWaiting, defaultMaxWaiting)
+	options.DatabaseWait = cmp.Or(options.DatabaseWait, defaultDatabaseWait)
 	options.RequestTimeout = cmp.Or(options.RequestTimeout, 10*time.Second)
 	options.ReadTimeout = cmp.Or(options.ReadTimeout, 15*time.Second)
 	options.ShutdownTimeout = cmp.Or(options.ShutdownTimeout, 20*time.Second)
@@ -88,7 +103,18 @@ func New(options Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{options: options, metrics: newMetrics(options.Metrics), stopping: make(chan struct{})}
+	s := &Server{options: options, metrics: newMetrics(options.Metrics), stopping: make(chan struct{}),
+		working: &gate{most: int64(options.MaxInFlight)}, waiting: &gate{most: int64(options.MaxWaiting)}}
+	registerGates(s.metrics.registry, s.working, s.waiting)
+	if s.shop, err = newShopCache(options.DB, options.Logger, options.RequestTimeout); err != nil {
+		return nil, err
+	}
+	if s.perKey, err = newLimiter("key", options.RatePerKey, time.Second, options.DB, options.Logger); err != nil {
+		return nil, err
+	}
+	if s.perUser, err = newLimiter("user", options.RatePerUser, time.Minute, options.DB, options.Logger); err != nil {
+		return nil, err
+	}
 	s.health = &health{db: options.DB, temporal: options.Temporal, stopping: &s.draining}
 	if s.operations, err = operationsOf(doc); err != nil {
 		return nil, err
@@ -107,9 +133,10 @@ func New(options Options) (*Server, error) {
 func (s *Server) routes(docs http.Handler) *echo.Echo {
 	e := echo.New()
 	e.Binder = bodyBinder{}
-	e.Use(s.observe, s.authorize, s.validate)
+	e.Use(s.observe, s.admit, s.authorize, s.limitKey, s.validate, s.seeOwnEdits)
 	RegisterHandlers(e, NewStrictHandler(&handlers{
-		db: s.options.DB, starter: s.options.Starter, watcher: s.options.Watcher, policy: s.options.Policy, stopping: s.stopping, timeout: s.options.RequestTimeout,
+		db: s.options.DB, starter: s.options.Starter, watcher: s.options.Watcher, shop: s.shop, perUser: s.perUser, waiting: s.waiting,
+		policy: s.options.Policy, stopping: s.stopping, timeout: s.options.RequestTimeout,
 		now: func() time.Time { return s.options.Clock().UTC() },
 	}, nil))
 	open := map[string]http.Handler{
@@ -124,6 +151,21 @@ func (s *Server) routes(docs http.Handler) *echo.Echo {
 		e.Match([]string{http.MethodGet, http.MethodHead}, path, echo.WrapHandler(handler))
 	}
 	return e
+}
+
+// background listens to edits of the catalog and clears rate limits away that nobody uses, until stop is called.
+// It goes on while requests drain.
+func (s *Server) background(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var running sync.WaitGroup
+	running.Go(func() { s.shop.listen(ctx) })
+	if s.perKey != nil || s.perUser != nil {
+		running.Go(func() { s.forgetIdleBuckets(ctx) })
+	}
+	return func() {
+		cancel()
+		running.Wait()
+	}
 }
 
 // Handler is the whole API, for tests and for servers that set their own timeouts; Run sets the right ones.
@@ -143,6 +185,8 @@ func (s *Server) Run(ctx context.Context, listener net.Listener) error {
 		ErrorLog:          slog.NewLogLogger(s.options.Logger.Handler(), slog.LevelWarn),
 	}
 	server.RegisterOnShutdown(func() { close(s.stopping) })
+	stop := s.background(ctx)
+	defer stop()
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
 	select {

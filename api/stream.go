@@ -24,6 +24,9 @@ func (h *handlers) StreamOrder(ctx context.Context, r StreamOrderRequestObject) 
 	if err != nil {
 		return nil, invalid("Last-Event-ID", "must be the id of an event")
 	}
+	if !callOf(ctx).moveTo(h.waiting) {
+		return nil, errOverloaded("too many streams are open")
+	}
 	return &orderStream{handlers: h, call: callOf(ctx), orderID: r.ID, last: last}, nil
 }
 

@@ -43,12 +43,14 @@ func completeFile(t *testing.T) string {
 }
 
 var complete = config.Config{
-	HTTP:        config.HTTP{Address: "0.0.0.0:9090", DrainDelay: 3 * time.Second, DrainTimeout: time.Minute},
+	HTTP:        config.HTTP{Address: "0.0.0.0:9090", DrainDelay: 3 * time.Second, DrainTimeout: time.Minute, PprofAddress: "127.0.0.1:6060",
+		RatePerKey: 41, RatePerUser: 42, MaxInFlight: 43, MaxWaiting: 44, DatabaseWait: 45 * time.Second},
 	Database:    config.Database{URL: "postgres://quickpass:secret@db.example:5432/quickpass", MaxConnections: 20, StatementTimeout: 5 * time.Second},
 	Temporal:    config.Temporal{Address: "temporal.example:7233", Namespace: "quickpass", Compress: true},
 	MainProduct: config.MainProduct{URL: "https://game.example/quickpass", APIKey: "a-key", InquiryPath: "/api/v1/credits/orders/{order_id}"},
 	Worker:      config.Worker{WorkflowSlots: 10, DeliverySlots: 20, CachedRuns: 30},
-	Outbox:      config.Outbox{Workers: 4, Queue: 5, Backlog: 6},
+	Outbox:      config.Outbox{Workers: 4, Queue: 5, Backlog: 6, Open: 7},
+	Store:       config.Store{PurchaseInterval: 51 * time.Second, LargePurchase: 52, ConfirmWithin: 53 * time.Second, SharedDevice: 54, RiskyOrders: 55, ApprovalLimit: 56},
 	Log:         config.Log{Level: "debug", Format: "text"},
 	Dev:         config.Dev{Dir: "/var/lib/quickpass", PostgresPort: 15433, TemporalPort: 17233, TemporalUIPort: 18233, MainProductPort: 18090},
 }
@@ -84,11 +86,12 @@ func TestDefaults(t *testing.T) {
 	c, err := config.Load("")
 	require.NoError(t, err)
 	require.Equal(t, config.Config{
-		HTTP:     config.HTTP{Address: "127.0.0.1:8080", DrainDelay: 0, DrainTimeout: 40 * time.Second},
+		HTTP:     config.HTTP{Address: "127.0.0.1:8080", DrainDelay: 0, DrainTimeout: 40 * time.Second, MaxInFlight: 1000, MaxWaiting: 1000, DatabaseWait: 2 * time.Second},
 		Database: config.Database{MaxConnections: 16, StatementTimeout: 10 * time.Second},
 		Temporal: config.Temporal{Address: "127.0.0.1:7233", Namespace: "default"},
 		Worker:   config.Worker{WorkflowSlots: 2000, DeliverySlots: 4000, CachedRuns: 4000},
-		Outbox:   config.Outbox{Workers: 16, Queue: 1024, Backlog: 10_000},
+		Outbox:   config.Outbox{Workers: 16, Queue: 1024, Backlog: 10_000, Open: 20_000},
+		Store:    config.Store{PurchaseInterval: time.Minute, LargePurchase: 10_000, ConfirmWithin: 10 * time.Minute, SharedDevice: 3, RiskyOrders: 3, ApprovalLimit: 100_000},
 		Log:      config.Log{Level: "info", Format: "json"},
 		Dev:      config.Dev{Dir: ".quickpass", PostgresPort: 5433, TemporalPort: 7233, TemporalUIPort: 8233, MainProductPort: 8090},
 	}, c)
@@ -104,7 +107,11 @@ func TestEnvironmentWinsOverTheFile(t *testing.T) {
 		"QUICKPASS_TEMPORAL_ADDRESS": "[::1]:5", "QUICKPASS_TEMPORAL_NAMESPACE": "other", "QUICKPASS_TEMPORAL_COMPRESS": "false",
 		"QUICKPASS_MAIN_PRODUCT_URL": "http://other", "QUICKPASS_MAIN_PRODUCT_API_KEY": "other", "QUICKPASS_MAIN_PRODUCT_INQUIRY_PATH": "/other/{order_id}",
 		"QUICKPASS_WORKER_WORKFLOW_SLOTS": "6", "QUICKPASS_WORKER_DELIVERY_SLOTS": "7", "QUICKPASS_WORKER_CACHED_RUNS": "0",
-		"QUICKPASS_OUTBOX_WORKERS": "8", "QUICKPASS_OUTBOX_QUEUE": "9", "QUICKPASS_OUTBOX_BACKLOG": "10",
+		"QUICKPASS_OUTBOX_WORKERS": "8", "QUICKPASS_OUTBOX_QUEUE": "9", "QUICKPASS_OUTBOX_BACKLOG": "10", "QUICKPASS_OUTBOX_OPEN": "11",
+		"QUICKPASS_HTTP_PPROF_ADDRESS": "127.0.0.1:2", "QUICKPASS_HTTP_RATE_PER_KEY": "61", "QUICKPASS_HTTP_RATE_PER_USER": "62", "QUICKPASS_HTTP_MAX_IN_FLIGHT": "63",
+		"QUICKPASS_HTTP_MAX_WAITING": "64", "QUICKPASS_HTTP_DATABASE_WAIT": "65s",
+		"QUICKPASS_STORE_PURCHASE_INTERVAL": "71s", "QUICKPASS_STORE_LARGE_PURCHASE": "72", "QUICKPASS_STORE_CONFIRM_WITHIN": "73s", "QUICKPASS_STORE_SHARED_DEVICE": "74",
+		"QUICKPASS_STORE_RISKY_ORDERS": "75", "QUICKPASS_STORE_APPROVAL_LIMIT": "76",
 		"QUICKPASS_LOG_LEVEL": "warn", "QUICKPASS_LOG_FORMAT": "json",
 		"QUICKPASS_DEV_DIR": "other", "QUICKPASS_DEV_POSTGRES_PORT": "11", "QUICKPASS_DEV_TEMPORAL_PORT": "12", "QUICKPASS_DEV_TEMPORAL_UI_PORT": "13", "QUICKPASS_DEV_MAIN_PRODUCT_PORT": "14",
 	} {
@@ -113,12 +120,14 @@ func TestEnvironmentWinsOverTheFile(t *testing.T) {
 	c, err := config.Load(path)
 	require.NoError(t, err)
 	require.Equal(t, config.Config{
-		HTTP:        config.HTTP{Address: "127.0.0.1:1", DrainDelay: time.Second, DrainTimeout: 2 * time.Second},
+		HTTP:        config.HTTP{Address: "127.0.0.1:1", DrainDelay: time.Second, DrainTimeout: 2 * time.Second, PprofAddress: "127.0.0.1:2",
+			RatePerKey: 61, RatePerUser: 62, MaxInFlight: 63, MaxWaiting: 64, DatabaseWait: 65 * time.Second},
 		Database:    config.Database{URL: "postgresql://other/x", MaxConnections: 3, StatementTimeout: 4 * time.Second},
 		Temporal:    config.Temporal{Address: "[::1]:5", Namespace: "other"},
 		MainProduct: config.MainProduct{URL: "http://other", APIKey: "other", InquiryPath: "/other/{order_id}"},
 		Worker:      config.Worker{WorkflowSlots: 6, DeliverySlots: 7},
-		Outbox:      config.Outbox{Workers: 8, Queue: 9, Backlog: 10},
+		Outbox:      config.Outbox{Workers: 8, Queue: 9, Backlog: 10, Open: 11},
+		Store:       config.Store{PurchaseInterval: 71 * time.Second, LargePurchase: 72, ConfirmWithin: 73 * time.Second, SharedDevice: 74, RiskyOrders: 75, ApprovalLimit: 76},
 		Log:         config.Log{Level: "warn", Format: "json"},
 		Dev:         config.Dev{Dir: "other", PostgresPort: 11, TemporalPort: 12, TemporalUIPort: 13, MainProductPort: 14},
 	}, c)
@@ -139,7 +148,11 @@ var everyMistake = map[string]string{
 	"QUICKPASS_TEMPORAL_ADDRESS": "nowhere",
 	"QUICKPASS_MAIN_PRODUCT_URL": "ftp://x", "QUICKPASS_MAIN_PRODUCT_INQUIRY_PATH": "/without/placeholder",
 	"QUICKPASS_WORKER_WORKFLOW_SLOTS": "1", "QUICKPASS_WORKER_DELIVERY_SLOTS": "0", "QUICKPASS_WORKER_CACHED_RUNS": "-1",
-	"QUICKPASS_OUTBOX_WORKERS": "0", "QUICKPASS_OUTBOX_QUEUE": "0", "QUICKPASS_OUTBOX_BACKLOG": "0",
+	"QUICKPASS_OUTBOX_WORKERS": "0", "QUICKPASS_OUTBOX_QUEUE": "0", "QUICKPASS_OUTBOX_BACKLOG": "0", "QUICKPASS_OUTBOX_OPEN": "0",
+	"QUICKPASS_HTTP_PPROF_ADDRESS": "6060", "QUICKPASS_HTTP_RATE_PER_KEY": "-1", "QUICKPASS_HTTP_RATE_PER_USER": "-1", "QUICKPASS_HTTP_MAX_IN_FLIGHT": "0",
+	"QUICKPASS_HTTP_MAX_WAITING": "0", "QUICKPASS_HTTP_DATABASE_WAIT": "0s",
+	"QUICKPASS_STORE_PURCHASE_INTERVAL": "-1s", "QUICKPASS_STORE_LARGE_PURCHASE": "-1", "QUICKPASS_STORE_CONFIRM_WITHIN": "-1s", "QUICKPASS_STORE_SHARED_DEVICE": "-1",
+	"QUICKPASS_STORE_RISKY_ORDERS": "-1", "QUICKPASS_STORE_APPROVAL_LIMIT": "-1",
 	"QUICKPASS_LOG_LEVEL": "loud", "QUICKPASS_LOG_FORMAT": "xml",
 	"QUICKPASS_DEV_POSTGRES_PORT": "0", "QUICKPASS_DEV_TEMPORAL_PORT": "65536", "QUICKPASS_DEV_TEMPORAL_UI_PORT": "-1", "QUICKPASS_DEV_MAIN_PRODUCT_PORT": "70000",
 }

@@ -15,6 +15,16 @@ type HTTP struct {
 	// DrainTimeout bounds the whole stop: requests, workflow steps and calls in flight.
 	DrainTimeout time.Duration `mapstructure:"drain_timeout"`
 	PprofAddress string        `mapstructure:"pprof_address"` // Go's profiles, for operators; none if empty
+	// RatePerKey bounds the requests a second of one API key, over all processes; 0 is no limit.
+	RatePerKey int `mapstructure:"rate_per_key"`
+	// RatePerUser bounds the purchases a minute that are tried for one user, over all processes; 0 is no limit.
+	RatePerUser int `mapstructure:"rate_per_user"`
+	// MaxInFlight requests are worked on at the same time by this process; more get 503.
+	MaxInFlight int `mapstructure:"max_in_flight"`
+	// MaxWaiting requests wait for an order at the same time: `Prefer: wait`, and streams.
+	MaxWaiting int `mapstructure:"max_waiting"`
+	// DatabaseWait is how long a request waits for a connection to the database before it gets 503.
+	DatabaseWait time.Duration `mapstructure:"database_wait"`
 }
 
 func (*HTTP) defaults(v *viper.Viper) {
@@ -22,6 +32,11 @@ func (*HTTP) defaults(v *viper.Viper) {
 	v.SetDefault("http.drain_delay", "0s")
 	v.SetDefault("http.drain_timeout", "40s")
 	v.SetDefault("http.pprof_address", "")
+	v.SetDefault("http.rate_per_key", 0)
+	v.SetDefault("http.rate_per_user", 0)
+	v.SetDefault("http.max_in_flight", 1000)
+	v.SetDefault("http.max_waiting", 1000)
+	v.SetDefault("http.database_wait", "2s")
 }
 
 func (h *HTTP) validate() []error {
@@ -32,5 +47,10 @@ func (h *HTTP) validate() []error {
 	_, port, err = net.SplitHostPort(h.PprofAddress)
 	m.check(h.PprofAddress == "" || (err == nil && port != ""), "QUICKPASS_HTTP_PPROF_ADDRESS", "host:port, such as 127.0.0.1:6060")
 	m.positive(h.DrainTimeout, "QUICKPASS_HTTP_DRAIN_TIMEOUT")
+	m.between(h.RatePerKey, 0, 1_000_000, "QUICKPASS_HTTP_RATE_PER_KEY")
+	m.between(h.RatePerUser, 0, 1_000_000, "QUICKPASS_HTTP_RATE_PER_USER")
+	m.between(h.MaxInFlight, 1, 1_000_000, "QUICKPASS_HTTP_MAX_IN_FLIGHT")
+	m.between(h.MaxWaiting, 1, 1_000_000, "QUICKPASS_HTTP_MAX_WAITING")
+	m.positive(h.DatabaseWait, "QUICKPASS_HTTP_DATABASE_WAIT")
 	return m
 }

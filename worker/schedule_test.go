@@ -77,7 +77,7 @@ func TestScheduleReplenishes(t *testing.T) {
 	require.NoError(t, err)
 	workers := worker.New(worker.Options{Client: c, DB: db, Product: product, WorkflowSlots: 10, DeliverySlots: 10, CachedRuns: 10, StopTimeout: 10 * time.Second})
 	require.NoError(t, workers.Start())
-	defer func() { require.NoError(t, workers.Stop()) }()
+	defer func() { require.True(t, workers.Stop(time.Now().Add(time.Minute))) }()
 	require.NoError(t, worker.EnsureSchedules(t.Context(), c))
 	handle := c.ScheduleClient().GetHandle(t.Context(), contract.ReplenishmentSchedule)
 	require.NoError(t, handle.Trigger(t.Context(), client.ScheduleTriggerOptions{}))

@@ -144,6 +144,8 @@ func serveHTTP(ctx context.Context, c config.Config, options api.Options, box *o
 	}, func() float64 { return float64(box.Waiting()) }))
 	options.DrainDelay = c.HTTP.DrainDelay
 	options.ShutdownTimeout = (c.HTTP.DrainTimeout - c.HTTP.DrainDelay) / 2 // the rest is for accepted orders and running steps
+	options.RatePerKey, options.RatePerUser = c.HTTP.RatePerKey, c.HTTP.RatePerUser
+	options.MaxInFlight, options.MaxWaiting, options.DatabaseWait = c.HTTP.MaxInFlight, c.HTTP.MaxWaiting, c.HTTP.DatabaseWait
 	server, err := api.New(options)
 	if err != nil {
 		return err

@@ -49,6 +49,7 @@ func Open(ctx context.Context, options Options) (*DB, error) {
 		return nil, fmt.Errorf("database URL: %w", err)
 	}
 	config.MaxConns = options.MaxConnections
+	config.ConnConfig.Tracer = poolWait{}
 	params := config.ConnConfig.RuntimeParams
 	params["application_name"] = "quickpass"
 	params["timezone"] = "UTC"

@@ -23,10 +23,9 @@ func (db *DB) GetProduct(ctx context.Context, projectID int32, sku string) (stor
 	return offerOf(row)
 }
 
-// ListProducts lists products in the order of their SKU, after the one given. onSale leaves out drafts
-// and those that hide when sold out.
-func (db *DB) ListProducts(ctx context.Context, projectID int32, onSale bool, after string, limit int) ([]store.Offer, error) {
-	rows, err := db.q.ListProducts(ctx, sqlc.ListProductsParams{ProjectID: projectID, After: after, OnSale: onSale, MaxProducts: int32(limit)})
+// ListProducts lists all products in the order of their SKU, after the one given.
+func (db *DB) ListProducts(ctx context.Context, projectID int32, after string, limit int) ([]store.Offer, error) {
+	rows, err := db.q.ListProducts(ctx, sqlc.ListProductsParams{ProjectID: projectID, After: after, MaxProducts: int32(limit)})
 	if err != nil {
 		return nil, fmt.Errorf("list products: %w", err)
 	}

@@ -1,7 +1,6 @@
 -- name: ListProducts :many
 SELECT p.*, s.initial, s.available, s.sales_day, s.sold_in_day, s.sales_week, s.sold_in_week FROM products p JOIN stock s USING (project_id, sku)
 WHERE p.project_id = @project_id AND p.sku > @after
-  AND (NOT @on_sale::boolean OR (p.status = 'published' AND NOT (p.hide_at_zero AND s.available = 0)))
 ORDER BY p.sku LIMIT @max_products;
 
 -- name: InsertProduct :one

@@ -206,6 +206,13 @@ type Project struct {
 	CreatedAt time.Time
 }
 
+type RateBucket struct {
+	Bucket   string
+	Tokens   float64
+	Granted  int32
+	FilledAt time.Time
+}
+
 type Replay struct {
 	ReplayID      string
 	ProjectID     int32

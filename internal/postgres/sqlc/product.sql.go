@@ -81,14 +81,12 @@ func (q *Queries) InsertProduct(ctx context.Context, arg InsertProductParams) (i
 const ListProducts = `-- name: ListProducts :many
 SELECT p.project_id, p.sku, p.version, p.name, p.description, p.kind, p.price_coins, p.status, p.minimum_stock, p.hide_at_zero, p.integration, p.delivery, p.created_at, p.updated_at, p.product_group, p.position, p.time_zone, p.limits, p.schedule, p.requires, p.replenishment, s.initial, s.available, s.sales_day, s.sold_in_day, s.sales_week, s.sold_in_week FROM products p JOIN stock s USING (project_id, sku)
 WHERE p.project_id = $1 AND p.sku > $2
-  AND (NOT $3::boolean OR (p.status = 'published' AND NOT (p.hide_at_zero AND s.available = 0)))
-ORDER BY p.sku LIMIT $4
+ORDER BY p.sku LIMIT $3
 `
 
 type ListProductsParams struct {
 	ProjectID   int32
 	After       string
-	OnSale      bool
 	MaxProducts int32
 }
 
@@ -123,12 +121,7 @@ type ListProductsRow struct {
 }
 
 func (q *Queries) ListProducts(ctx context.Context, arg ListProductsParams) ([]ListProductsRow, error) {
-	rows, err := q.db.Query(ctx, ListProducts,
-		arg.ProjectID,
-		arg.After,
-		arg.OnSale,
-		arg.MaxProducts,
-	)
+	rows, err := q.db.Query(ctx, ListProducts, arg.ProjectID, arg.After, arg.MaxProducts)
 	if err != nil {
 		return nil, err
 	}
