@@ -156,6 +156,7 @@ func (st *stack) startServe(ctx context.Context) error {
 			"QUICKPASS_HTTP_ADDRESS=" + address, "QUICKPASS_HTTP_PPROF_ADDRESS=" + profiles,
 			"QUICKPASS_DATABASE_URL=" + st.postgres.URL(), "QUICKPASS_TEMPORAL_ADDRESS=" + st.temporal.Address(),
 			"QUICKPASS_MAIN_PRODUCT_URL=" + st.product.url, "QUICKPASS_MAIN_PRODUCT_API_KEY=" + productKey,
+			"QUICKPASS_STORE_PURCHASE_INTERVAL=1ms", // the rule is on, and refuses nobody here
 		},
 		Ready: func(ctx context.Context) error { return expectOK(ctx, st.apiURL+"/readyz") }, StopTimeout: stopTimeout,
 	})

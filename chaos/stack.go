@@ -104,7 +104,7 @@ func (s *stack) startPrograms(ctx context.Context, inquiry bool) error {
 		return err
 	}
 	s.env = []string{"QUICKPASS_DATABASE_URL=" + s.pg.URL(), "QUICKPASS_TEMPORAL_ADDRESS=" + s.temporal.Address(),
-		"QUICKPASS_MAIN_PRODUCT_URL=" + s.fakeURL, "QUICKPASS_MAIN_PRODUCT_API_KEY=" + key, "QUICKPASS_HTTP_DRAIN_TIMEOUT=" + drainTimeout.String()}
+		"QUICKPASS_MAIN_PRODUCT_URL=" + s.fakeURL, "QUICKPASS_MAIN_PRODUCT_API_KEY=" + key, "QUICKPASS_HTTP_DRAIN_TIMEOUT=" + drainTimeout.String(), "QUICKPASS_STORE_PURCHASE_INTERVAL=0s"}
 	if inquiry {
 		s.env = append(s.env, "QUICKPASS_MAIN_PRODUCT_INQUIRY_PATH=/api/v1/credits/orders/{order_id}")
 	}

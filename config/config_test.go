@@ -43,7 +43,7 @@ func completeFile(t *testing.T) string {
 }
 
 var complete = config.Config{
-	HTTP:        config.HTTP{Address: "0.0.0.0:9090", DrainDelay: 3 * time.Second, DrainTimeout: time.Minute, PprofAddress: "127.0.0.1:6060",
+	HTTP: config.HTTP{Address: "0.0.0.0:9090", DrainDelay: 3 * time.Second, DrainTimeout: time.Minute, PprofAddress: "127.0.0.1:6060",
 		RatePerKey: 41, RatePerUser: 42, MaxInFlight: 43, MaxWaiting: 44, DatabaseWait: 45 * time.Second},
 	Database:    config.Database{URL: "postgres://quickpass:secret@db.example:5432/quickpass", MaxConnections: 20, StatementTimeout: 5 * time.Second},
 	Temporal:    config.Temporal{Address: "temporal.example:7233", Namespace: "quickpass", Compress: true},
@@ -120,7 +120,7 @@ func TestEnvironmentWinsOverTheFile(t *testing.T) {
 	c, err := config.Load(path)
 	require.NoError(t, err)
 	require.Equal(t, config.Config{
-		HTTP:        config.HTTP{Address: "127.0.0.1:1", DrainDelay: time.Second, DrainTimeout: 2 * time.Second, PprofAddress: "127.0.0.1:2",
+		HTTP: config.HTTP{Address: "127.0.0.1:1", DrainDelay: time.Second, DrainTimeout: 2 * time.Second, PprofAddress: "127.0.0.1:2",
 			RatePerKey: 61, RatePerUser: 62, MaxInFlight: 63, MaxWaiting: 64, DatabaseWait: 65 * time.Second},
 		Database:    config.Database{URL: "postgresql://other/x", MaxConnections: 3, StatementTimeout: 4 * time.Second},
 		Temporal:    config.Temporal{Address: "[::1]:5", Namespace: "other"},

@@ -85,6 +85,7 @@ func newStackOn(t *testing.T, engine testkit.Engine) *stack {
 		"QUICKPASS_DATABASE_URL=" + url, "QUICKPASS_DATABASE_MAX_CONNECTIONS=6",
 		"QUICKPASS_TEMPORAL_ADDRESS=" + engine.Address, "QUICKPASS_TEMPORAL_NAMESPACE=" + engine.Namespace,
 		"QUICKPASS_MAIN_PRODUCT_URL=" + s.control, "QUICKPASS_MAIN_PRODUCT_API_KEY=" + apiKey, "QUICKPASS_LOG_LEVEL=warn",
+		"QUICKPASS_STORE_PURCHASE_INTERVAL=0s", // a test buys more than once a minute
 	}
 	return s
 }
