@@ -53,6 +53,6 @@ func (h *handlers) setBlocked(ctx context.Context, userID string, blocked bool, 
 
 func adminUserBody(u postgres.User) AdminUser {
 	user := userBody(u)
-	return AdminUser{UserID: user.UserID, Status: user.Status, BlockedReason: user.BlockedReason, Vip: user.Vip, Attributes: user.Attributes,
+	return AdminUser{UserID: user.UserID, Status: user.Status, BlockedReason: user.BlockedReason, Vip: user.Vip, VipUntil: user.VipUntil, Attributes: user.Attributes,
 		CreatedAt: user.CreatedAt, UpdatedAt: user.UpdatedAt, Wallet: walletBody(u)}
 }

@@ -29,7 +29,7 @@ var catalog = map[ProblemCode]struct {
 	ProblemCodeMethodNotAllowed:        {http.StatusMethodNotAllowed, "This address does not take this method"},
 	ProblemCodeRequestTimeout:          {http.StatusRequestTimeout, "The request took too long to arrive"},
 	ProblemCodeBodyTooLarge:            {http.StatusRequestEntityTooLarge, "The body is too large"},
-	ProblemCodeUnsupportedMediaType:    {http.StatusUnsupportedMediaType, "The body must be JSON"},
+	ProblemCodeUnsupportedMediaType:    {http.StatusUnsupportedMediaType, "The body is of a type that the call does not take"},
 	ProblemCodeUserNotFound:            {http.StatusNotFound, "No such user"},
 	ProblemCodeProductNotFound:         {http.StatusNotFound, "No such product"},
 	ProblemCodeOrderNotFound:           {http.StatusNotFound, "No such order"},
@@ -48,6 +48,7 @@ var catalog = map[ProblemCode]struct {
 	ProblemCodeSkuTaken:                {http.StatusConflict, "The SKU is taken"},
 	ProblemCodeVersionConflict:         {http.StatusPreconditionFailed, "The product has changed"},
 	ProblemCodeStockInitialFixed:       {http.StatusUnprocessableEntity, "Initial stock is set at creation only"},
+	ProblemCodeImportHasMistakes:       {http.StatusUnprocessableEntity, "The import has mistakes"},
 	ProblemCodeAmountOutOfRange:        {http.StatusUnprocessableEntity, "The amount is out of range"},
 	ProblemCodeIdempotencyKeyReused:    {http.StatusUnprocessableEntity, "The Idempotency-Key was used for another request"},
 	ProblemCodeOverloaded:              {http.StatusServiceUnavailable, "Too busy at the moment"},
@@ -60,6 +61,7 @@ type failure struct {
 	code       ProblemCode
 	detail     string
 	fields     []FieldProblem
+	rows       []RowProblem
 	retryAfter time.Duration
 	until      *time.Time // the same, as a moment
 }
@@ -145,6 +147,9 @@ func refuse(c echo.Context, call *call, err error) int {
 	}
 	if f.fields != nil {
 		problem.Errors = &f.fields
+	}
+	if f.rows != nil {
+		problem.Rows = &f.rows
 	}
 	c.Response().WriteHeader(f.status())
 	_ = json.NewEncoder(c.Response()).Encode(problem) // nobody is left to tell

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/getkin/kin-openapi/openapi3"
@@ -26,6 +28,9 @@ type operation struct {
 	query        map[string]bool // the query parameters among them
 	body         *openapi3.Schema
 	bodyRequired bool
+	maxBody      int64 // bytes; x-max-body, or the usual
+	media        []string
+	rows         bool // x-rows: the handler judges a list row by row
 }
 
 // loadSpec reads and checks the document.
@@ -85,6 +90,16 @@ func operationOf(doc *openapi3.T, path, method string, item *openapi3.PathItem, 
 	if op.RequestBody != nil {
 		found.bodyRequired = op.RequestBody.Value.Required
 		found.body = op.RequestBody.Value.Content.Get("application/json").Schema.Value
+		found.media = slices.Sorted(maps.Keys(op.RequestBody.Value.Content))
+		found.maxBody = maxBody
+		switch most := op.Extensions["x-max-body"].(type) {
+		case nil:
+		case float64:
+			found.maxBody = int64(most)
+		default:
+			return nil, fmt.Errorf("x-max-body must be a number of bytes, not %T", most)
+		}
+		found.rows = op.Extensions["x-rows"] == true
 	}
 	return found, nil
 }

@@ -59,7 +59,7 @@ func New(o Options) *Workers {
 		DisableRegistrationAliasing:             true, // names are a contract, not Go identifiers
 	})
 	RegisterWorkflows(main)
-	for name, function := range ourActivities(purchase, delivery) {
+	for name, function := range ourActivities(purchase, delivery, &activities.Perk{DB: o.DB}) {
 		main.RegisterActivityWithOptions(function, activity.RegisterOptions{Name: name})
 	}
 	workers := []worker.Worker{main}
@@ -81,14 +81,16 @@ func New(o Options) *Workers {
 // RegisterWorkflows gives every workflow its contract name; replay tests use the same.
 func RegisterWorkflows(registry worker.WorkflowRegistry) {
 	registry.RegisterWorkflowWithOptions(workflows.Purchase, workflow.RegisterOptions{Name: contract.PurchaseWorkflow})
+	registry.RegisterWorkflowWithOptions(workflows.Perk, workflow.RegisterOptions{Name: contract.PerkWorkflow})
 }
 
-func ourActivities(purchase *activities.Purchase, delivery *activities.Delivery) map[string]any {
+func ourActivities(purchase *activities.Purchase, delivery *activities.Delivery, perk *activities.Perk) map[string]any {
 	return map[string]any{
 		contract.ReserveActivity:      purchase.Reserve,
 		contract.CaptureActivity:      purchase.Capture,
 		contract.ReleaseActivity:      purchase.Release,
 		contract.DeliverFirstActivity: delivery.DeliverFirst,
+		contract.EndPerkActivity:      perk.EndPerk,
 	}
 }
 

@@ -99,6 +99,7 @@ func (o *Outbox) Run(ctx context.Context) {
 		group.Go(func() { o.dispatch(ctx) })
 	}
 	group.Go(func() { o.sweep(ctx) })
+	group.Go(func() { o.sweepPerks(ctx) })
 	group.Wait()
 }
 

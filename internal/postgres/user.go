@@ -18,7 +18,8 @@ type User struct {
 	UserID        string
 	Blocked       bool
 	BlockedReason string
-	VIP           bool
+	VIP           bool       // for good
+	VIPUntil      *time.Time // a bought VIP status; the past when it is over
 	Attributes    json.RawMessage
 	Available     int64 // coins
 	Held          int64 // coins, for open orders
@@ -38,7 +39,7 @@ func (db *DB) PutUser(ctx context.Context, projectID int32, userID string, edit 
 	if err != nil {
 		return User{}, false, fmt.Errorf("put user: %w", err)
 	}
-	return userOf(sqlc.User{UserID: row.UserID, Status: row.Status, BlockedReason: row.BlockedReason, Vip: row.Vip, Attributes: row.Attributes,
+	return userOf(sqlc.User{UserID: row.UserID, Status: row.Status, BlockedReason: row.BlockedReason, Vip: row.Vip, VipUntil: row.VipUntil, Attributes: row.Attributes,
 		Available: row.Available, Held: row.Held, CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt}), row.Created, nil
 }
 
@@ -139,7 +140,7 @@ func adjust(ctx context.Context, q *sqlc.Queries, a Adjustment, now time.Time) e
 type Notification struct {
 	ID        int64
 	OrderID   string // empty when it is about no order
-	Kind      string // purchase_completed, purchase_canceled, wallet_adjusted
+	Kind      string // purchase_completed, purchase_canceled, wallet_adjusted, perk_ended
 	Detail    json.RawMessage
 	CreatedAt time.Time
 }
@@ -189,7 +190,7 @@ func (db *DB) PutAPIKey(ctx context.Context, key APIKey, hash []byte, now time.T
 }
 
 func userOf(row sqlc.User) User {
-	u := User{UserID: row.UserID, Blocked: row.Status == "blocked", VIP: row.Vip, Attributes: row.Attributes,
+	u := User{UserID: row.UserID, Blocked: row.Status == "blocked", VIP: row.Vip, VIPUntil: row.VipUntil, Attributes: row.Attributes,
 		Available: row.Available, Held: row.Held, CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt}
 	if row.BlockedReason != nil {
 		u.BlockedReason = *row.BlockedReason

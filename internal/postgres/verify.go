@@ -42,6 +42,8 @@ func (db *DB) Verify(ctx context.Context, o VerifyOptions, now time.Time) ([]Che
 				return q.VerifyOrdersEndInTime(ctx, now.Add(-o.Grace))
 			}},
 			{"every outcome was told once", q.VerifyOutcomesWereTold},
+			{"every order of something for a time gave it once", q.VerifyPerksEqualOrders},
+			{"users have what their orders gave, as long", q.VerifyEntitlementsEqualPerks},
 		} {
 			broken, err := rule.rows(ctx)
 			if err != nil {
