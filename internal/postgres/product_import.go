@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/rs/xid"
@@ -117,6 +119,8 @@ func (in ProductImport) plan(ctx context.Context, q *sqlc.Queries) (ImportReport
 }
 
 func (in ProductImport) write(ctx context.Context, q *sqlc.Queries, report ImportReport, steps []store.ImportStep, now time.Time) error {
+	// In the order of the SKU, so that two imports that create the same can't wait for each other.
+	slices.SortFunc(steps, func(a, b store.ImportStep) int { return strings.Compare(a.Product.SKU, b.Product.SKU) })
 	for _, step := range steps {
 		var err error
 		switch step.Action {

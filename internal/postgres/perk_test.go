@@ -1,0 +1,314 @@
+package postgres_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/quickpass/quickpass/internal/postgres"
+	"github.com/quickpass/quickpass/internal/store"
+	"github.com/quickpass/quickpass/internal/testkit"
+)
+
+const hour = time.Hour
+
+// newPerkShop sells an hour of a multiplier.
+func newPerkShop(t *testing.T, kind string) *shop {
+	s := newShop(t, 1_000, 100_000)
+	s.edit(func(p *store.Product) { p.Kind, p.ValiditySeconds = kind, 3600 })
+	return s
+}
+
+// give completes a purchase and returns its order.
+func (s *shop) give(user, sku string, quantity int64) string {
+	s.t.Helper()
+	p := s.purchase(user)
+	p.SKU, p.Quantity = sku, quantity
+	reserved, err := s.try(p)
+	require.NoError(s.t, err)
+	require.Equal(s.t, store.Completed, s.capture(reserved.OrderID, 1))
+	return reserved.OrderID
+}
+
+// requirePerks compares a user's perks, oldest first, with starts and ends after the shop's first moment.
+func (s *shop) requirePerks(user string, begin time.Time, want ...[2]time.Duration) {
+	s.t.Helper()
+	perks, err := s.Perks(s.t.Context(), project, user, postgres.PerkFilter{Limit: 100})
+	require.NoError(s.t, err)
+	got := make([][2]time.Duration, len(perks))
+	for i, perk := range perks {
+		got[len(perks)-1-i] = [2]time.Duration{perk.StartsAt.Sub(begin), perk.ExpiresAt.Sub(begin)}
+	}
+	require.Equal(s.t, want, got)
+}
+
+func (s *shop) told(user string) (ends int) {
+	s.t.Helper()
+	feed, err := s.Notifications(s.t.Context(), project, user, 0, 200)
+	require.NoError(s.t, err)
+	for _, entry := range feed {
+		if entry.Kind == "perk_ended" {
+			ends++
+		}
+	}
+	return ends
+}
+
+func (s *shop) isVIP(user string) bool {
+	s.t.Helper()
+	eligibility, err := s.ReadEligibility(s.t.Context(), project, user, nil, s.clock)
+	require.NoError(s.t, err)
+	return eligibility.Buyer.VIP
+}
+
+func TestPerkIsExtendedFromItsEndWhileActive(t *testing.T) {
+	t.Parallel()
+	s := newPerkShop(t, store.KindMultiplier)
+	begin := s.clock
+	s.give("buyer", "credits-500", 1)
+	s.clock = begin.Add(hour - time.Microsecond) // the last moment
+	s.give("buyer", "credits-500", 2)
+	s.requirePerks("buyer", begin, [2]time.Duration{0, hour}, [2]time.Duration{hour, 3 * hour})
+	s.clock = begin.Add(3 * hour) // over: the end is exclusive
+	s.give("buyer", "credits-500", 1)
+	s.clock = begin.Add(10 * hour) // long over
+	s.give("buyer", "credits-500", 1)
+	s.requirePerks("buyer", begin, [2]time.Duration{0, hour}, [2]time.Duration{hour, 3 * hour}, [2]time.Duration{3 * hour, 4 * hour}, [2]time.Duration{10 * hour, 11 * hour})
+	s.requireClean()
+}
+
+func TestActivePerksByTimeAlone(t *testing.T) {
+	t.Parallel()
+	s := newPerkShop(t, store.KindMultiplier)
+	begin := s.clock
+	first, second := s.give("buyer", "credits-500", 1), s.give("buyer", "credits-500", 1)
+	for at, want := range map[time.Duration][]string{-1: nil, 0: {first}, hour - 1: {first}, hour: {second}, 2*hour - time.Microsecond: {second}, 2 * hour: nil} {
+		now := begin.Add(at).Truncate(time.Microsecond)
+		perks, err := s.Perks(t.Context(), project, "buyer", postgres.PerkFilter{ActiveAt: &now, Limit: 10})
+		require.NoError(t, err)
+		var got []string
+		for _, perk := range perks {
+			got = append(got, perk.OrderID)
+		}
+		require.Equal(t, want, got, "%s", at)
+	}
+}
+
+func TestPerksOfOtherProductsAndUsersRunSideBySide(t *testing.T) {
+	t.Parallel()
+	s := newPerkShop(t, store.KindMultiplier)
+	begin := s.clock
+	s.addProduct("other", 100)
+	offer, err := s.GetProduct(t.Context(), project, "credits-500")
+	require.NoError(t, err)
+	offer.Product.SKU = "other"
+	_, err = s.UpdateProduct(t.Context(), project, offer.Product, "test", s.clock)
+	require.ErrorIs(t, err, postgres.ErrConflict) // the version of the one is not that of the other
+	offer.Product.Version = 0
+	_, err = s.UpdateProduct(t.Context(), project, offer.Product, "test", s.clock)
+	require.NoError(t, err)
+	s.addUser("second", 1_000)
+	s.give("buyer", "credits-500", 1)
+	s.give("buyer", "other", 1)
+	s.give("second", "other", 1)
+	s.requirePerks("buyer", begin, [2]time.Duration{0, hour}, [2]time.Duration{0, hour})
+	s.requirePerks("second", begin, [2]time.Duration{0, hour})
+	s.requireClean()
+}
+
+// Twenty orders captured at the same moment follow each other without a gap, whoever is first.
+func TestPerksOfOrdersAtOnceFollowEachOther(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []string{store.KindMultiplier, store.KindVIPStatus} {
+		s := newPerkShop(t, kind)
+		begin := s.clock
+		orders := make([]string, 20)
+		for i := range orders {
+			orders[i] = s.reserve("buyer")
+		}
+		s.concurrently(40, func(_ context.Context, i int) error { // each twice: a repeat of a capture gives nothing
+			s.capture(orders[i%20], 1)
+			return nil
+		})
+		perks, err := s.Perks(t.Context(), project, "buyer", postgres.PerkFilter{Limit: 100})
+		require.NoError(t, err)
+		starts := map[time.Duration]bool{}
+		for _, perk := range perks {
+			require.Equal(t, hour, perk.ExpiresAt.Sub(perk.StartsAt))
+			starts[perk.StartsAt.Sub(begin)] = true
+		}
+		require.Len(t, starts, 20)
+		for i := range 20 {
+			require.True(t, starts[time.Duration(i)*hour], "%d", i)
+		}
+		user, err := s.GetUser(t.Context(), "buyer")
+		require.NoError(t, err)
+		if kind == store.KindVIPStatus {
+			require.WithinDuration(t, begin.Add(20*hour), *user.VIPUntil, 0)
+		} else {
+			require.Nil(t, user.VIPUntil)
+		}
+		s.requireClean()
+	}
+}
+
+func TestReplayedOrderExtendsOnce(t *testing.T) {
+	t.Parallel()
+	s := newPerkShop(t, store.KindMultiplier)
+	order := s.reserve("buyer")
+	begin := s.clock
+	s.release(order, 1)
+	s.requirePerks("buyer", begin, [][2]time.Duration{}...)
+	s.clock = begin.Add(30 * time.Minute)
+	_, err := s.ReplayOrder(t.Context(), postgres.Replay{ProjectID: project, OrderID: order, Actor: "test", Reason: "test"}, s.clock)
+	require.NoError(t, err)
+	require.Equal(t, store.Processing, s.capture(order, 1), "the first attempt is over")
+	require.Equal(t, store.Completed, s.capture(order, 2))
+	require.Equal(t, store.Completed, s.capture(order, 2), "a repeat changes nothing")
+	s.requirePerks("buyer", begin, [2]time.Duration{hour / 2, 3 * hour / 2})
+	s.requireClean()
+}
+
+// VIP status is one privilege, whichever product gave it, and it is one in this shop too.
+func TestVIPStatusMakesVIPUntilItEnds(t *testing.T) {
+	t.Parallel()
+	s := newPerkShop(t, store.KindVIPStatus)
+	begin := s.clock
+	s.addProduct("for-vips", 1)
+	_, _, err := s.AddProduct(t.Context(), postgres.NewProduct{ProjectID: project, Actor: "test", Product: vipDay()}, s.clock)
+	require.NoError(t, err)
+	offer, err := s.GetProduct(t.Context(), project, "for-vips")
+	require.NoError(t, err)
+	offer.Product.Requires.VIP = true
+	_, err = s.UpdateProduct(t.Context(), project, offer.Product, "test", s.clock)
+	require.NoError(t, err)
+	wanted := s.purchase("buyer")
+	wanted.SKU = "for-vips"
+	_, err = s.try(wanted)
+	requireRefusal(t, store.NotEligible, err)
+
+	s.give("buyer", "credits-500", 1)
+	s.give("buyer", "vip-day", 1)
+	s.requirePerks("buyer", begin, [2]time.Duration{0, hour}, [2]time.Duration{hour, 25 * hour})
+	s.clock = begin.Add(25*hour - time.Microsecond)
+	require.True(t, s.isVIP("buyer"))
+	s.clock = begin.Add(25 * hour)
+	require.False(t, s.isVIP("buyer"), "no timer has fired, and none is needed")
+	_, err = s.try(wanted)
+	requireRefusal(t, store.NotEligible, err)
+	s.give("buyer", "credits-500", 1)
+	_, err = s.try(wanted)
+	require.NoError(t, err)
+	s.requireClean()
+}
+
+func vipDay() store.Product {
+	return store.Product{SKU: "vip-day", Name: "a day of VIP", Kind: store.KindVIPStatus, ValiditySeconds: 86_400, PriceCoins: 100, Status: store.Published,
+		Stock:       store.StockSettings{Initial: 10},
+		Integration: store.Integration{ResourceType: "status", Endpoint: store.DefaultEndpoint, Amount: amount("1"), Currency: "vip"}, Delivery: store.DefaultDelivery()}
+}
+
+func TestEndOfPerkIsToldOnce(t *testing.T) {
+	t.Parallel()
+	s := newPerkShop(t, store.KindMultiplier)
+	begin := s.clock
+	end := func(order string, at time.Duration) *time.Time {
+		until, err := s.EndPerk(t.Context(), order, begin.Add(at))
+		require.NoError(t, err)
+		return until
+	}
+	first := s.give("buyer", "credits-500", 1)
+	s.clock = begin.Add(hour / 2)
+	second := s.give("buyer", "credits-500", 1)
+	require.WithinDuration(t, begin.Add(2*hour), *end(first, hour), 0, "it was extended")
+	require.Nil(t, end(second, 2*hour), "the extension has no run of its own")
+	require.Zero(t, s.told("buyer"))
+	s.concurrently(10, func(context.Context, int) error {
+		_, err := s.EndPerk(t.Context(), first, begin.Add(2*hour))
+		return err
+	})
+	require.Equal(t, 1, s.told("buyer"))
+
+	// Bought anew after the end, before the end of the next is told: the old run finds nothing to do.
+	s.clock = begin.Add(3 * hour)
+	third := s.give("buyer", "credits-500", 1)
+	s.clock = begin.Add(5 * hour)
+	fourth := s.give("buyer", "credits-500", 1)
+	require.Nil(t, end(third, 5*hour))
+	require.Equal(t, 1, s.told("buyer"))
+	require.Nil(t, end(fourth, 6*hour))
+	require.Equal(t, 2, s.told("buyer"))
+	s.requireClean()
+}
+
+func TestPerkTimersAreLeased(t *testing.T) {
+	t.Parallel()
+	s := newPerkShop(t, store.KindMultiplier)
+	begin := s.clock
+	lease := func(at time.Duration) (orders []string) {
+		timers, err := s.LeasePerkTimers(t.Context(), 30*time.Second, 100, begin.Add(at))
+		require.NoError(t, err)
+		for _, timer := range timers {
+			orders = append(orders, timer.Input.OrderID)
+		}
+		return orders
+	}
+	first := s.give("buyer", "credits-500", 1)
+	require.Equal(t, []string{first}, lease(0))
+	require.Empty(t, lease(29*time.Second))
+	require.Equal(t, []string{first}, lease(30*time.Second), "its start was never confirmed")
+	require.NoError(t, s.MarkPerkTimers(t.Context(), []string{first}, begin))
+	s.clock = begin.Add(time.Minute)
+	s.give("buyer", "credits-500", 1)
+	require.Empty(t, lease(hour), "an extension needs no start")
+	require.Equal(t, []string{first}, lease(hour+10*time.Minute), "the run may be lost; a start finds it if not")
+	require.NoError(t, s.MarkPerkTimers(t.Context(), []string{first}, begin.Add(hour+10*time.Minute)))
+	require.Empty(t, lease(2*hour))
+	_, err := s.EndPerk(t.Context(), first, begin.Add(2*hour))
+	require.NoError(t, err)
+	require.Empty(t, lease(100*hour), "told")
+	s.clock = begin.Add(101 * hour)
+	again := s.give("buyer", "credits-500", 1)
+	require.Equal(t, []string{again}, lease(101*hour))
+}
+
+func TestVerifyFindsWrongPerks(t *testing.T) {
+	t.Parallel()
+	for damage, rule := range map[string]string{
+		`UPDATE orders SET delivery = delivery - 'perk'`:                     "every order of something for a time gave it once",
+		`ALTER TABLE perks DISABLE TRIGGER ALL; DELETE FROM perks`:           "every order of something for a time gave it once",
+		`UPDATE entitlements SET expires_at = expires_at + interval '1 day'`: "users have what their orders gave, as long",
+		`DELETE FROM entitlements`:                                           "users have what their orders gave, as long",
+	} {
+		s := newPerkShop(t, store.KindMultiplier)
+		s.give("buyer", "credits-500", 1)
+		s.requireClean()
+		testkit.Exec(t, s.DB, damage)
+		checks, err := s.Verify(t.Context(), postgres.VerifyOptions{Grace: hour}, s.clock)
+		require.NoError(t, err)
+		broken := map[string][]string{}
+		for _, check := range checks {
+			broken[check.Rule] = check.Broken
+		}
+		require.NotEmpty(t, broken[rule], "%s", damage)
+	}
+	s := newPerkShop(t, store.KindMultiplier)
+	s.give("buyer", "credits-500", 1)
+	require.ErrorContains(t, testkit.TryExec(t, s.DB, "UPDATE perks SET expires_at = expires_at + interval '1 day'"), "append-only")
+}
+
+func TestPerksArePaged(t *testing.T) {
+	t.Parallel()
+	s := newPerkShop(t, store.KindMultiplier)
+	var orders []string
+	for range 5 {
+		orders = append(orders, s.give("buyer", "credits-500", 1))
+	}
+	page, err := s.Perks(t.Context(), project, "buyer", postgres.PerkFilter{Before: orders[3], Limit: 2})
+	require.NoError(t, err)
+	require.Equal(t, []string{orders[2], orders[1]}, []string{page[0].OrderID, page[1].OrderID})
+	require.Equal(t, "buyer multiplier credits-500", fmt.Sprint(page[0].UserID, " ", page[0].Kind, " ", page[0].SKU))
+}
