@@ -80,6 +80,23 @@ func TestPerkIsExtendedFromItsEndWhileActive(t *testing.T) {
 	s.requireClean()
 }
 
+// What the product asks for when it is bought is what is delivered, whatever becomes of the product.
+func TestPerkAndParametersAreFrozen(t *testing.T) {
+	t.Parallel()
+	s := newPerkShop(t, store.KindMultiplier)
+	s.edit(func(p *store.Product) { p.Integration.Parameters = []byte(`{"factor":2}`) })
+	order := s.reserve("buyer")
+	s.edit(func(p *store.Product) {
+		p.Kind, p.ValiditySeconds, p.Integration.Parameters = store.KindCredits, 0, nil
+	})
+	reservation, err := s.FindReservation(t.Context(), order)
+	require.NoError(t, err)
+	require.JSONEq(t, `{"factor":2}`, string(reservation.Delivery.Parameters))
+	s.capture(order, 1)
+	s.requirePerks("buyer", s.clock, [2]time.Duration{0, hour})
+	s.requireClean()
+}
+
 func TestActivePerksByTimeAlone(t *testing.T) {
 	t.Parallel()
 	s := newPerkShop(t, store.KindMultiplier)
