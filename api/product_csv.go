@@ -159,10 +159,10 @@ func rowFromCells(columns, cells []string, schema *openapi3.Schema) importedRow 
 		}
 		parent, name := object, columns[i]
 		if group, field, nested := strings.Cut(columns[i], "."); nested {
-			if parent, name = nil, field; object[group] == nil {
+			if object[group] == nil {
 				object[group] = map[string]any{}
 			}
-			parent = object[group].(map[string]any)
+			parent, name = object[group].(map[string]any), field
 		}
 		parent[name] = value
 	}
