@@ -5,6 +5,8 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -16,6 +18,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/quickpass/quickpass/internal/store"
+	"github.com/quickpass/quickpass/internal/testkit"
 )
 
 // Importing an export changes nothing, in either format, also into an empty shop.
@@ -41,6 +44,31 @@ func TestExportIsWhatImportTakes(t *testing.T) {
 	require.Equal(t, "407 created, 0 replaced, 1 unchanged", summary(t, empty.call("admin", "POST", importPath, string(inCSV.body), asCSV)))
 	require.Equal(t, string(asJSON.body), string(empty.call("admin", "GET", exportPath, "").body))
 	require.Equal(t, string(inCSV.body), string(empty.call("admin", "GET", exportPath+"?format=csv", "").body))
+}
+
+// An export that fails after its first page breaks off: what arrived can't be taken for the whole.
+func TestExportThatFailsBreaksOff(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	file := "sku,name,price_coins,stock.initial,integration.amount,integration.currency\n"
+	for i := range exportPage + 1 {
+		file += fmt.Sprintf("p%03d,x,1,1,1,c\n", i)
+	}
+	require.Equal(t, 200, s.call("admin", "POST", importPath, file, asCSV).status)
+	testkit.Exec(t, s.db, "UPDATE products SET requires = '[]' WHERE sku = 'p200'")
+	for _, format := range []string{"json", "csv"} {
+		r, err := http.NewRequestWithContext(t.Context(), "GET", s.http.URL+exportPath+"?format="+format, nil)
+		require.NoError(t, err)
+		r.Header.Set("Authorization", "Bearer "+keyOf("admin"))
+		response, err := http.DefaultClient.Do(r)
+		require.NoError(t, err)
+		_, err = io.ReadAll(response.Body)
+		require.NoError(t, response.Body.Close())
+		require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+	}
+	require.Contains(t, s.log.String(), "requires of product p200", "and it is logged")
+	testkit.Exec(t, s.db, "UPDATE products SET requires = '[]' WHERE sku = 'p000'")
+	require.Equal(t, 500, s.call("admin", "GET", exportPath, "").status, "before the first page it is a problem")
 }
 
 func rowSchema() *openapi3.Schema { return testDoc().Components.Schemas["ProductRow"].Value }
