@@ -103,7 +103,7 @@ func (a *Delivery) send(in contract.DeliveryInput) *Call {
 	return a.Calls.Start(in.OrderID, in.Delivery.Timeout(), func(ctx context.Context) mainproduct.Answer {
 		return a.Product.Credit(ctx, mainproduct.CreditRequest{
 			Endpoint: in.Delivery.Endpoint, UserID: in.UserID, Amount: in.Delivery.Amount, Currency: in.Delivery.Currency,
-			OrderID: in.OrderID, ProductName: in.Delivery.ProductName,
+			OrderID: in.OrderID, ProductName: in.Delivery.ProductName, Parameters: in.Delivery.Parameters,
 		})
 	})
 }

@@ -59,7 +59,7 @@ func inputOf(c ProductCreation) ProductInput {
 	return ProductInput{
 		Sku: &c.Sku, Name: c.Name, Description: c.Description, Kind: c.Kind, PriceCoins: c.PriceCoins,
 		Status: (*ProductInputStatus)(c.Status), Stock: &c.Stock, Integration: c.Integration, Delivery: c.Delivery,
-		Group: c.Group, Position: c.Position, Limits: c.Limits, Schedule: c.Schedule, Requires: c.Requires,
+		Group: c.Group, Position: c.Position, Limits: c.Limits, Schedule: c.Schedule, Requires: c.Requires, ValiditySeconds: c.ValiditySeconds,
 	}
 }
 
@@ -153,8 +153,9 @@ func productOf(sku string, in ProductInput) (store.Product, error) {
 		Stock: store.StockSettings{Initial: *stock.Initial, Minimum: or(stock.Minimum, 10), HideAtZero: value(stock.HideAtZero), Replenishment: value(stock.Replenishment)},
 		Integration: store.Integration{
 			ResourceType: or(in.Integration.ResourceType, "external_currency"), Endpoint: or(in.Integration.Endpoint, store.DefaultEndpoint),
-			Amount: in.Integration.Amount, Currency: in.Integration.Currency,
+			Amount: in.Integration.Amount, Currency: in.Integration.Currency, Parameters: value(in.Integration.Parameters),
 		},
+		ValiditySeconds: value(in.ValiditySeconds),
 		Delivery: store.DeliverySettings{
 			Method: string(or(delivery.Method, APICall)), TimeoutSeconds: or(delivery.TimeoutSeconds, usual.TimeoutSeconds),
 			Retries: or(delivery.Retries, usual.Retries), RetryIntervalSeconds: or(delivery.RetryIntervalSeconds, usual.RetryIntervalSeconds),
@@ -162,7 +163,9 @@ func productOf(sku string, in ProductInput) (store.Product, error) {
 	}
 	mistakes := product.Validate()
 	if mistakes == nil {
-		return product, nil
+		var err error
+		product.Integration.Parameters, err = store.CanonicalParameters(product.Integration.Parameters)
+		return product, err
 	}
 	return product, mistaken(mistakes)
 }
@@ -174,6 +177,6 @@ func productBody(offer store.Offer) Product {
 		Stock: Stock{Initial: p.Stock.Initial, Minimum: p.Stock.Minimum, HideAtZero: p.Stock.HideAtZero, Replenishment: replenishmentBody(p.Stock.Replenishment),
 			Available: offer.Available, Status: StockStatus(p.Stock.StatusOf(offer.Available))},
 		Integration: integrationBody(p.Integration), Delivery: deliveryBody(p.Delivery),
-		Group: p.Group, Position: p.Position, Limits: p.Limits, Schedule: p.Schedule, Requires: p.Requires, Version: p.Version, UpdatedAt: p.UpdatedAt.UTC(),
+		Group: p.Group, Position: p.Position, Limits: p.Limits, Schedule: p.Schedule, Requires: p.Requires, ValiditySeconds: p.ValiditySeconds, Version: p.Version, UpdatedAt: p.UpdatedAt.UTC(),
 	}
 }

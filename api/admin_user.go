@@ -75,6 +75,6 @@ func (h *handlers) setSuspicious(ctx context.Context, userID string, suspicious 
 
 func adminUserBody(u postgres.User) AdminUser {
 	user := userBody(u)
-	return AdminUser{UserID: user.UserID, Status: user.Status, BlockedReason: user.BlockedReason, Vip: user.Vip, Suspicious: u.Suspicious, Attributes: user.Attributes,
+	return AdminUser{UserID: user.UserID, Status: user.Status, BlockedReason: user.BlockedReason, Vip: user.Vip, VipUntil: user.VipUntil, Suspicious: u.Suspicious, Attributes: user.Attributes,
 		CreatedAt: user.CreatedAt, UpdatedAt: user.UpdatedAt, Wallet: walletBody(u)}
 }

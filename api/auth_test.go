@@ -19,7 +19,7 @@ func TestRoles(t *testing.T) {
 	s := newShop(t)
 	operations, err := operationsOf(testDoc())
 	require.NoError(t, err)
-	require.Len(t, operations, 53)
+	require.Len(t, operations, 56)
 	fill := strings.NewReplacer(":sku", "no-such", ":id", "no-such")
 	for route, op := range operations {
 		method, path, _ := strings.Cut(route, " ")

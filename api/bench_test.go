@@ -34,7 +34,7 @@ func BenchmarkValidatePurchase(b *testing.B) {
 	})
 	b.Run("body", func(b *testing.B) {
 		for b.Loop() {
-			value, err := validateBody(op, []byte(body))
+			value, err := validateBody(op, "application/json", []byte(body))
 			require.NoError(b, err)
 			_, err = idempotencyOf(r, "k", value)
 			require.NoError(b, err)

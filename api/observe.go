@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -23,6 +24,8 @@ type call struct {
 	operation   *operation
 	key         postgres.APIKey
 	body        []byte
+	media       string // of the body
+	value       any    // the body, decoded; a text if it is no JSON
 	idempotency *postgres.Idempotency
 	inside      *gate       // which counts it at the moment
 	header      http.Header // of the answer
@@ -58,14 +61,23 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 
 		err := recovered(next, c)
 		status := c.Response().Status
+		broken := errors.As(err, new(*brokenOff)) && c.Response().Committed
 		if err != nil {
 			status = refuse(c, call, err)
 		}
 		s.metrics.observe(r.Method, c.Path(), status, time.Since(start))
 		s.log(c, call, status, time.Since(start), err)
+		if broken {
+			panic(http.ErrAbortHandler) // the client must not take what it has for the whole
+		}
 		return nil
 	}
 }
+
+// brokenOff is an error in the middle of an answer whose first part has been sent.
+type brokenOff struct{ error }
+
+func (b *brokenOff) Unwrap() error { return b.error }
 
 // recovered runs a handler and returns its panic as an error.
 func recovered(next echo.HandlerFunc, c echo.Context) (err error) {

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -217,6 +218,7 @@ const (
 	ProblemCodeDisputeNotFound         ProblemCode = "dispute_not_found"
 	ProblemCodeForbidden               ProblemCode = "forbidden"
 	ProblemCodeIdempotencyKeyReused    ProblemCode = "idempotency_key_reused"
+	ProblemCodeImportHasMistakes       ProblemCode = "import_has_mistakes"
 	ProblemCodeInsufficientCoins       ProblemCode = "insufficient_coins"
 	ProblemCodeInternal                ProblemCode = "internal"
 	ProblemCodeInvalidRequest          ProblemCode = "invalid_request"
@@ -278,6 +280,8 @@ func (e ProblemCode) Valid() bool {
 	case ProblemCodeForbidden:
 		return true
 	case ProblemCodeIdempotencyKeyReused:
+		return true
+	case ProblemCodeImportHasMistakes:
 		return true
 	case ProblemCodeInsufficientCoins:
 		return true
@@ -388,6 +392,24 @@ func (e ProductInputStatus) Valid() bool {
 	case ProductInputStatusDraft:
 		return true
 	case ProductInputStatusPublished:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ProductRowStatus.
+const (
+	ProductRowStatusDraft     ProductRowStatus = "draft"
+	ProductRowStatusPublished ProductRowStatus = "published"
+)
+
+// Valid indicates whether the value is a known member of the ProductRowStatus enum.
+func (e ProductRowStatus) Valid() bool {
+	switch e {
+	case ProductRowStatusDraft:
+		return true
+	case ProductRowStatusPublished:
 		return true
 	default:
 		return false
@@ -529,6 +551,24 @@ func (e UserStatus) Valid() bool {
 	}
 }
 
+// Defines values for AdminExportProductsParamsFormat.
+const (
+	Csv  AdminExportProductsParamsFormat = "csv"
+	JSON AdminExportProductsParamsFormat = "json"
+)
+
+// Valid indicates whether the value is a known member of the AdminExportProductsParamsFormat enum.
+func (e AdminExportProductsParamsFormat) Valid() bool {
+	switch e {
+	case Csv:
+		return true
+	case JSON:
+		return true
+	default:
+		return false
+	}
+}
+
 // Accepted defines model for Accepted.
 type Accepted struct {
 	// ConfirmBy With `awaiting_confirmation`: until when.
@@ -585,9 +625,14 @@ type AdminUser struct {
 	UpdatedAt  time.Time `json:"updated_at"`
 
 	// UserID Example: 12345
-	UserID ID     `json:"user_id"`
-	Vip    bool   `json:"vip"`
-	Wallet Wallet `json:"wallet"`
+	UserID ID `json:"user_id"`
+
+	// Vip For good.
+	Vip bool `json:"vip"`
+
+	// VipUntil Until when a bought VIP status makes them VIP; the past when it is over.
+	VipUntil *time.Time `json:"vip_until"`
+	Wallet   Wallet     `json:"wallet"`
 }
 
 // Alert defines model for Alert.
@@ -982,6 +1027,19 @@ type HoursDay string
 // ID Example: 12345
 type ID = string
 
+// ImportedProduct defines model for ImportedProduct.
+type ImportedProduct struct {
+	Action store.ImportAction `json:"action"`
+
+	// Row From 1; the header of a CSV file does not count.
+	//
+	// Example: 1
+	Row int `json:"row"`
+
+	// Sku Example: credits-500
+	Sku SKU `json:"sku"`
+}
+
 // Integration defines model for Integration.
 type Integration struct {
 	// Amount Example: 500
@@ -992,6 +1050,11 @@ type Integration struct {
 
 	// Endpoint Example: /api/v1/credits/increase
 	Endpoint string `json:"endpoint"`
+
+	// Parameters What else the main product is told.
+	//
+	// Example: {"factor":2}
+	Parameters *json.RawMessage `json:"parameters,omitempty"`
 
 	// ResourceType Example: external_currency
 	ResourceType string `json:"resource_type"`
@@ -1008,8 +1071,13 @@ type IntegrationInput struct {
 	Currency string `json:"currency"`
 
 	// Endpoint Path under the main product's base URL.
-	Endpoint     *string `json:"endpoint,omitempty"`
-	ResourceType *string `json:"resource_type,omitempty"`
+	Endpoint *string `json:"endpoint,omitempty"`
+
+	// Parameters Sent to the main product as the field `parameters`, such as the factor of a multiplier; at most 4,096 bytes, 4 levels and 64 fields. An empty object is none.
+	//
+	// Example: {"factor":2}
+	Parameters   *json.RawMessage `json:"parameters,omitempty"`
+	ResourceType *string          `json:"resource_type,omitempty"`
 }
 
 // Limits Most pieces that are sold; 0 is no limit. Days, weeks (from Monday) and months are those of `schedule.time_zone`.
@@ -1127,6 +1195,36 @@ type OrderReason struct {
 // OrderStatus defines model for OrderStatus.
 type OrderStatus string
 
+// Perk defines model for Perk.
+type Perk struct {
+	// ExpiresAt Exclusive.
+	ExpiresAt time.Time `json:"expires_at"`
+
+	// Kind Example: multiplier
+	Kind string `json:"kind"`
+
+	// OrderID Example: 12345
+	OrderID ID `json:"order_id"`
+
+	// SecondsLeft Of its time; all of it while it is upcoming.
+	//
+	// Example: 3600
+	SecondsLeft int64 `json:"seconds_left"`
+
+	// Sku Example: credits-500
+	Sku SKU `json:"sku"`
+
+	// StartsAt Inclusive.
+	StartsAt time.Time        `json:"starts_at"`
+	Status   store.PerkStatus `json:"status"`
+}
+
+// PerkPage defines model for PerkPage.
+type PerkPage struct {
+	Items      []Perk  `json:"items"`
+	NextCursor *string `json:"next_cursor"`
+}
+
 // Problem What went wrong (RFC 9457).
 type Problem struct {
 	// Code Stable; new ones may be added.
@@ -1142,6 +1240,9 @@ type Problem struct {
 
 	// RequestID Quote it to support.
 	RequestID *string `json:"request_id,omitempty"`
+
+	// Rows With `import_has_mistakes` - each mistake.
+	Rows *[]RowProblem `json:"rows,omitempty"`
 
 	// Status Example: 402
 	Status int `json:"status"`
@@ -1196,6 +1297,9 @@ type Product struct {
 	Stock     Stock         `json:"stock"`
 	UpdatedAt time.Time     `json:"updated_at"`
 
+	// ValiditySeconds How long one piece lasts; 0 is for good.
+	ValiditySeconds int64 `json:"validity_seconds"`
+
 	// Version Grows with each edit.
 	//
 	// Example: 3
@@ -1214,7 +1318,9 @@ type ProductCreation struct {
 	// Example: currency
 	Group       *string          `json:"group,omitempty"`
 	Integration IntegrationInput `json:"integration"`
-	Kind        *string          `json:"kind,omitempty"`
+
+	// Kind `credits`, `crystals`, `bonus_points`, `free_spins`, `free_bets`, `multiplier`, `cashback`, `vip_status` (its buyer is VIP in this shop too), `increased_limits`, `exclusive_access`, or a name of your own.
+	Kind *string `json:"kind,omitempty"`
 
 	// Limits Most pieces that are sold; 0 is no limit. Days, weeks (from Monday) and months are those of `schedule.time_zone`.
 	Limits *Limits `json:"limits,omitempty"`
@@ -1242,10 +1348,32 @@ type ProductCreation struct {
 	// Status Example: published
 	Status *ProductCreationStatus `json:"status,omitempty"`
 	Stock  StockInput             `json:"stock"`
+
+	// ValiditySeconds How long one piece lasts: 0 is for good, else at least 60. Needed for `multiplier` and `vip_status`; not for `credits`, `crystals` and `bonus_points`.
+	//
+	// Example: 0
+	ValiditySeconds *int64 `json:"validity_seconds,omitempty"`
 }
 
 // ProductCreationStatus Example: published
 type ProductCreationStatus string
+
+// ProductImport defines model for ProductImport.
+type ProductImport struct {
+	// Created Products.
+	//
+	// Example: 1
+	Created int  `json:"created"`
+	DryRun  bool `json:"dry_run"`
+
+	// ImportID Null for a dry run.
+	//
+	// Example: import_d4tq0n2s8fkg00a1b2c0
+	ImportID  *string           `json:"import_id"`
+	Items     []ImportedProduct `json:"items"`
+	Replaced  int               `json:"replaced"`
+	Unchanged int               `json:"unchanged"`
+}
 
 // ProductInput defines model for ProductInput.
 type ProductInput struct {
@@ -1259,7 +1387,9 @@ type ProductInput struct {
 	// Example: currency
 	Group       *string          `json:"group,omitempty"`
 	Integration IntegrationInput `json:"integration"`
-	Kind        *string          `json:"kind,omitempty"`
+
+	// Kind `credits`, `crystals`, `bonus_points`, `free_spins`, `free_bets`, `multiplier`, `cashback`, `vip_status` (its buyer is VIP in this shop too), `increased_limits`, `exclusive_access`, or a name of your own.
+	Kind *string `json:"kind,omitempty"`
 
 	// Limits Most pieces that are sold; 0 is no limit. Days, weeks (from Monday) and months are those of `schedule.time_zone`.
 	Limits *Limits `json:"limits,omitempty"`
@@ -1287,6 +1417,11 @@ type ProductInput struct {
 	// Status Example: published
 	Status *ProductInputStatus `json:"status,omitempty"`
 	Stock  *StockInput         `json:"stock,omitempty"`
+
+	// ValiditySeconds How long one piece lasts: 0 is for good, else at least 60. Needed for `multiplier` and `vip_status`; not for `credits`, `crystals` and `bonus_points`.
+	//
+	// Example: 0
+	ValiditySeconds *int64 `json:"validity_seconds,omitempty"`
 }
 
 // ProductInputStatus Example: published
@@ -1297,6 +1432,58 @@ type ProductPage struct {
 	Items      []Product `json:"items"`
 	NextCursor *string   `json:"next_cursor"`
 }
+
+// ProductRow defines model for ProductRow.
+type ProductRow struct {
+	Delivery *DeliveryInput `json:"delivery,omitempty"`
+
+	// Description Example: Top up balance in main product
+	Description *string `json:"description,omitempty"`
+
+	// Group Products of one group are shown together.
+	//
+	// Example: currency
+	Group       *string          `json:"group,omitempty"`
+	Integration IntegrationInput `json:"integration"`
+
+	// Kind `credits`, `crystals`, `bonus_points`, `free_spins`, `free_bets`, `multiplier`, `cashback`, `vip_status` (its buyer is VIP in this shop too), `increased_limits`, `exclusive_access`, or a name of your own.
+	Kind *string `json:"kind,omitempty"`
+
+	// Limits Most pieces that are sold; 0 is no limit. Days, weeks (from Monday) and months are those of `schedule.time_zone`.
+	Limits *Limits `json:"limits,omitempty"`
+
+	// Name Example: 500 credits
+	Name string `json:"name"`
+
+	// Position In the shop.
+	Position *int `json:"position,omitempty"`
+
+	// PriceCoins Of one piece.
+	//
+	// Example: 100
+	PriceCoins int64 `json:"price_coins"`
+
+	// Requires Who may buy it.
+	Requires *Requirements `json:"requires,omitempty"`
+
+	// Schedule When it is sold; empty is always.
+	Schedule *Schedule `json:"schedule,omitempty"`
+
+	// Sku Example: credits-500
+	Sku SKU `json:"sku"`
+
+	// Status Example: published
+	Status *ProductRowStatus `json:"status,omitempty"`
+	Stock  *StockInput       `json:"stock,omitempty"`
+
+	// ValiditySeconds How long one piece lasts: 0 is for good, else at least 60. Needed for `multiplier` and `vip_status`; not for `credits`, `crystals` and `bonus_points`.
+	//
+	// Example: 0
+	ValiditySeconds *int64 `json:"validity_seconds,omitempty"`
+}
+
+// ProductRowStatus Example: published
+type ProductRowStatus string
 
 // ProductStatus defines model for ProductStatus.
 type ProductStatus string
@@ -1390,6 +1577,20 @@ type Risk struct {
 	Score int `json:"score"`
 }
 
+// RowProblem defines model for RowProblem.
+type RowProblem struct {
+	// Field Path of the field.
+	//
+	// Example: stock.initial
+	Field   string `json:"field"`
+	Message string `json:"message"`
+
+	// Row From 1; 0 is the header of a CSV file.
+	//
+	// Example: 3
+	Row int `json:"row"`
+}
+
 // SKU Example: credits-500
 type SKU = string
 
@@ -1437,6 +1638,9 @@ type ShopProduct struct {
 	Sku    SKU           `json:"sku"`
 	Status ProductStatus `json:"status"`
 	Stock  ShopStock     `json:"stock"`
+
+	// ValiditySeconds How long one piece lasts; 0 is for good.
+	ValiditySeconds int64 `json:"validity_seconds"`
 }
 
 // ShopProductPage defines model for ShopProductPage.
@@ -1720,8 +1924,13 @@ type User struct {
 	UpdatedAt     time.Time       `json:"updated_at"`
 
 	// UserID Example: 12345
-	UserID ID   `json:"user_id"`
-	Vip    bool `json:"vip"`
+	UserID ID `json:"user_id"`
+
+	// Vip For good.
+	Vip bool `json:"vip"`
+
+	// VipUntil Until when a bought VIP status makes them VIP; the past when it is over.
+	VipUntil *time.Time `json:"vip_until"`
 }
 
 // UserInput defines model for UserInput.
@@ -1914,6 +2123,25 @@ type AdminCreateProductParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// AdminExportProductsParams defines parameters for AdminExportProducts.
+type AdminExportProductsParams struct {
+	Format *AdminExportProductsParamsFormat `form:"format,omitempty" json:"format,omitempty"`
+}
+
+// AdminExportProductsParamsFormat defines parameters for AdminExportProducts.
+type AdminExportProductsParamsFormat string
+
+// AdminImportProductsJSONBody defines parameters for AdminImportProducts.
+type AdminImportProductsJSONBody = json.RawMessage
+
+// AdminImportProductsParams defines parameters for AdminImportProducts.
+type AdminImportProductsParams struct {
+	DryRun *bool `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
+	// IdempotencyKey Any visible ASCII, such as a UUID. Makes it safe to send the request again.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // AdminGetProductParams defines parameters for AdminGetProduct.
 type AdminGetProductParams struct {
 	// IfNoneMatch An ETag you have; 304 when nothing has changed.
@@ -2027,6 +2255,14 @@ type ListUserOrdersParams struct {
 	Cursor *ID    `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
+// ListPerksParams defines parameters for ListPerks.
+type ListPerksParams struct {
+	// Active `true`: only what the user is entitled to now.
+	Active *bool  `form:"active,omitempty" json:"active,omitempty"`
+	Limit  *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+	Cursor *ID    `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
 // AdminApproveJSONRequestBody defines body for AdminApprove for application/json ContentType.
 type AdminApproveJSONRequestBody = DecisionInput
 
@@ -2056,6 +2292,9 @@ type AdminResolveOrderJSONRequestBody = ResolveInput
 
 // AdminCreateProductJSONRequestBody defines body for AdminCreateProduct for application/json ContentType.
 type AdminCreateProductJSONRequestBody = ProductCreation
+
+// AdminImportProductsJSONRequestBody defines body for AdminImportProducts for application/json ContentType.
+type AdminImportProductsJSONRequestBody = AdminImportProductsJSONBody
 
 // AdminPutProductJSONRequestBody defines body for AdminPutProduct for application/json ContentType.
 type AdminPutProductJSONRequestBody = ProductInput
@@ -2164,6 +2403,12 @@ type ServerInterface interface {
 	// AdminCreateProduct Add a product
 	// (POST /api/v1/admin/products)
 	AdminCreateProduct(ctx echo.Context, params AdminCreateProductParams) error
+	// AdminExportProducts Export all products
+	// (GET /api/v1/admin/products/export)
+	AdminExportProducts(ctx echo.Context, params AdminExportProductsParams) error
+	// AdminImportProducts Import products, all or none
+	// (POST /api/v1/admin/products/import)
+	AdminImportProducts(ctx echo.Context, params AdminImportProductsParams) error
 	// AdminGetProduct Read a product's settings
 	// (GET /api/v1/admin/products/{sku})
 	AdminGetProduct(ctx echo.Context, sku SKU, params AdminGetProductParams) error
@@ -2254,6 +2499,9 @@ type ServerInterface interface {
 	// ListUserOrders List a user's orders
 	// (GET /api/v1/users/{id}/orders)
 	ListUserOrders(ctx echo.Context, id UserID, params ListUserOrdersParams) error
+	// ListPerks List what a user has bought for a time
+	// (GET /api/v1/users/{id}/perks)
+	ListPerks(ctx echo.Context, id UserID, params ListPerksParams) error
 	// GetWallet Read a user's coins
 	// (GET /api/v1/users/{id}/wallet)
 	GetWallet(ctx echo.Context, id UserID) error
@@ -2982,6 +3230,59 @@ func (w *ServerInterfaceWrapper) AdminCreateProduct(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.AdminCreateProduct(ctx, params)
+	return err
+}
+
+// AdminExportProducts converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminExportProducts(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AdminExportProductsParams
+	// ------------- Optional query parameter "format" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "format", ctx.QueryParams(), &params.Format, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter format: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminExportProducts(ctx, params)
+	return err
+}
+
+// AdminImportProducts converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminImportProducts(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AdminImportProductsParams
+	// ------------- Optional query parameter "dry_run" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "dry_run", ctx.QueryParams(), &params.DryRun, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dry_run: %s", err))
+	}
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminImportProducts(ctx, params)
 	return err
 }
 
@@ -3771,6 +4072,45 @@ func (w *ServerInterfaceWrapper) ListUserOrders(ctx echo.Context) error {
 	return err
 }
 
+// ListPerks converts echo context to params.
+func (w *ServerInterfaceWrapper) ListPerks(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id UserID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListPerksParams
+	// ------------- Optional query parameter "active" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "active", ctx.QueryParams(), &params.Active, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter active: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListPerks(ctx, id, params)
+	return err
+}
+
 // GetWallet converts echo context to params.
 func (w *ServerInterfaceWrapper) GetWallet(ctx echo.Context) error {
 	var err error
@@ -3887,6 +4227,9 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/api/v1/admin/replays/:id/pause", wrapper.AdminPauseReplay, options.OperationMiddlewares["AdminPauseReplay"]...)
 	router.POST(options.BaseURL+"/api/v1/admin/replays/:id/resume", wrapper.AdminResumeReplay, options.OperationMiddlewares["AdminResumeReplay"]...)
 	router.POST(options.BaseURL+"/api/v1/admin/replays/:id/cancel", wrapper.AdminCancelReplay, options.OperationMiddlewares["AdminCancelReplay"]...)
+	router.GET(options.BaseURL+"/api/v1/users/:id/perks", wrapper.ListPerks, options.OperationMiddlewares["ListPerks"]...)
+	router.GET(options.BaseURL+"/api/v1/admin/products/export", wrapper.AdminExportProducts, options.OperationMiddlewares["AdminExportProducts"]...)
+	router.POST(options.BaseURL+"/api/v1/admin/products/import", wrapper.AdminImportProducts, options.OperationMiddlewares["AdminImportProducts"]...)
 
 }
 
@@ -5393,6 +5736,158 @@ type AdminCreateProductdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response AdminCreateProductdefaultApplicationProblemPlusJSONResponse) VisitAdminCreateProductResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminExportProductsRequestObject struct {
+	Params AdminExportProductsParams
+}
+
+type AdminExportProductsResponseObject interface {
+	VisitAdminExportProductsResponse(w http.ResponseWriter) error
+}
+
+type AdminExportProducts200ResponseHeaders struct {
+	ContentDisposition *string
+}
+
+type AdminExportProducts200JSONResponse struct {
+	Body    []ProductRow
+	Headers AdminExportProducts200ResponseHeaders
+}
+
+func (response AdminExportProducts200JSONResponse) VisitAdminExportProductsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ContentDisposition != nil {
+		w.Header().Set("Content-Disposition", fmt.Sprint(*response.Headers.ContentDisposition))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminExportProducts200TextCsvResponse struct {
+	Body          io.Reader
+	Headers       AdminExportProducts200ResponseHeaders
+	ContentLength int64
+}
+
+func (response AdminExportProducts200TextCsvResponse) VisitAdminExportProductsResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "text/csv")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	if response.Headers.ContentDisposition != nil {
+		w.Header().Set("Content-Disposition", fmt.Sprint(*response.Headers.ContentDisposition))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type AdminExportProductsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminExportProductsdefaultApplicationProblemPlusJSONResponse) VisitAdminExportProductsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminImportProductsRequestObject struct {
+	Params   AdminImportProductsParams
+	JSONBody *AdminImportProductsJSONRequestBody
+	Body     io.Reader
+}
+
+type AdminImportProductsResponseObject interface {
+	VisitAdminImportProductsResponse(w http.ResponseWriter) error
+}
+
+type AdminImportProducts200ResponseHeaders struct {
+	IdempotencyReplayed *string
+}
+
+type AdminImportProducts200JSONResponse struct {
+	Body    ProductImport
+	Headers AdminImportProducts200ResponseHeaders
+}
+
+func (response AdminImportProducts200JSONResponse) VisitAdminImportProductsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotencyReplayed != nil {
+		w.Header().Set("Idempotency-Replayed", fmt.Sprint(*response.Headers.IdempotencyReplayed))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminImportProducts409ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminImportProducts409ApplicationProblemPlusJSONResponse) VisitAdminImportProductsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminImportProducts422ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminImportProducts422ApplicationProblemPlusJSONResponse) VisitAdminImportProductsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminImportProductsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminImportProductsdefaultApplicationProblemPlusJSONResponse) VisitAdminImportProductsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -7446,6 +7941,60 @@ func (response ListUserOrdersdefaultApplicationProblemPlusJSONResponse) VisitLis
 	return err
 }
 
+type ListPerksRequestObject struct {
+	ID     UserID `json:"id"`
+	Params ListPerksParams
+}
+
+type ListPerksResponseObject interface {
+	VisitListPerksResponse(w http.ResponseWriter) error
+}
+
+type ListPerks200JSONResponse PerkPage
+
+func (response ListPerks200JSONResponse) VisitListPerksResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListPerks404ApplicationProblemPlusJSONResponse Problem
+
+func (response ListPerks404ApplicationProblemPlusJSONResponse) VisitListPerksResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListPerksdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListPerksdefaultApplicationProblemPlusJSONResponse) VisitListPerksResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type GetWalletRequestObject struct {
 	ID UserID `json:"id"`
 }
@@ -7567,6 +8116,12 @@ type StrictServerInterface interface {
 	// AdminCreateProduct Add a product
 	// (POST /api/v1/admin/products)
 	AdminCreateProduct(ctx context.Context, request AdminCreateProductRequestObject) (AdminCreateProductResponseObject, error)
+	// AdminExportProducts Export all products
+	// (GET /api/v1/admin/products/export)
+	AdminExportProducts(ctx context.Context, request AdminExportProductsRequestObject) (AdminExportProductsResponseObject, error)
+	// AdminImportProducts Import products, all or none
+	// (POST /api/v1/admin/products/import)
+	AdminImportProducts(ctx context.Context, request AdminImportProductsRequestObject) (AdminImportProductsResponseObject, error)
 	// AdminGetProduct Read a product's settings
 	// (GET /api/v1/admin/products/{sku})
 	AdminGetProduct(ctx context.Context, request AdminGetProductRequestObject) (AdminGetProductResponseObject, error)
@@ -7657,6 +8212,9 @@ type StrictServerInterface interface {
 	// ListUserOrders List a user's orders
 	// (GET /api/v1/users/{id}/orders)
 	ListUserOrders(ctx context.Context, request ListUserOrdersRequestObject) (ListUserOrdersResponseObject, error)
+	// ListPerks List what a user has bought for a time
+	// (GET /api/v1/users/{id}/perks)
+	ListPerks(ctx context.Context, request ListPerksRequestObject) (ListPerksResponseObject, error)
 	// GetWallet Read a user's coins
 	// (GET /api/v1/users/{id}/wallet)
 	GetWallet(ctx context.Context, request GetWalletRequestObject) (GetWalletResponseObject, error)
@@ -8464,6 +9022,84 @@ func (sh *strictHandler) AdminCreateProduct(ctx echo.Context, params AdminCreate
 		return err
 	} else if validResponse, ok := response.(AdminCreateProductResponseObject); ok {
 		return validResponse.VisitAdminCreateProductResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AdminExportProducts operation middleware
+func (sh *strictHandler) AdminExportProducts(ctx echo.Context, params AdminExportProductsParams) error {
+	var request AdminExportProductsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminExportProducts(ctx.Request().Context(), request.(AdminExportProductsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminExportProducts")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminExportProductsResponseObject); ok {
+		return validResponse.VisitAdminExportProductsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AdminImportProducts operation middleware
+func (sh *strictHandler) AdminImportProducts(ctx echo.Context, params AdminImportProductsParams) error {
+	var request AdminImportProductsRequestObject
+
+	request.Params = params
+	if strings.HasPrefix(ctx.Request().Header.Get("Content-Type"), "application/json") {
+		var body AdminImportProductsJSONRequestBody
+		var err error
+		if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+			// A request validator built on kin-openapi's openapi3filter with
+			// KeepValidatedValue leaves the value it validated on the body. Bind
+			// that value, matching member names exactly, so the handler receives
+			// what was validated instead of a second, case-insensitive decode.
+			// Otherwise bind only the request body, so that path and query
+			// parameters are not also bound into the body struct.
+			if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+				err = binder.BindBody(ctx, &body)
+			}
+		} else {
+			// A custom binder is installed on the Echo instance; defer to it
+			// entirely, since echo.Binder does not expose body-only binding and
+			// the binder may do more than decode (for example call ctx.Validate).
+			err = ctx.Bind(&body)
+		}
+		if err != nil {
+			return err
+		}
+		request.JSONBody = &body
+
+	}
+	if strings.HasPrefix(ctx.Request().Header.Get("Content-Type"), "text/csv") {
+		request.Body = ctx.Request().Body
+	}
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminImportProducts(ctx.Request().Context(), request.(AdminImportProductsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminImportProducts")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminImportProductsResponseObject); ok {
+		return validResponse.VisitAdminImportProductsResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -9526,6 +10162,32 @@ func (sh *strictHandler) ListUserOrders(ctx echo.Context, id UserID, params List
 		return err
 	} else if validResponse, ok := response.(ListUserOrdersResponseObject); ok {
 		return validResponse.VisitListUserOrdersResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListPerks operation middleware
+func (sh *strictHandler) ListPerks(ctx echo.Context, id UserID, params ListPerksParams) error {
+	var request ListPerksRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListPerks(ctx.Request().Context(), request.(ListPerksRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListPerks")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListPerksResponseObject); ok {
+		return validResponse.VisitListPerksResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

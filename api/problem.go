@@ -29,7 +29,7 @@ var catalog = map[ProblemCode]struct {
 	ProblemCodeMethodNotAllowed:        {http.StatusMethodNotAllowed, "This address does not take this method"},
 	ProblemCodeRequestTimeout:          {http.StatusRequestTimeout, "The request took too long to arrive"},
 	ProblemCodeBodyTooLarge:            {http.StatusRequestEntityTooLarge, "The body is too large"},
-	ProblemCodeUnsupportedMediaType:    {http.StatusUnsupportedMediaType, "The body must be JSON"},
+	ProblemCodeUnsupportedMediaType:    {http.StatusUnsupportedMediaType, "The body is of a type that the call does not take"},
 	ProblemCodeUserNotFound:            {http.StatusNotFound, "No such user"},
 	ProblemCodeProductNotFound:         {http.StatusNotFound, "No such product"},
 	ProblemCodeOrderNotFound:           {http.StatusNotFound, "No such order"},
@@ -54,6 +54,7 @@ var catalog = map[ProblemCode]struct {
 	ProblemCodeVersionConflict:         {http.StatusPreconditionFailed, "The product has changed"},
 	ProblemCodeStockInitialFixed:       {http.StatusUnprocessableEntity, "Initial stock is set at creation only"},
 	ProblemCodeStockEditRefused:        {http.StatusUnprocessableEntity, "A row of the edit is wrong"},
+	ProblemCodeImportHasMistakes:       {http.StatusUnprocessableEntity, "The import has mistakes"},
 	ProblemCodeAmountOutOfRange:        {http.StatusUnprocessableEntity, "The amount is out of range"},
 	ProblemCodeOrderNotResolvable:      {http.StatusConflict, "The order can't be settled by hand"},
 	ProblemCodeOrderNotRefundable:      {http.StatusConflict, "The order can't be refunded"},
@@ -76,6 +77,7 @@ type failure struct {
 	code       ProblemCode
 	detail     string
 	fields     []FieldProblem
+	rows       []RowProblem
 	retryAfter time.Duration
 	until      *time.Time // the same, as a moment
 }
@@ -172,6 +174,9 @@ func refuse(c echo.Context, call *call, err error) int {
 	}
 	if f.fields != nil {
 		problem.Errors = &f.fields
+	}
+	if f.rows != nil {
+		problem.Rows = &f.rows
 	}
 	c.Response().WriteHeader(f.status())
 	_ = json.NewEncoder(c.Response()).Encode(problem) // nobody is left to tell

@@ -115,7 +115,7 @@ func shopBody(offer store.Offer, purchasable func(store.Offer) *Purchasable) Sho
 		Sku: p.SKU, Name: p.Name, Description: p.Description, Kind: p.Kind, PriceCoins: p.PriceCoins, Status: ProductStatus(p.Status),
 		Stock:       ShopStock{Available: offer.Available, Status: StockStatus(p.Stock.StatusOf(offer.Available))},
 		Integration: integrationBody(p.Integration), Delivery: deliveryBody(p.Delivery),
-		Group: p.Group, Position: p.Position, Limits: p.Limits, Schedule: p.Schedule, Requires: p.Requires,
+		Group: p.Group, Position: p.Position, Limits: p.Limits, Schedule: p.Schedule, Requires: p.Requires, ValiditySeconds: p.ValiditySeconds,
 	}
 	if purchasable != nil {
 		body.Purchasable = purchasable(offer)
@@ -124,7 +124,11 @@ func shopBody(offer store.Offer, purchasable func(store.Offer) *Purchasable) Sho
 }
 
 func integrationBody(i store.Integration) Integration {
-	return Integration{ResourceType: i.ResourceType, Endpoint: i.Endpoint, Amount: i.Amount, Currency: i.Currency}
+	body := Integration{ResourceType: i.ResourceType, Endpoint: i.Endpoint, Amount: i.Amount, Currency: i.Currency}
+	if len(i.Parameters) > 0 {
+		body.Parameters = &i.Parameters
+	}
+	return body
 }
 
 func deliveryBody(d store.DeliverySettings) Delivery {

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/getkin/kin-openapi/openapi3"
@@ -26,7 +28,9 @@ type operation struct {
 	query        map[string]bool // the query parameters among them
 	body         *openapi3.Schema
 	bodyRequired bool
-	maxBodyKiB   int64
+	maxBody      int64 // bytes; x-max-body, or the usual
+	media        []string
+	rows         bool // x-rows: the handler judges a list row by row
 }
 
 // loadSpec reads and checks the document.
@@ -63,7 +67,7 @@ func operationsOf(doc *openapi3.T) (map[string]*operation, error) {
 func operationOf(doc *openapi3.T, path, method string, item *openapi3.PathItem, op *openapi3.Operation) (*operation, error) {
 	found := &operation{
 		route: &routers.Route{Spec: doc, Path: path, PathItem: item, Method: method, Operation: op},
-		query: map[string]bool{}, maxBodyKiB: maxBodyKiB,
+		query: map[string]bool{},
 	}
 	roles, err := json.Marshal(op.Extensions["x-roles"])
 	if err != nil {
@@ -86,13 +90,16 @@ func operationOf(doc *openapi3.T, path, method string, item *openapi3.PathItem, 
 	if op.RequestBody != nil {
 		found.bodyRequired = op.RequestBody.Value.Required
 		found.body = op.RequestBody.Value.Content.Get("application/json").Schema.Value
-	}
-	if most, given := op.Extensions["x-max-body-kib"]; given {
-		kib, ok := most.(float64)
-		if !ok {
-			return nil, errors.New("x-max-body-kib must be a number")
+		found.media = slices.Sorted(maps.Keys(op.RequestBody.Value.Content))
+		found.maxBody = maxBody
+		switch most := op.Extensions["x-max-body"].(type) {
+		case nil:
+		case float64:
+			found.maxBody = int64(most)
+		default:
+			return nil, fmt.Errorf("x-max-body must be a number of bytes, not %T", most)
 		}
-		found.maxBodyKiB = int64(kib)
+		found.rows = op.Extensions["x-rows"] == true
 	}
 	return found, nil
 }

@@ -59,7 +59,7 @@ func userBody(u postgres.User) User {
 	if u.Blocked {
 		status = Blocked
 	}
-	return User{UserID: u.UserID, Status: status, BlockedReason: filled(u.BlockedReason), Vip: u.VIP, Attributes: u.Attributes,
+	return User{UserID: u.UserID, Status: status, BlockedReason: filled(u.BlockedReason), Vip: u.VIP, VipUntil: utc(u.VIPUntil), Attributes: u.Attributes,
 		CreatedAt: u.CreatedAt.UTC(), UpdatedAt: u.UpdatedAt.UTC()}
 }
 

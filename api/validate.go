@@ -22,8 +22,8 @@ import (
 	"github.com/quickpass/quickpass/internal/postgres"
 )
 
-// maxBodyKiB of a request, unless x-max-body-kib says otherwise.
-const maxBodyKiB = 64
+// maxBody of a request in bytes, unless the call has one of its own.
+const maxBody = 64 << 10
 
 var (
 	filterOptions = &openapi3filter.Options{SkipSettingDefaults: true, MultiError: true}
@@ -44,11 +44,11 @@ func (s *Server) validate(next echo.HandlerFunc) echo.HandlerFunc {
 		if err != nil {
 			return err
 		}
-		value, err := validateBody(call.operation, body)
+		value, err := validateBody(call.operation, call.media, body)
 		if err != nil {
 			return err
 		}
-		call.body = body
+		call.body, call.value = body, value
 		if key := c.Request().Header.Get("Idempotency-Key"); key != "" {
 			if call.idempotency, err = idempotencyOf(c.Request(), key, value); err != nil {
 				return err
@@ -103,41 +103,48 @@ func validateParameters(c echo.Context, op *operation) error {
 	return invalidRequest(mistakes)
 }
 
-// readBody reads a JSON body whole; nil when there is none and none is needed.
+// readBody reads a body whole; nil when there is none and none is needed.
 func readBody(c echo.Context, op *operation) ([]byte, error) {
 	r := c.Request()
 	if op.body == nil {
 		return nil, nil
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(c.Response(), r.Body, op.maxBodyKiB<<10))
+	body, err := io.ReadAll(http.MaxBytesReader(c.Response(), r.Body, op.maxBody))
 	var tooLarge *http.MaxBytesError
 	var timeout net.Error
 	switch {
 	case errors.As(err, &tooLarge):
-		return nil, fail(ProblemCodeBodyTooLarge, fmt.Sprintf("a body of this call has at most %d KiB", op.maxBodyKiB))
+		return nil, fail(ProblemCodeBodyTooLarge, fmt.Sprintf("a body of this call has at most %d bytes", op.maxBody))
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return nil, fail(ProblemCodeRequestTimeout, "send the whole body within a few seconds")
 	case err != nil:
 		return nil, fail(ProblemCodeInvalidRequest, "the body broke off")
 	case len(body) == 0 && op.bodyRequired:
-		return nil, fail(ProblemCodeInvalidRequest, "the call needs a JSON body")
+		return nil, fail(ProblemCodeInvalidRequest, "the call needs a body: "+strings.Join(op.media, " or "))
 	case len(body) == 0:
 		return nil, nil
 	}
 	media, params, err := mime.ParseMediaType(r.Header.Get(echo.HeaderContentType))
-	if charset := params["charset"]; err != nil || media != echo.MIMEApplicationJSON || (charset != "" && !strings.EqualFold(charset, "utf-8")) {
-		return nil, fail(ProblemCodeUnsupportedMediaType, "send JSON in UTF-8, with Content-Type: application/json")
+	if charset := params["charset"]; err != nil || !slices.Contains(op.media, media) || (charset != "" && !strings.EqualFold(charset, "utf-8")) {
+		return nil, fail(ProblemCodeUnsupportedMediaType, "send it in UTF-8, with Content-Type: "+strings.Join(op.media, " or "))
 	}
+	callOf(r.Context()).media = media
 	return body, nil
 }
 
-func validateBody(op *operation, body []byte) (any, error) {
-	if body == nil {
+func validateBody(op *operation, media string, body []byte) (any, error) {
+	switch {
+	case body == nil:
 		return nil, nil
+	case media != echo.MIMEApplicationJSON:
+		return string(body), nil
 	}
 	value, err := decodeStrict(body)
 	if err != nil {
 		return nil, fail(ProblemCodeInvalidRequest, err.Error())
+	}
+	if op.rows {
+		return value, nil
 	}
 	return value, invalidRequest(op.body.VisitJSON(value, schemaOptions...))
 }

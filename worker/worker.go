@@ -57,7 +57,7 @@ func New(o Options) *Workers {
 		DisableRegistrationAliasing:             true, // names are a contract, not Go identifiers
 	})
 	RegisterWorkflows(main)
-	for name, function := range ourActivities(purchase, delivery, &activities.Stock{DB: o.DB}, &activities.Replay{DB: o.DB}) {
+	for name, function := range ourActivities(purchase, delivery, &activities.Stock{DB: o.DB}, &activities.Replay{DB: o.DB}, &activities.Perk{DB: o.DB}) {
 		main.RegisterActivityWithOptions(function, activity.RegisterOptions{Name: name})
 	}
 	workers := []worker.Worker{main}
@@ -79,11 +79,14 @@ func New(o Options) *Workers {
 // RegisterWorkflows gives every workflow its contract name; replay tests use the same.
 func RegisterWorkflows(registry worker.WorkflowRegistry) {
 	registry.RegisterWorkflowWithOptions(workflows.Purchase, workflow.RegisterOptions{Name: contract.PurchaseWorkflow})
+	registry.RegisterWorkflowWithOptions(workflows.Perk, workflow.RegisterOptions{Name: contract.PerkWorkflow})
 	registry.RegisterWorkflowWithOptions(workflows.Replay, workflow.RegisterOptions{Name: contract.ReplayWorkflow})
 	registry.RegisterWorkflowWithOptions(workflows.Replenishment, workflow.RegisterOptions{Name: contract.ReplenishmentWorkflow})
 }
 
-func ourActivities(purchase *activities.Purchase, delivery *activities.Delivery, stock *activities.Stock, replay *activities.Replay) map[string]any {
+func ourActivities(purchase *activities.Purchase, delivery *activities.Delivery, stock *activities.Stock, replay *activities.Replay,
+	perk *activities.Perk,
+) map[string]any {
 	return map[string]any{
 		contract.ReserveActivity:      purchase.Reserve,
 		contract.CaptureActivity:      purchase.Capture,
@@ -94,6 +97,7 @@ func ourActivities(purchase *activities.Purchase, delivery *activities.Delivery,
 		contract.ReplayOrdersActivity: replay.ReplayOrders,
 		contract.FinishReplayActivity: replay.FinishReplay,
 		contract.CancelReplayActivity: replay.CancelReplay,
+		contract.EndPerkActivity:      perk.EndPerk,
 	}
 }
 

@@ -36,6 +36,7 @@ var declared = map[string]reflect.Type{
 	contract.StockAlertsActivity:  reflect.TypeFor[func(context.Context) (contract.ReplenishmentReport, error)](),
 	contract.ReplayOrdersActivity: reflect.TypeFor[func(context.Context, contract.ReplayBatch) (contract.ReplayStanding, error)](),
 	contract.FinishReplayActivity: reflect.TypeFor[func(context.Context, contract.ReplayRef) (contract.ReplayResult, error)](),
+	contract.EndPerkActivity:      reflect.TypeFor[func(context.Context, contract.PerkInput) (contract.PerkEnd, error)](),
 	contract.CancelReplayActivity: reflect.TypeFor[func(context.Context, contract.ReplayRef) error](),
 }
 
@@ -44,7 +45,7 @@ var onMainProductQueue = []string{contract.DeliverActivity, contract.InquireActi
 
 func registered() (ours, product map[string]any) {
 	purchase, delivery := &activities.Purchase{}, &activities.Delivery{}
-	return ourActivities(purchase, delivery, &activities.Stock{}, &activities.Replay{}), productActivities(delivery)
+	return ourActivities(purchase, delivery, &activities.Stock{}, &activities.Replay{}, &activities.Perk{}), productActivities(delivery)
 }
 
 func TestEveryActivityOfTheContractIsRegistered(t *testing.T) {

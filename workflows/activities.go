@@ -59,6 +59,12 @@ func raiseStockAlerts(ctx workflow.Context) (contract.ReplenishmentReport, error
 	return report, err
 }
 
+func endPerk(ctx workflow.Context, in contract.PerkInput) (contract.PerkEnd, error) {
+	var end contract.PerkEnd
+	err := workflow.ExecuteActivity(withDatabaseRetries(ctx, "tell of the end"), contract.EndPerkActivity, in).Get(ctx, &end)
+	return end, err
+}
+
 // localThenRegular runs a database step inside the workflow task, which costs no history but a marker,
 // and falls back to a regular activity that never gives up when the database is away.
 func localThenRegular[Result any](ctx workflow.Context, name, summary string, input any) (Result, error) {

@@ -34,9 +34,12 @@ type CreditRequest struct {
 	OrderID string
 	// ProductName is for the main product's own books, such as "500 credits".
 	ProductName string
+	// Parameters are more about the product, such as the factor of a multiplier: a JSON object, sent as the field
+	// `parameters`, which is left out when there are none. Not in seed 000.
+	Parameters json.RawMessage
 }
 
-// wireRequest is the body of the crediting call, field by field as in seed 000.
+// wireRequest is the body of the crediting call, field by field as in seed 000, and parameters.
 type wireRequest struct {
 	UserID      string      `json:"user_id"`
 	Amount      json.Number `json:"amount"`
@@ -44,6 +47,8 @@ type wireRequest struct {
 	OrderID     string      `json:"order_id"`
 	ProductName string      `json:"product_name"`
 	Source      string      `json:"source"`
+
+	Parameters json.RawMessage `json:"parameters,omitempty"`
 }
 
 // encode checks the request and writes its body. An error never contains the values.
@@ -67,6 +72,7 @@ func (r CreditRequest) encode(source string) ([]byte, error) {
 		OrderID:     r.OrderID,
 		ProductName: r.ProductName,
 		Source:      source,
+		Parameters:  r.Parameters,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("encode the crediting: %w", err)

@@ -101,6 +101,7 @@ func (o *Outbox) Run(ctx context.Context) {
 	}
 	group.Go(func() { o.dispatchReplays(ctx) })
 	group.Go(func() { o.sweep(ctx) })
+	group.Go(func() { o.sweepPerks(ctx) })
 	group.Wait()
 }
 

@@ -43,25 +43,30 @@ func (db *DB) ListProducts(ctx context.Context, projectID int32, after string, l
 // UpdateProduct replaces a product's settings and returns the new version. With p.Version set, the stored
 // version must be that one, else ErrConflict. Stock is not touched: it has calls of its own.
 func (db *DB) UpdateProduct(ctx context.Context, projectID int32, p store.Product, actor string, now time.Time) (version int64, err error) {
+	err = db.inTx(ctx, func(q *sqlc.Queries) error {
+		version, err = updateProduct(ctx, q, projectID, p, actor, now)
+		return err
+	})
+	return version, err
+}
+
+func updateProduct(ctx context.Context, q *sqlc.Queries, projectID int32, p store.Product, actor string, now time.Time) (version int64, err error) {
 	columns, err := columnsOf(p)
 	if err != nil {
 		return 0, err
 	}
-	err = db.inTx(ctx, func(q *sqlc.Queries) error {
-		version, err = q.UpdateProduct(ctx, sqlc.UpdateProductParams{
-			ProjectID: projectID, Sku: p.SKU, Version: p.Version, Name: p.Name, Description: p.Description, Kind: p.Kind, PriceCoins: p.PriceCoins,
-			Status: string(p.Status), MinimumStock: p.Stock.Minimum, HideAtZero: p.Stock.HideAtZero, Integration: columns.integration, Delivery: columns.delivery, ProductGroup: p.Group, Position: int32(p.Position), TimeZone: cmp.Or(p.Schedule.TimeZone, "UTC"),
-			Limits: columns.limits, Schedule: columns.schedule, Requires: columns.requires, Replenishment: columns.replenishment, Now: now,
-		})
-		if errors.Is(err, pgx.ErrNoRows) {
-			return ErrConflict
-		}
-		if err != nil {
-			return fmt.Errorf("update product: %w", err)
-		}
-		return audit(ctx, q, projectID, actor, "product.update", p.SKU, p, now)
+	version, err = q.UpdateProduct(ctx, sqlc.UpdateProductParams{
+		ProjectID: projectID, Sku: p.SKU, Version: p.Version, Name: p.Name, Description: p.Description, Kind: p.Kind, PriceCoins: p.PriceCoins,
+		Status: string(p.Status), MinimumStock: p.Stock.Minimum, HideAtZero: p.Stock.HideAtZero, Integration: columns.integration, Delivery: columns.delivery, ProductGroup: p.Group, Position: int32(p.Position), TimeZone: cmp.Or(p.Schedule.TimeZone, "UTC"),
+		Limits: columns.limits, Schedule: columns.schedule, Requires: columns.requires, Replenishment: columns.replenishment, ValiditySeconds: p.ValiditySeconds, Now: now,
 	})
-	return version, err
+	if errors.Is(err, pgx.ErrNoRows) {
+		return 0, ErrConflict
+	}
+	if err != nil {
+		return 0, fmt.Errorf("update product: %w", err)
+	}
+	return version, audit(ctx, q, projectID, actor, "product.update", p.SKU, p, now)
 }
 
 // productColumns are a product's settings as they are stored.
@@ -92,7 +97,7 @@ func offerOf(row sqlc.FindOfferRow) (store.Offer, error) {
 
 func productOf(row sqlc.FindOfferRow) (store.Product, error) {
 	p := store.Product{
-		Group: row.ProductGroup, Position: int(row.Position),
+		Group: row.ProductGroup, Position: int(row.Position), ValiditySeconds: row.ValiditySeconds,
 		SKU: row.Sku, Version: row.Version, Name: row.Name, Description: row.Description, Kind: row.Kind, PriceCoins: row.PriceCoins,
 		Status: store.ProductStatus(row.Status), UpdatedAt: row.UpdatedAt,
 		Stock: store.StockSettings{Initial: row.Initial, Minimum: row.MinimumStock, HideAtZero: row.HideAtZero},

@@ -26,29 +26,32 @@ type NewProduct struct {
 // ErrIdempotencyKeyReused.
 func (db *DB) AddProduct(ctx context.Context, n NewProduct, now time.Time) (createdAt time.Time, replayed bool, err error) {
 	now = now.Truncate(time.Microsecond) // as PostgreSQL keeps it
-	columns, err := columnsOf(n.Product)
-	if err != nil {
-		return time.Time{}, false, err
-	}
-	p := n.Product
 	err = db.inTx(ctx, func(q *sqlc.Queries) error {
 		if createdAt, replayed, err = n.claim(ctx, q, now); err != nil || replayed {
 			return err
 		}
-		created, err := q.InsertProduct(ctx, sqlc.InsertProductParams{
-			ProjectID: n.ProjectID, Sku: p.SKU, Name: p.Name, Description: p.Description, Kind: p.Kind, PriceCoins: p.PriceCoins, Status: string(p.Status),
-			MinimumStock: p.Stock.Minimum, HideAtZero: p.Stock.HideAtZero, Integration: columns.integration, Delivery: columns.delivery, ProductGroup: p.Group, Position: int32(p.Position), TimeZone: cmp.Or(p.Schedule.TimeZone, "UTC"),
-			Limits: columns.limits, Schedule: columns.schedule, Requires: columns.requires, Replenishment: columns.replenishment, Initial: p.Stock.Initial, Now: now,
-		})
-		if err != nil {
-			return fmt.Errorf("add product: %w", err)
-		}
-		if created == 0 {
-			return ErrConflict
-		}
-		return audit(ctx, q, n.ProjectID, n.Actor, "product.create", p.SKU, p, now)
+		return addProduct(ctx, q, n.ProjectID, n.Product, n.Actor, now)
 	})
 	return createdAt, replayed, err
+}
+
+func addProduct(ctx context.Context, q *sqlc.Queries, projectID int32, p store.Product, actor string, now time.Time) error {
+	columns, err := columnsOf(p)
+	if err != nil {
+		return err
+	}
+	created, err := q.InsertProduct(ctx, sqlc.InsertProductParams{
+		ProjectID: projectID, Sku: p.SKU, Name: p.Name, Description: p.Description, Kind: p.Kind, PriceCoins: p.PriceCoins, Status: string(p.Status),
+		MinimumStock: p.Stock.Minimum, HideAtZero: p.Stock.HideAtZero, Integration: columns.integration, Delivery: columns.delivery, ProductGroup: p.Group, Position: int32(p.Position), TimeZone: cmp.Or(p.Schedule.TimeZone, "UTC"),
+		Limits: columns.limits, Schedule: columns.schedule, Requires: columns.requires, Replenishment: columns.replenishment, ValiditySeconds: p.ValiditySeconds, Initial: p.Stock.Initial, Now: now,
+	})
+	if err != nil {
+		return fmt.Errorf("add product: %w", err)
+	}
+	if created == 0 {
+		return ErrConflict
+	}
+	return audit(ctx, q, projectID, actor, "product.create", p.SKU, p, now)
 }
 
 // claim tells whether the key was used before, and when its product was created. The resource keeps that

@@ -19,8 +19,9 @@ type User struct {
 	UserID        string
 	Blocked       bool
 	BlockedReason string
-	VIP           bool
-	Suspicious    bool // flagged by support: a purchase needs a second verification
+	VIP           bool       // for good
+	VIPUntil      *time.Time // a bought VIP status; the past when it is over
+	Suspicious    bool       // flagged by support: a purchase needs a second verification
 	Attributes    json.RawMessage
 	Available     int64 // coins
 	Held          int64 // coins, for open orders
@@ -40,7 +41,7 @@ func (db *DB) PutUser(ctx context.Context, projectID int32, userID string, edit 
 	if err != nil {
 		return User{}, false, fmt.Errorf("put user: %w", err)
 	}
-	return userOf(sqlc.User{UserID: row.UserID, Status: row.Status, BlockedReason: row.BlockedReason, Vip: row.Vip, Attributes: row.Attributes,
+	return userOf(sqlc.User{UserID: row.UserID, Status: row.Status, BlockedReason: row.BlockedReason, Vip: row.Vip, VipUntil: row.VipUntil, Attributes: row.Attributes,
 		Available: row.Available, Held: row.Held, CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt}), row.Created, nil
 }
 
@@ -153,7 +154,7 @@ func adjust(ctx context.Context, q *sqlc.Queries, a Adjustment, now time.Time) (
 type Notification struct {
 	ID        int64
 	OrderID   string // empty when it is about no order
-	Kind      string // purchase_completed, purchase_canceled, purchase_refunded, wallet_adjusted
+	Kind      string // purchase_completed, purchase_canceled, purchase_refunded, wallet_adjusted, perk_ended
 	Detail    json.RawMessage
 	CreatedAt time.Time
 }
@@ -203,7 +204,7 @@ func (db *DB) PutAPIKey(ctx context.Context, key APIKey, hash []byte, now time.T
 }
 
 func userOf(row sqlc.User) User {
-	u := User{UserID: row.UserID, Blocked: row.Status == "blocked", VIP: row.Vip, Suspicious: row.Suspicious, Attributes: row.Attributes,
+	u := User{UserID: row.UserID, Blocked: row.Status == "blocked", VIP: row.Vip, VIPUntil: row.VipUntil, Suspicious: row.Suspicious, Attributes: row.Attributes,
 		Available: row.Available, Held: row.Held, CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt}
 	if row.BlockedReason != nil {
 		u.BlockedReason = *row.BlockedReason

@@ -47,6 +47,8 @@ func (db *DB) Verify(ctx context.Context, o VerifyOptions, now time.Time) ([]Che
 			{"the audit log is one chain", q.VerifyAuditChain},
 			{"bulk replays agree with the ledger", q.VerifyReplaysAgreeWithLedger},
 			{"bulk replays report all their orders", q.VerifyReplaysReportTheirItems},
+			{"every order of something for a time gave it once", q.VerifyPerksEqualOrders},
+			{"users have what their orders gave, as long", q.VerifyEntitlementsEqualPerks},
 		} {
 			broken, err := rule.rows(ctx)
 			if err != nil {

@@ -3,6 +3,7 @@
 package store
 
 import (
+	"encoding/json"
 	"regexp"
 	"strings"
 	"time"
@@ -26,18 +27,20 @@ type Product struct {
 	Version     int64 // grows by one with each edit; its ETag
 	Name        string
 	Description string
-	Kind        string // credits, crystals, bonus_points, ...
+	Kind        string // KindCredits and so on, or a name of the shop's own
 	PriceCoins  int64  // of one piece
-	Status      ProductStatus
-	Stock       StockSettings
-	Integration Integration
-	Delivery    DeliverySettings
-	Group       string
-	Position    int // in the shop, within its group
-	Limits      Limits
-	Schedule    Schedule
-	Requires    Requirements
-	UpdatedAt   time.Time
+	// ValiditySeconds is how long one piece lasts; 0: for good.
+	ValiditySeconds int64
+	Status          ProductStatus
+	Stock           StockSettings
+	Integration     Integration
+	Delivery        DeliverySettings
+	Group           string
+	Position        int // in the shop, within its group
+	Limits          Limits
+	Schedule        Schedule
+	Requires        Requirements
+	UpdatedAt       time.Time
 }
 
 // StockSettings say how many pieces there are at first and what happens when they run low.
@@ -54,6 +57,9 @@ type Integration struct {
 	Endpoint     string          `json:"endpoint"` // path under the main product's base URL
 	Amount       decimal.Decimal `json:"amount"`
 	Currency     string          `json:"currency"`
+	// Parameters are more that the main product wants to know, such as the factor of a multiplier: a JSON
+	// object of at most 4,096 bytes and 4 levels, or nil.
+	Parameters json.RawMessage `json:"parameters,omitempty"`
 }
 
 // DeliverySettings say how patiently. The seed: 30 s, 3 retries, 10 s apart.
@@ -80,6 +86,8 @@ type Delivery struct {
 	Endpoint     string          `json:"endpoint"`
 	Amount       decimal.Decimal `json:"amount"` // for the whole quantity
 	Currency     string          `json:"currency"`
+	Parameters   json.RawMessage `json:"parameters,omitempty"`
+	Perk         *PerkGrant      `json:"perk,omitempty"` // what it gives for a time; nil: for good
 	DeliverySettings
 }
 
@@ -91,6 +99,8 @@ func (p Product) DeliveryOf(quantity int64) Delivery {
 		Endpoint:         p.Integration.Endpoint,
 		Amount:           p.Integration.Amount.Mul(decimal.NewFromInt(quantity)),
 		Currency:         p.Integration.Currency,
+		Parameters:       p.Integration.Parameters,
+		Perk:             p.perkOf(quantity),
 		DeliverySettings: p.Delivery,
 	}
 }
@@ -151,6 +161,7 @@ func (p Product) Validate() []FieldError {
 		}
 	}
 	check(skuPattern.MatchString(p.SKU), "sku", "1 to 64 letters, digits, '.', '_' or '-', starting with a letter or digit")
+	check(p.SKU != "export" && p.SKU != "import", "sku", "export and import are addresses of the API")
 	check(printable(p.Name, 1, 200), "name", "1 to 200 printable characters")
 	check(printable(p.Description, 0, 2000), "description", "at most 2000 printable characters")
 	check(printable(p.Kind, 1, 64), "kind", "1 to 64 printable characters")
@@ -165,11 +176,13 @@ func (p Product) Validate() []FieldError {
 	check(p.Integration.Amount.IsPositive() && p.Integration.Amount.LessThanOrEqual(decimal.NewFromInt(ledger.MaxCoins)) &&
 		p.Integration.Amount.Exponent() >= -8, "integration.amount", "above 0, at most 1,000,000,000,000, at most 8 decimals")
 	check(printable(p.Integration.Currency, 1, 32), "integration.currency", "1 to 32 printable characters")
+	check(validParameters(p.Integration.Parameters), "integration.parameters", "a JSON object of at most 4,096 bytes, 4 levels and 64 fields")
 	check(p.Delivery.Method == "api_call", "delivery.method", "api_call")
 	check(p.Delivery.TimeoutSeconds >= 1 && p.Delivery.TimeoutSeconds <= 300, "delivery.timeout_seconds", "from 1 to 300")
 	check(p.Delivery.Retries >= 0 && p.Delivery.Retries <= 20, "delivery.retries", "from 0 to 20")
 	check(printable(p.Group, 0, 64), "group", "at most 64 printable characters")
 	check(p.Position >= 0 && p.Position <= 1_000_000, "position", "from 0 to 1,000,000")
+	p.validateValidity(check)
 	p.Limits.validate(check)
 	p.Schedule.validate(check)
 	p.Requires.validate(check)

@@ -19,6 +19,7 @@ type Order struct {
 	Currency    string          `json:"currency"`
 	ProductName string          `json:"product_name,omitempty"`
 	Source      string          `json:"source,omitempty"`
+	Parameters  Parameters      `json:"parameters,omitempty"`
 }
 
 func (o Order) equal(other Order) bool {

@@ -229,6 +229,7 @@ func readOrder(w http.ResponseWriter, r *http.Request) (Order, error) {
 		OrderID     string          `json:"order_id"`
 		ProductName string          `json:"product_name"`
 		Source      string          `json:"source"`
+		Parameters  Parameters      `json:"parameters"`
 	}
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.DisallowUnknownFields()
@@ -247,6 +248,6 @@ func readOrder(w http.ResponseWriter, r *http.Request) (Order, error) {
 	}
 	return Order{
 		OrderID: body.OrderID, UserID: body.UserID, Amount: amount, Currency: body.Currency,
-		ProductName: body.ProductName, Source: body.Source,
+		ProductName: body.ProductName, Source: body.Source, Parameters: body.Parameters,
 	}, nil
 }

@@ -3,6 +3,7 @@ package fake_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -57,6 +58,36 @@ func soon(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	t.Cleanup(cancel)
 	return ctx
+}
+
+// Parameters are in the books, and other ones are another order.
+func TestParametersAreAPartOfTheOrder(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "books")
+	books, err := fake.OpenBooks(path, "")
+	require.NoError(t, err)
+	_, client, _ := start(t, fake.Config{}, books)
+	credit := func(id, parameters string) mainproduct.Answer {
+		request := order(id)
+		request.Parameters = json.RawMessage(parameters)
+		return client.Credit(t.Context(), request)
+	}
+	require.Equal(t, mainproduct.Credited, credit("o1", `{"factor":2,"days":[1,{"b":1,"a":2}]}`).Kind)
+	require.Equal(t, mainproduct.Credited, credit("o1", `{"days": [1, {"a":2, "b":1}], "factor": 2}`).Kind, "the same, written in another way")
+	require.Equal(t, fake.CodeOrderIDConflict, credit("o1", `{"factor":3,"days":[1,{"b":1,"a":2}]}`).Code)
+	require.Equal(t, fake.CodeOrderIDConflict, credit("o1", ``).Code)
+	require.Equal(t, mainproduct.Credited, credit("o2", ``).Kind)
+	require.Equal(t, fake.CodeOrderIDConflict, credit("o2", `{"factor":2}`).Code)
+	for _, wrong := range []string{`null`, `[]`, `"x"`, `7`} {
+		require.Equal(t, fake.CodeInvalidRequest, credit("o3", wrong).Code)
+	}
+	require.NoError(t, books.Close())
+	books, err = fake.OpenBooks(path, "")
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, books.Close()) })
+	entry, _ := books.Entry("o1")
+	require.JSONEq(t, `{"factor":2,"days":[1,{"a":2,"b":1}]}`, string(entry.Parameters))
+	require.Equal(t, 1, entry.Credited)
 }
 
 func TestCreditAndInquire(t *testing.T) {

@@ -100,9 +100,27 @@ WITH done AS (
         updated_at = @now, finished_at = @now
     WHERE o.order_id = @order_id AND o.attempt = @attempt AND o.status = 'processing'
     RETURNING o.order_id, o.project_id, o.user_id, o.sku, o.quantity, o.price_coins, o.attempt, o.delivery
+), entitled AS (
+    -- What lasts for a time goes on from the end of what the buyer has; the lock on that row keeps two orders apart.
+    INSERT INTO entitlements AS e (project_id, user_id, kind, sku, order_id, expires_at, sweep_at)
+    SELECT d.project_id, d.user_id, d.delivery -> 'perk' ->> 'kind', CASE WHEN d.delivery -> 'perk' ->> 'kind' = 'vip_status' THEN '' ELSE d.sku END,
+        d.order_id, sqlc.arg('now')::timestamptz + interval '1 second' * (d.delivery -> 'perk' ->> 'seconds')::bigint, @now::timestamptz
+    FROM done d WHERE d.delivery ? 'perk'
+    ON CONFLICT (project_id, user_id, kind, sku) DO UPDATE SET
+        expires_at = LEAST(GREATEST(e.expires_at, sqlc.arg('now')::timestamptz) + (EXCLUDED.expires_at - @now::timestamptz), '9000-01-01 00:00:00+00'),
+        order_id = CASE WHEN e.expires_at > @now::timestamptz AND e.told_at IS NULL THEN e.order_id ELSE EXCLUDED.order_id END,
+        sweep_at = CASE WHEN e.expires_at > @now::timestamptz AND e.told_at IS NULL THEN e.sweep_at ELSE EXCLUDED.sweep_at END,
+        told_at = NULL
+    RETURNING e.kind, e.expires_at
+), perk AS (
+    INSERT INTO perks (order_id, project_id, user_id, sku, kind, starts_at, expires_at)
+    SELECT d.order_id, d.project_id, d.user_id, d.sku, e.kind,
+        e.expires_at - interval '1 second' * (d.delivery -> 'perk' ->> 'seconds')::bigint, e.expires_at
+    FROM done d CROSS JOIN entitled e
 ), buyer AS (
-    UPDATE users u SET held = u.held - d.price_coins
-    FROM done d WHERE u.user_id = d.user_id
+    UPDATE users u SET held = u.held - d.price_coins,
+        vip_until = CASE WHEN e.kind = 'vip_status' THEN GREATEST(u.vip_until, e.expires_at) ELSE u.vip_until END
+    FROM done d LEFT JOIN entitled e ON true WHERE u.user_id = d.user_id
     RETURNING d.project_id, d.sku, d.quantity
 ), pieces AS (
     UPDATE stock s SET reserved = s.reserved - b.quantity, sold = s.sold + b.quantity

@@ -112,3 +112,21 @@ UNION ALL
 SELECT format('the audit log should end with row %s', h.audit_id)::text
 FROM audit_head h
 WHERE h.audit_id > 0 AND NOT EXISTS (SELECT FROM audit_log a WHERE a.audit_id = h.audit_id AND a.hash = h.hash);
+
+-- name: VerifyPerksEqualOrders :many
+-- Every completed order of something that lasts for a time has its perk, and no other order has one.
+SELECT format('order %s (%s): a perk is %s, there is %s', COALESCE(o.order_id, p.order_id), COALESCE(o.status, 'none'),
+              CASE WHEN o.status IN ('completed', 'refunded') AND o.delivery -> 'perk' IS NOT NULL THEN 'due' ELSE 'not due' END,
+              CASE WHEN p.order_id IS NULL THEN 'none' ELSE 'one' END)::text AS broken
+FROM orders o FULL JOIN perks p ON p.order_id = o.order_id
+WHERE COALESCE(o.status IN ('completed', 'refunded') AND o.delivery -> 'perk' IS NOT NULL, false) <> (p.order_id IS NOT NULL) LIMIT 20;
+
+-- name: VerifyEntitlementsEqualPerks :many
+-- A user has something until the end of the last order that gave it.
+WITH given AS (
+    SELECT project_id, user_id, kind, CASE WHEN kind = 'vip_status' THEN '' ELSE sku END AS sku, max(expires_at) AS expires_at
+    FROM perks GROUP BY 1, 2, 3, 4)
+SELECT format('user %s, %s %s: until %s, orders gave it until %s', COALESCE(e.user_id, g.user_id), COALESCE(e.kind, g.kind), COALESCE(e.sku, g.sku),
+              e.expires_at, g.expires_at)::text AS broken
+FROM entitlements e FULL JOIN given g ON g.project_id = e.project_id AND g.user_id = e.user_id AND g.kind = e.kind AND g.sku = e.sku
+WHERE e.expires_at IS DISTINCT FROM g.expires_at LIMIT 20;

@@ -14,7 +14,7 @@ import (
 )
 
 const ListShopProducts = `-- name: ListShopProducts :many
-SELECT p.project_id, p.sku, p.version, p.name, p.description, p.kind, p.price_coins, p.status, p.minimum_stock, p.hide_at_zero, p.integration, p.delivery, p.created_at, p.updated_at, p.product_group, p.position, p.time_zone, p.limits, p.schedule, p.requires, p.replenishment, s.initial, s.available, s.sales_day, s.sold_in_day, s.sales_week, s.sold_in_week FROM products p JOIN stock s USING (project_id, sku)
+SELECT p.project_id, p.sku, p.version, p.name, p.description, p.kind, p.price_coins, p.status, p.minimum_stock, p.hide_at_zero, p.integration, p.delivery, p.created_at, p.updated_at, p.product_group, p.position, p.time_zone, p.limits, p.schedule, p.requires, p.replenishment, p.validity_seconds, s.initial, s.available, s.sales_day, s.sold_in_day, s.sales_week, s.sold_in_week FROM products p JOIN stock s USING (project_id, sku)
 WHERE p.project_id = $1 AND p.status = 'published' AND NOT (p.hide_at_zero AND s.available = 0)
   AND ($2::text IS NULL OR p.product_group = $2)
   AND (p.product_group, p.position, p.sku) > ($3::text, $4::integer, $5::text)
@@ -31,33 +31,34 @@ type ListShopProductsParams struct {
 }
 
 type ListShopProductsRow struct {
-	ProjectID     int32
-	Sku           string
-	Version       int64
-	Name          string
-	Description   string
-	Kind          string
-	PriceCoins    int64
-	Status        string
-	MinimumStock  int64
-	HideAtZero    bool
-	Integration   json.RawMessage
-	Delivery      json.RawMessage
-	CreatedAt     time.Time
-	UpdatedAt     time.Time
-	ProductGroup  string
-	Position      int32
-	TimeZone      string
-	Limits        json.RawMessage
-	Schedule      json.RawMessage
-	Requires      json.RawMessage
-	Replenishment json.RawMessage
-	Initial       int64
-	Available     int64
-	SalesDay      pgtype.Date
-	SoldInDay     int64
-	SalesWeek     pgtype.Date
-	SoldInWeek    int64
+	ProjectID       int32
+	Sku             string
+	Version         int64
+	Name            string
+	Description     string
+	Kind            string
+	PriceCoins      int64
+	Status          string
+	MinimumStock    int64
+	HideAtZero      bool
+	Integration     json.RawMessage
+	Delivery        json.RawMessage
+	CreatedAt       time.Time
+	UpdatedAt       time.Time
+	ProductGroup    string
+	Position        int32
+	TimeZone        string
+	Limits          json.RawMessage
+	Schedule        json.RawMessage
+	Requires        json.RawMessage
+	Replenishment   json.RawMessage
+	ValiditySeconds int64
+	Initial         int64
+	Available       int64
+	SalesDay        pgtype.Date
+	SoldInDay       int64
+	SalesWeek       pgtype.Date
+	SoldInWeek      int64
 }
 
 func (q *Queries) ListShopProducts(ctx context.Context, arg ListShopProductsParams) ([]ListShopProductsRow, error) {
@@ -98,6 +99,7 @@ func (q *Queries) ListShopProducts(ctx context.Context, arg ListShopProductsPara
 			&i.Schedule,
 			&i.Requires,
 			&i.Replenishment,
+			&i.ValiditySeconds,
 			&i.Initial,
 			&i.Available,
 			&i.SalesDay,

@@ -93,6 +93,17 @@ type DisputeNote struct {
 	At        time.Time
 }
 
+type Entitlement struct {
+	ProjectID int32
+	UserID    string
+	Kind      string
+	Sku       string
+	OrderID   string
+	ExpiresAt time.Time
+	SweepAt   time.Time
+	ToldAt    *time.Time
+}
+
 type IdempotencyKey struct {
 	ProjectID   int32
 	Key         string
@@ -176,28 +187,47 @@ type OrderTimeline struct {
 	At        time.Time
 }
 
+type Perk struct {
+	OrderID   string
+	ProjectID int32
+	UserID    string
+	Sku       string
+	Kind      string
+	StartsAt  time.Time
+	ExpiresAt time.Time
+}
+
 type Product struct {
-	ProjectID     int32
-	Sku           string
-	Version       int64
-	Name          string
-	Description   string
-	Kind          string
-	PriceCoins    int64
-	Status        string
-	MinimumStock  int64
-	HideAtZero    bool
-	Integration   json.RawMessage
-	Delivery      json.RawMessage
-	CreatedAt     time.Time
-	UpdatedAt     time.Time
-	ProductGroup  string
-	Position      int32
-	TimeZone      string
-	Limits        json.RawMessage
-	Schedule      json.RawMessage
-	Requires      json.RawMessage
-	Replenishment json.RawMessage
+	ProjectID       int32
+	Sku             string
+	Version         int64
+	Name            string
+	Description     string
+	Kind            string
+	PriceCoins      int64
+	Status          string
+	MinimumStock    int64
+	HideAtZero      bool
+	Integration     json.RawMessage
+	Delivery        json.RawMessage
+	CreatedAt       time.Time
+	UpdatedAt       time.Time
+	ProductGroup    string
+	Position        int32
+	TimeZone        string
+	Limits          json.RawMessage
+	Schedule        json.RawMessage
+	Requires        json.RawMessage
+	Replenishment   json.RawMessage
+	ValiditySeconds int64
+}
+
+type ProductImport struct {
+	ImportID  string
+	ProjectID int32
+	Actor     string
+	Report    json.RawMessage
+	CreatedAt time.Time
 }
 
 type Project struct {

@@ -13,41 +13,148 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
+const FindOffers = `-- name: FindOffers :many
+SELECT p.project_id, p.sku, p.version, p.name, p.description, p.kind, p.price_coins, p.status, p.minimum_stock, p.hide_at_zero, p.integration, p.delivery, p.created_at, p.updated_at, p.product_group, p.position, p.time_zone, p.limits, p.schedule, p.requires, p.replenishment, p.validity_seconds, s.initial, s.available, s.sales_day, s.sold_in_day, s.sales_week, s.sold_in_week FROM products p JOIN stock s USING (project_id, sku)
+WHERE p.project_id = $1 AND p.sku = ANY ($2::text[])
+`
+
+type FindOffersParams struct {
+	ProjectID int32
+	Skus      []string
+}
+
+type FindOffersRow struct {
+	ProjectID       int32
+	Sku             string
+	Version         int64
+	Name            string
+	Description     string
+	Kind            string
+	PriceCoins      int64
+	Status          string
+	MinimumStock    int64
+	HideAtZero      bool
+	Integration     json.RawMessage
+	Delivery        json.RawMessage
+	CreatedAt       time.Time
+	UpdatedAt       time.Time
+	ProductGroup    string
+	Position        int32
+	TimeZone        string
+	Limits          json.RawMessage
+	Schedule        json.RawMessage
+	Requires        json.RawMessage
+	Replenishment   json.RawMessage
+	ValiditySeconds int64
+	Initial         int64
+	Available       int64
+	SalesDay        pgtype.Date
+	SoldInDay       int64
+	SalesWeek       pgtype.Date
+	SoldInWeek      int64
+}
+
+func (q *Queries) FindOffers(ctx context.Context, arg FindOffersParams) ([]FindOffersRow, error) {
+	rows, err := q.db.Query(ctx, FindOffers, arg.ProjectID, arg.Skus)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []FindOffersRow
+	for rows.Next() {
+		var i FindOffersRow
+		if err := rows.Scan(
+			&i.ProjectID,
+			&i.Sku,
+			&i.Version,
+			&i.Name,
+			&i.Description,
+			&i.Kind,
+			&i.PriceCoins,
+			&i.Status,
+			&i.MinimumStock,
+			&i.HideAtZero,
+			&i.Integration,
+			&i.Delivery,
+			&i.CreatedAt,
+			&i.UpdatedAt,
+			&i.ProductGroup,
+			&i.Position,
+			&i.TimeZone,
+			&i.Limits,
+			&i.Schedule,
+			&i.Requires,
+			&i.Replenishment,
+			&i.ValiditySeconds,
+			&i.Initial,
+			&i.Available,
+			&i.SalesDay,
+			&i.SoldInDay,
+			&i.SalesWeek,
+			&i.SoldInWeek,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const GetProductImport = `-- name: GetProductImport :one
+SELECT i.report FROM product_imports i WHERE i.import_id = $1 AND i.project_id = $2
+`
+
+type GetProductImportParams struct {
+	ImportID  string
+	ProjectID int32
+}
+
+func (q *Queries) GetProductImport(ctx context.Context, arg GetProductImportParams) (json.RawMessage, error) {
+	row := q.db.QueryRow(ctx, GetProductImport, arg.ImportID, arg.ProjectID)
+	var report json.RawMessage
+	err := row.Scan(&report)
+	return report, err
+}
+
 const InsertProduct = `-- name: InsertProduct :one
 WITH product AS (
     INSERT INTO products (project_id, sku, name, description, kind, price_coins, status, minimum_stock, hide_at_zero, integration, delivery,
-        product_group, position, time_zone, limits, schedule, requires, replenishment, created_at, updated_at)
+        product_group, position, time_zone, limits, schedule, requires, replenishment, validity_seconds, created_at, updated_at)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,
-        $12, $13, $14, $15, $16, $17, $18, $19, $19)
+        $12, $13, $14, $15, $16, $17, $18, $19, $20, $20)
     ON CONFLICT DO NOTHING
     RETURNING project_id, sku
 ), pieces AS (
-    INSERT INTO stock (project_id, sku, initial, available) SELECT project_id, sku, $20, $20 FROM product
+    INSERT INTO stock (project_id, sku, initial, available) SELECT project_id, sku, $21, $21 FROM product
 )
 SELECT count(*) FROM product
 `
 
 type InsertProductParams struct {
-	ProjectID     int32
-	Sku           string
-	Name          string
-	Description   string
-	Kind          string
-	PriceCoins    int64
-	Status        string
-	MinimumStock  int64
-	HideAtZero    bool
-	Integration   json.RawMessage
-	Delivery      json.RawMessage
-	ProductGroup  string
-	Position      int32
-	TimeZone      string
-	Limits        json.RawMessage
-	Schedule      json.RawMessage
-	Requires      json.RawMessage
-	Replenishment json.RawMessage
-	Now           time.Time
-	Initial       int64
+	ProjectID       int32
+	Sku             string
+	Name            string
+	Description     string
+	Kind            string
+	PriceCoins      int64
+	Status          string
+	MinimumStock    int64
+	HideAtZero      bool
+	Integration     json.RawMessage
+	Delivery        json.RawMessage
+	ProductGroup    string
+	Position        int32
+	TimeZone        string
+	Limits          json.RawMessage
+	Schedule        json.RawMessage
+	Requires        json.RawMessage
+	Replenishment   json.RawMessage
+	ValiditySeconds int64
+	Now             time.Time
+	Initial         int64
 }
 
 func (q *Queries) InsertProduct(ctx context.Context, arg InsertProductParams) (int64, error) {
@@ -70,6 +177,7 @@ func (q *Queries) InsertProduct(ctx context.Context, arg InsertProductParams) (i
 		arg.Schedule,
 		arg.Requires,
 		arg.Replenishment,
+		arg.ValiditySeconds,
 		arg.Now,
 		arg.Initial,
 	)
@@ -78,8 +186,31 @@ func (q *Queries) InsertProduct(ctx context.Context, arg InsertProductParams) (i
 	return count, err
 }
 
+const InsertProductImport = `-- name: InsertProductImport :exec
+INSERT INTO product_imports (import_id, project_id, actor, report, created_at) VALUES ($1, $2, $3, $4, $5)
+`
+
+type InsertProductImportParams struct {
+	ImportID  string
+	ProjectID int32
+	Actor     string
+	Report    json.RawMessage
+	Now       time.Time
+}
+
+func (q *Queries) InsertProductImport(ctx context.Context, arg InsertProductImportParams) error {
+	_, err := q.db.Exec(ctx, InsertProductImport,
+		arg.ImportID,
+		arg.ProjectID,
+		arg.Actor,
+		arg.Report,
+		arg.Now,
+	)
+	return err
+}
+
 const ListProducts = `-- name: ListProducts :many
-SELECT p.project_id, p.sku, p.version, p.name, p.description, p.kind, p.price_coins, p.status, p.minimum_stock, p.hide_at_zero, p.integration, p.delivery, p.created_at, p.updated_at, p.product_group, p.position, p.time_zone, p.limits, p.schedule, p.requires, p.replenishment, s.initial, s.available, s.sales_day, s.sold_in_day, s.sales_week, s.sold_in_week FROM products p JOIN stock s USING (project_id, sku)
+SELECT p.project_id, p.sku, p.version, p.name, p.description, p.kind, p.price_coins, p.status, p.minimum_stock, p.hide_at_zero, p.integration, p.delivery, p.created_at, p.updated_at, p.product_group, p.position, p.time_zone, p.limits, p.schedule, p.requires, p.replenishment, p.validity_seconds, s.initial, s.available, s.sales_day, s.sold_in_day, s.sales_week, s.sold_in_week FROM products p JOIN stock s USING (project_id, sku)
 WHERE p.project_id = $1 AND p.sku > $2
 ORDER BY p.sku LIMIT $3
 `
@@ -91,33 +222,34 @@ type ListProductsParams struct {
 }
 
 type ListProductsRow struct {
-	ProjectID     int32
-	Sku           string
-	Version       int64
-	Name          string
-	Description   string
-	Kind          string
-	PriceCoins    int64
-	Status        string
-	MinimumStock  int64
-	HideAtZero    bool
-	Integration   json.RawMessage
-	Delivery      json.RawMessage
-	CreatedAt     time.Time
-	UpdatedAt     time.Time
-	ProductGroup  string
-	Position      int32
-	TimeZone      string
-	Limits        json.RawMessage
-	Schedule      json.RawMessage
-	Requires      json.RawMessage
-	Replenishment json.RawMessage
-	Initial       int64
-	Available     int64
-	SalesDay      pgtype.Date
-	SoldInDay     int64
-	SalesWeek     pgtype.Date
-	SoldInWeek    int64
+	ProjectID       int32
+	Sku             string
+	Version         int64
+	Name            string
+	Description     string
+	Kind            string
+	PriceCoins      int64
+	Status          string
+	MinimumStock    int64
+	HideAtZero      bool
+	Integration     json.RawMessage
+	Delivery        json.RawMessage
+	CreatedAt       time.Time
+	UpdatedAt       time.Time
+	ProductGroup    string
+	Position        int32
+	TimeZone        string
+	Limits          json.RawMessage
+	Schedule        json.RawMessage
+	Requires        json.RawMessage
+	Replenishment   json.RawMessage
+	ValiditySeconds int64
+	Initial         int64
+	Available       int64
+	SalesDay        pgtype.Date
+	SoldInDay       int64
+	SalesWeek       pgtype.Date
+	SoldInWeek      int64
 }
 
 func (q *Queries) ListProducts(ctx context.Context, arg ListProductsParams) ([]ListProductsRow, error) {
@@ -151,6 +283,7 @@ func (q *Queries) ListProducts(ctx context.Context, arg ListProductsParams) ([]L
 			&i.Schedule,
 			&i.Requires,
 			&i.Replenishment,
+			&i.ValiditySeconds,
 			&i.Initial,
 			&i.Available,
 			&i.SalesDay,
@@ -168,36 +301,52 @@ func (q *Queries) ListProducts(ctx context.Context, arg ListProductsParams) ([]L
 	return items, nil
 }
 
+const LockProducts = `-- name: LockProducts :exec
+SELECT p.sku FROM products p WHERE p.project_id = $1 AND p.sku = ANY ($2::text[]) ORDER BY p.sku FOR NO KEY UPDATE
+`
+
+type LockProductsParams struct {
+	ProjectID int32
+	Skus      []string
+}
+
+// In the order of the SKU, so that two imports can't wait for each other.
+func (q *Queries) LockProducts(ctx context.Context, arg LockProductsParams) error {
+	_, err := q.db.Exec(ctx, LockProducts, arg.ProjectID, arg.Skus)
+	return err
+}
+
 const UpdateProduct = `-- name: UpdateProduct :one
 UPDATE products SET version = version + 1, name = $1, description = $2, kind = $3, price_coins = $4, status = $5,
     minimum_stock = $6, hide_at_zero = $7, integration = $8, delivery = $9,
     product_group = $10, position = $11, time_zone = $12, limits = $13, schedule = $14, requires = $15,
-    replenishment = $16, updated_at = $17
-WHERE project_id = $18 AND sku = $19 AND ($20::bigint = 0 OR version = $20)
+    replenishment = $16, validity_seconds = $17, updated_at = $18
+WHERE project_id = $19 AND sku = $20 AND ($21::bigint = 0 OR version = $21)
 RETURNING version
 `
 
 type UpdateProductParams struct {
-	Name          string
-	Description   string
-	Kind          string
-	PriceCoins    int64
-	Status        string
-	MinimumStock  int64
-	HideAtZero    bool
-	Integration   json.RawMessage
-	Delivery      json.RawMessage
-	ProductGroup  string
-	Position      int32
-	TimeZone      string
-	Limits        json.RawMessage
-	Schedule      json.RawMessage
-	Requires      json.RawMessage
-	Replenishment json.RawMessage
-	Now           time.Time
-	ProjectID     int32
-	Sku           string
-	Version       int64
+	Name            string
+	Description     string
+	Kind            string
+	PriceCoins      int64
+	Status          string
+	MinimumStock    int64
+	HideAtZero      bool
+	Integration     json.RawMessage
+	Delivery        json.RawMessage
+	ProductGroup    string
+	Position        int32
+	TimeZone        string
+	Limits          json.RawMessage
+	Schedule        json.RawMessage
+	Requires        json.RawMessage
+	Replenishment   json.RawMessage
+	ValiditySeconds int64
+	Now             time.Time
+	ProjectID       int32
+	Sku             string
+	Version         int64
 }
 
 // A version of 0 overwrites whatever is there.
@@ -219,6 +368,7 @@ func (q *Queries) UpdateProduct(ctx context.Context, arg UpdateProductParams) (i
 		arg.Schedule,
 		arg.Requires,
 		arg.Replenishment,
+		arg.ValiditySeconds,
 		arg.Now,
 		arg.ProjectID,
 		arg.Sku,

@@ -38,9 +38,27 @@ WITH done AS (
         updated_at = $6, finished_at = $6
     WHERE o.order_id = $1 AND o.attempt = $7 AND o.status = 'processing'
     RETURNING o.order_id, o.project_id, o.user_id, o.sku, o.quantity, o.price_coins, o.attempt, o.delivery
+), entitled AS (
+    -- What lasts for a time goes on from the end of what the buyer has; the lock on that row keeps two orders apart.
+    INSERT INTO entitlements AS e (project_id, user_id, kind, sku, order_id, expires_at, sweep_at)
+    SELECT d.project_id, d.user_id, d.delivery -> 'perk' ->> 'kind', CASE WHEN d.delivery -> 'perk' ->> 'kind' = 'vip_status' THEN '' ELSE d.sku END,
+        d.order_id, $6::timestamptz + interval '1 second' * (d.delivery -> 'perk' ->> 'seconds')::bigint, $6::timestamptz
+    FROM done d WHERE d.delivery ? 'perk'
+    ON CONFLICT (project_id, user_id, kind, sku) DO UPDATE SET
+        expires_at = LEAST(GREATEST(e.expires_at, $6::timestamptz) + (EXCLUDED.expires_at - $6::timestamptz), '9000-01-01 00:00:00+00'),
+        order_id = CASE WHEN e.expires_at > $6::timestamptz AND e.told_at IS NULL THEN e.order_id ELSE EXCLUDED.order_id END,
+        sweep_at = CASE WHEN e.expires_at > $6::timestamptz AND e.told_at IS NULL THEN e.sweep_at ELSE EXCLUDED.sweep_at END,
+        told_at = NULL
+    RETURNING e.kind, e.expires_at
+), perk AS (
+    INSERT INTO perks (order_id, project_id, user_id, sku, kind, starts_at, expires_at)
+    SELECT d.order_id, d.project_id, d.user_id, d.sku, e.kind,
+        e.expires_at - interval '1 second' * (d.delivery -> 'perk' ->> 'seconds')::bigint, e.expires_at
+    FROM done d CROSS JOIN entitled e
 ), buyer AS (
-    UPDATE users u SET held = u.held - d.price_coins
-    FROM done d WHERE u.user_id = d.user_id
+    UPDATE users u SET held = u.held - d.price_coins,
+        vip_until = CASE WHEN e.kind = 'vip_status' THEN GREATEST(u.vip_until, e.expires_at) ELSE u.vip_until END
+    FROM done d LEFT JOIN entitled e ON true WHERE u.user_id = d.user_id
     RETURNING d.project_id, d.sku, d.quantity
 ), pieces AS (
     UPDATE stock s SET reserved = s.reserved - b.quantity, sold = s.sold + b.quantity
@@ -292,7 +310,7 @@ func (q *Queries) CountOpen(ctx context.Context, arg CountOpenParams) (CountOpen
 }
 
 const FindOffer = `-- name: FindOffer :one
-SELECT p.project_id, p.sku, p.version, p.name, p.description, p.kind, p.price_coins, p.status, p.minimum_stock, p.hide_at_zero, p.integration, p.delivery, p.created_at, p.updated_at, p.product_group, p.position, p.time_zone, p.limits, p.schedule, p.requires, p.replenishment, s.initial, s.available, s.sales_day, s.sold_in_day, s.sales_week, s.sold_in_week
+SELECT p.project_id, p.sku, p.version, p.name, p.description, p.kind, p.price_coins, p.status, p.minimum_stock, p.hide_at_zero, p.integration, p.delivery, p.created_at, p.updated_at, p.product_group, p.position, p.time_zone, p.limits, p.schedule, p.requires, p.replenishment, p.validity_seconds, s.initial, s.available, s.sales_day, s.sold_in_day, s.sales_week, s.sold_in_week
 FROM products p JOIN stock s USING (project_id, sku)
 WHERE p.project_id = $1 AND p.sku = $2
 `
@@ -303,33 +321,34 @@ type FindOfferParams struct {
 }
 
 type FindOfferRow struct {
-	ProjectID     int32
-	Sku           string
-	Version       int64
-	Name          string
-	Description   string
-	Kind          string
-	PriceCoins    int64
-	Status        string
-	MinimumStock  int64
-	HideAtZero    bool
-	Integration   json.RawMessage
-	Delivery      json.RawMessage
-	CreatedAt     time.Time
-	UpdatedAt     time.Time
-	ProductGroup  string
-	Position      int32
-	TimeZone      string
-	Limits        json.RawMessage
-	Schedule      json.RawMessage
-	Requires      json.RawMessage
-	Replenishment json.RawMessage
-	Initial       int64
-	Available     int64
-	SalesDay      pgtype.Date
-	SoldInDay     int64
-	SalesWeek     pgtype.Date
-	SoldInWeek    int64
+	ProjectID       int32
+	Sku             string
+	Version         int64
+	Name            string
+	Description     string
+	Kind            string
+	PriceCoins      int64
+	Status          string
+	MinimumStock    int64
+	HideAtZero      bool
+	Integration     json.RawMessage
+	Delivery        json.RawMessage
+	CreatedAt       time.Time
+	UpdatedAt       time.Time
+	ProductGroup    string
+	Position        int32
+	TimeZone        string
+	Limits          json.RawMessage
+	Schedule        json.RawMessage
+	Requires        json.RawMessage
+	Replenishment   json.RawMessage
+	ValiditySeconds int64
+	Initial         int64
+	Available       int64
+	SalesDay        pgtype.Date
+	SoldInDay       int64
+	SalesWeek       pgtype.Date
+	SoldInWeek      int64
 }
 
 func (q *Queries) FindOffer(ctx context.Context, arg FindOfferParams) (FindOfferRow, error) {
@@ -357,6 +376,7 @@ func (q *Queries) FindOffer(ctx context.Context, arg FindOfferParams) (FindOffer
 		&i.Schedule,
 		&i.Requires,
 		&i.Replenishment,
+		&i.ValiditySeconds,
 		&i.Initial,
 		&i.Available,
 		&i.SalesDay,

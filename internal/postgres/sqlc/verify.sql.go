@@ -45,6 +45,37 @@ func (q *Queries) VerifyAuditChain(ctx context.Context) ([]string, error) {
 	return items, nil
 }
 
+const VerifyEntitlementsEqualPerks = `-- name: VerifyEntitlementsEqualPerks :many
+WITH given AS (
+    SELECT project_id, user_id, kind, CASE WHEN kind = 'vip_status' THEN '' ELSE sku END AS sku, max(expires_at) AS expires_at
+    FROM perks GROUP BY 1, 2, 3, 4)
+SELECT format('user %s, %s %s: until %s, orders gave it until %s', COALESCE(e.user_id, g.user_id), COALESCE(e.kind, g.kind), COALESCE(e.sku, g.sku),
+              e.expires_at, g.expires_at)::text AS broken
+FROM entitlements e FULL JOIN given g ON g.project_id = e.project_id AND g.user_id = e.user_id AND g.kind = e.kind AND g.sku = e.sku
+WHERE e.expires_at IS DISTINCT FROM g.expires_at LIMIT 20
+`
+
+// A user has something until the end of the last order that gave it.
+func (q *Queries) VerifyEntitlementsEqualPerks(ctx context.Context) ([]string, error) {
+	rows, err := q.db.Query(ctx, VerifyEntitlementsEqualPerks)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var broken string
+		if err := rows.Scan(&broken); err != nil {
+			return nil, err
+		}
+		items = append(items, broken)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const VerifyHeldEqualsOpenOrders = `-- name: VerifyHeldEqualsOpenOrders :many
 WITH holds AS (
     SELECT user_id, sum(price_coins) AS held FROM orders WHERE status IN ('processing', 'awaiting_confirmation') GROUP BY user_id)
@@ -180,6 +211,35 @@ WHERE COALESCE(t.times, 0) <> o.attempt - CASE WHEN o.finished_at IS NULL THEN 1
 // Every outcome told the user once: one notification for each attempt that ended.
 func (q *Queries) VerifyOutcomesWereTold(ctx context.Context) ([]string, error) {
 	rows, err := q.db.Query(ctx, VerifyOutcomesWereTold)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var broken string
+		if err := rows.Scan(&broken); err != nil {
+			return nil, err
+		}
+		items = append(items, broken)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const VerifyPerksEqualOrders = `-- name: VerifyPerksEqualOrders :many
+SELECT format('order %s (%s): a perk is %s, there is %s', COALESCE(o.order_id, p.order_id), COALESCE(o.status, 'none'),
+              CASE WHEN o.status IN ('completed', 'refunded') AND o.delivery -> 'perk' IS NOT NULL THEN 'due' ELSE 'not due' END,
+              CASE WHEN p.order_id IS NULL THEN 'none' ELSE 'one' END)::text AS broken
+FROM orders o FULL JOIN perks p ON p.order_id = o.order_id
+WHERE COALESCE(o.status IN ('completed', 'refunded') AND o.delivery -> 'perk' IS NOT NULL, false) <> (p.order_id IS NOT NULL) LIMIT 20
+`
+
+// Every completed order of something that lasts for a time has its perk, and no other order has one.
+func (q *Queries) VerifyPerksEqualOrders(ctx context.Context) ([]string, error) {
+	rows, err := q.db.Query(ctx, VerifyPerksEqualOrders)
 	if err != nil {
 		return nil, err
 	}
