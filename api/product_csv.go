@@ -172,6 +172,9 @@ func rowFromCells(columns, cells []string, schema *openapi3.Schema) importedRow 
 func fieldSchema(schema *openapi3.Schema, path string) *openapi3.Schema {
 	for name := range strings.SplitSeq(path, ".") {
 		schema = schema.Properties[name].Value
+		if len(schema.AllOf) == 1 { // how OpenAPI 3.0 says that a shared object may be null
+			schema = schema.AllOf[0].Value
+		}
 	}
 	return schema
 }

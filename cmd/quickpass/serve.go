@@ -78,7 +78,14 @@ func serve(ctx context.Context, c config.Config, r roles, logger *slog.Logger) e
 	boxCtx, stopBox := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBox()
 	var background sync.WaitGroup
-	background.Go(func() { box.Run(boxCtx) })
+	engineReady := make(chan struct{})
+	background.Go(func() {
+		select { // an order that is started before the worker polls would not be handed to it
+		case <-engineReady:
+		case <-ctx.Done():
+		}
+		box.Run(boxCtx)
+	})
 
 	stopWorkers := func(time.Time) error { return nil }
 	policy := store.Policy{PurchaseInterval: c.Store.PurchaseInterval, LargePurchase: c.Store.LargePurchase, ConfirmWithin: c.Store.ConfirmWithin,
@@ -89,7 +96,9 @@ func serve(ctx context.Context, c config.Config, r roles, logger *slog.Logger) e
 		if err != nil {
 			return err
 		}
-		stopWorkers = startWhenReady(ctx, engine, c.Temporal.Namespace, workers, logger)
+		stopWorkers = startWhenReady(ctx, engine, c.Temporal.Namespace, workers, logger, engineReady)
+	} else {
+		close(engineReady)
 	}
 
 	deadline := drainDeadline(ctx, c.HTTP.DrainTimeout)
@@ -170,9 +179,9 @@ func newWorkers(c config.Config, db *postgres.DB, engine client.Client, changed 
 		DeliverySlots: c.Worker.DeliverySlots, CachedRuns: c.Worker.CachedRuns, StopTimeout: c.HTTP.DrainTimeout}), nil
 }
 
-// startWhenReady starts the workers as soon as Temporal answers: it may come up after us. It returns
-// the function that stops them.
-func startWhenReady(ctx context.Context, engine client.Client, namespace string, workers *worker.Workers, logger *slog.Logger) (stop func(deadline time.Time) error) {
+// startWhenReady starts the workers as soon as Temporal answers: it may come up after us. It
+// closes ready then, and returns the function that stops them.
+func startWhenReady(ctx context.Context, engine client.Client, namespace string, workers *worker.Workers, logger *slog.Logger, ready chan<- struct{}) (stop func(deadline time.Time) error) {
 	started := make(chan bool, 1)
 	go func() {
 		for {
@@ -185,6 +194,7 @@ func startWhenReady(ctx context.Context, engine client.Client, namespace string,
 			}
 			if err == nil {
 				logger.Info("the worker polls", "namespace", namespace)
+				close(ready)
 				started <- true
 				return
 			}

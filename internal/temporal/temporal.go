@@ -6,13 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/operatorservice/v1"
 	"go.temporal.io/api/serviceerror"
-	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/contrib/envconfig"
 	"go.temporal.io/sdk/log"
@@ -56,39 +54,34 @@ func (h Health) Healthy(ctx context.Context) error {
 	return err
 }
 
-// usable is how often a new search attribute is asked for until the server knows it everywhere.
-const usable = 100 * time.Millisecond
+// settle is how long servers may take to learn of a new search attribute: each of their services refreshes what it knows
+// of namespaces every 2 s. A workflow that used one sooner would repeat its task, and with it its first delivery.
+const settle = 5 * time.Second
 
-// RegisterSearchAttributes adds ours to the namespace and returns when they can be used; those that exist are
-// left alone.
+// RegisterSearchAttributes adds those of ours that the namespace lacks, and returns when they can be used.
 func RegisterSearchAttributes(ctx context.Context, c client.Client, namespace string) error {
-	var query []string
-	for _, name := range []string{contract.SearchUser, contract.SearchSKU, contract.SearchState, contract.SearchReason} {
-		_, err := c.OperatorService().AddSearchAttributes(ctx, &operatorservice.AddSearchAttributesRequest{
-			Namespace:        namespace,
-			SearchAttributes: map[string]enumspb.IndexedValueType{name: enumspb.INDEXED_VALUE_TYPE_KEYWORD},
-		})
-		var exists *serviceerror.AlreadyExists
-		if err != nil && !errors.As(err, &exists) {
-			return fmt.Errorf("register search attribute %s: %w", name, err)
-		}
-		query = append(query, name+" = ''")
+	known, err := c.OperatorService().ListSearchAttributes(ctx, &operatorservice.ListSearchAttributesRequest{Namespace: namespace})
+	if err != nil {
+		return fmt.Errorf("list search attributes: %w", err)
 	}
-	return waitUsable(ctx, c, strings.Join(query, " AND "))
-}
-
-// waitUsable asks for workflows by the new attributes: servers cache which there are, for about a second.
-func waitUsable(ctx context.Context, c client.Client, query string) error {
-	for {
-		_, err := c.CountWorkflow(ctx, &workflowservice.CountWorkflowExecutionsRequest{Query: query})
-		var unknown *serviceerror.InvalidArgument
-		if !errors.As(err, &unknown) {
-			return err
+	missing := map[string]enumspb.IndexedValueType{}
+	for _, name := range []string{contract.SearchUser, contract.SearchSKU, contract.SearchState, contract.SearchReason} {
+		if _, ok := known.GetCustomAttributes()[name]; !ok {
+			missing[name] = enumspb.INDEXED_VALUE_TYPE_KEYWORD
 		}
-		select {
-		case <-time.After(usable):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	_, err = c.OperatorService().AddSearchAttributes(ctx, &operatorservice.AddSearchAttributesRequest{Namespace: namespace, SearchAttributes: missing})
+	var exists *serviceerror.AlreadyExists // another process was a moment faster
+	if err != nil && !errors.As(err, &exists) {
+		return fmt.Errorf("register search attributes: %w", err)
+	}
+	select {
+	case <-time.After(settle):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
