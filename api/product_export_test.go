@@ -95,7 +95,7 @@ func anyProduct(t *rapid.T) store.Product {
 	if rapid.Bool().Draw(t, "more") {
 		from := time.Unix(rapid.Int64Range(0, 4_000_000_000).Draw(t, "from"), rapid.Int64Range(0, 999_999).Draw(t, "micro")*1000).UTC()
 		p.Schedule.From, p.Schedule.Weekly = &from, []store.Hours{{Day: "mon", From: "09:00", To: "24:00"}}
-		p.Stock.Replenishment = store.Replenishment{Amount: 1, Ceiling: p.Stock.Minimum/2 + 500_000_001, MaxPerDay: 2}
+		p.Stock.Replenishment = store.Replenishment{Amount: 1, Ceiling: p.Stock.Minimum/2 + 1, MaxPerDay: 2}
 		p.Stock.Minimum /= 2
 		p.Requires.CompletedTasks, p.Requires.Attributes = []string{"t-1", "t-2"}, map[string]string{text("attribute", 1, 5): text("value", 0, 5)}
 		note, err := json.Marshal(text("note", 0, 10))
