@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -11,7 +12,7 @@ import (
 
 // replays is what the replay of all unreachable orders came to.
 type replays struct {
-	asked, completed, creditedBefore, refused int
+	asked, completed, creditedBefore, refused, short int
 }
 
 // replay tries every order again that was canceled because the main product could not be reached. Nothing fails now, so
@@ -27,13 +28,14 @@ func replay(ctx context.Context, s *stack, before truth, f *findings) (replays, 
 			pieces[o.SKU] += o.Quantity
 		}
 	}
-	for sku, n := range pieces { // what sold out meanwhile
-		if err := restock(ctx, s.db, sku, n); err != nil {
+	if len(pieces) > 0 { // some have sold out meanwhile
+		if err := restock(ctx, s.db, pieces); err != nil {
 			return done, err
 		}
 	}
 	client := &http.Client{Timeout: answerTimeout}
 	var group errgroup.Group
+	var short sync.Map // orders whose users have spent the coins elsewhere
 	group.SetLimit(16)
 	for n, id := range ids {
 		group.Go(func() error {
@@ -42,7 +44,11 @@ func replay(ctx context.Context, s *stack, before truth, f *findings) (replays, 
 			if err != nil {
 				return err
 			}
-			if status != http.StatusAccepted {
+			switch status {
+			case http.StatusAccepted:
+			case http.StatusPaymentRequired:
+				short.Store(id, true)
+			default:
 				f.add("every unreachable order can be replayed", "order %s: %d %s", id, status, data)
 			}
 			return nil
@@ -66,7 +72,10 @@ func replay(ctx context.Context, s *stack, before truth, f *findings) (replays, 
 		if was.Credited > 0 {
 			done.creditedBefore++
 		}
+		_, noCoins := short.Load(id)
 		switch {
+		case noCoins && o.Status == "canceled":
+			done.short++
 		case o.completed() && entry.Credited == 1:
 			done.completed++
 		case o.User[0] == 'g' && o.Reason == "main_product_refused":

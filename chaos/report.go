@@ -103,7 +103,7 @@ func (r *result) rows() [][2]string {
 		{"last order final after the faults ended", r.lastFinal().Round(100 * time.Millisecond).String()},
 		{"verified while faults lasted", fmt.Sprintf("%d times without a broken rule", r.counts.times[verifyCount])},
 		{"workflows", fmt.Sprint(r.workflows)},
-		{"replayed afterwards", fmt.Sprintf("%d: %d completed with one crediting (%d of them credited before, none twice), %d refused as unknown users", r.replays.asked, r.replays.completed, r.replays.creditedBefore, r.replays.refused)},
+		{"replayed afterwards", fmt.Sprintf("%d: %d completed with one crediting (%d of them credited before, none twice), %d refused as unknown users, %d without the coins any more", r.replays.asked, r.replays.completed, r.replays.creditedBefore, r.replays.refused, r.replays.short)},
 		{"the whole run took", r.ended.Sub(r.begin).Round(time.Second).String()},
 	}
 	return rows

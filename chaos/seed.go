@@ -134,7 +134,11 @@ func seedShop(ctx context.Context, db *postgres.DB) error {
 }
 
 // restock adds pieces, for replays of orders whose product sold out meanwhile.
-func restock(ctx context.Context, db *postgres.DB, sku string, pieces int64) error {
-	_, err := db.Pool().Exec(ctx, "UPDATE stock SET restocked = restocked + $2, available = available + $2 WHERE sku = $1", sku, pieces)
+func restock(ctx context.Context, db *postgres.DB, pieces map[string]int64) error {
+	edit := postgres.StockEdit{ProjectID: project, EditID: "chaos_restock", Mode: store.AllOrNothing, Actor: "chaos", Reason: "replays"}
+	for sku, n := range pieces {
+		edit.Items = append(edit.Items, store.StockEdit{SKU: sku, Add: &n})
+	}
+	_, err := db.EditStock(ctx, edit, time.Now())
 	return err
 }

@@ -49,8 +49,9 @@ type scenario struct {
 	delivery store.DeliverySettings
 	// before runs before the workflow is started, during while it runs.
 	before, during func(t *testing.T, r *recording)
-	attempt        int  // 1 unless given
-	unreserved     bool // the API did not reserve the order
+	confirm        time.Duration // how long the buyer has to confirm; 0: need not
+	attempt        int           // 1 unless given
+	unreserved     bool          // the API did not reserve the order
 	// replace takes the place of activities, to make happen what the fake product can't.
 	replace func(r *recording) map[string]any
 }
@@ -116,6 +117,10 @@ var scenarios = []scenario{
 		steps: []string{localReserve, "Inquire", localCapture}},
 	{name: "suspect_delivered_again", status: store.Completed, attempt: 2, before: suspectedAttempt,
 		steps: []string{localReserve, "Inquire", localDeliver, localCapture}},
+	{name: "confirmed", status: store.Completed, confirm: time.Minute, during: confirmed,
+		steps: []string{localReserve, timer, localReserve, localDeliver, localCapture}},
+	{name: "not_confirmed", status: store.Canceled, reason: store.NotConfirmed, confirm: 3 * time.Second,
+		steps: []string{localReserve, timer, localReserve, "Release"}},
 	{name: "over_already", status: store.Completed, before: capturedByAnother, steps: []string{localReserve}},
 	{name: "database_away", status: store.Completed, replace: databaseAway,
 		steps: []string{localReserve, "Reserve", localDeliver, localCapture, "Capture"}},
@@ -151,7 +156,7 @@ func (s scenario) record(t *testing.T) {
 		r.in.UserID = s.userID
 	}
 	if !s.unreserved {
-		r.reserve(t, r.in.OrderID)
+		r.reserve(t, r.in.OrderID, s.confirm)
 	}
 	if s.before != nil {
 		s.before(t, r)
@@ -198,9 +203,10 @@ func (r *recording) run(t *testing.T, s scenario) {
 	}
 }
 
-func (r *recording) reserve(t *testing.T, orderID string) {
+func (r *recording) reserve(t *testing.T, orderID string, confirm time.Duration) {
 	t.Helper()
-	_, err := r.db.ReservePurchase(t.Context(), postgres.Purchase{ProjectID: testkit.Project, OrderID: orderID, UserID: r.in.UserID, SKU: r.in.SKU, Quantity: 1}, time.Now())
+	_, err := r.db.ReservePurchase(t.Context(), postgres.Purchase{ProjectID: testkit.Project, OrderID: orderID, UserID: r.in.UserID, SKU: r.in.SKU, Quantity: 1,
+		Policy: store.Policy{LargePurchase: 1, ConfirmWithin: confirm}}, time.Now())
 	require.NoError(t, err)
 }
 
@@ -228,10 +234,17 @@ func suspectedAttempt(t *testing.T, r *recording) {
 	require.NoError(t, err)
 }
 
+// confirmed is what the API does when the buyer confirms.
+func confirmed(t *testing.T, r *recording) {
+	t.Helper()
+	require.NoError(t, r.db.ConfirmOrder(t.Context(), testkit.Project, r.in.OrderID, time.Now()))
+	require.NoError(t, r.engine.Client.SignalWorkflow(t.Context(), contract.PurchaseWorkflowID(r.in.OrderID), "", contract.PurchaseConfirmedSignal, nil))
+}
+
 func capturedByAnother(t *testing.T, r *recording) { r.capture(t, r.in.OrderID, "tx_1") }
 
 func transactionTaken(t *testing.T, r *recording) {
-	r.reserve(t, "qp_other")
+	r.reserve(t, "qp_other", 0)
 	r.capture(t, "qp_other", "tx_taken")
 }
 
