@@ -19,10 +19,10 @@ func TestLargePurchaseWaitsThroughARestart(t *testing.T) {
 	t.Parallel()
 	s := newStack(t)
 	s.sell(100)
-	env := []string{"QUICKPASS_STORE_LARGE_PURCHASE=200", "QUICKPASS_STORE_CONFIRM_WITHIN=1h"}
+	env := []string{"QUICKPASS_STORE_LARGE_PURCHASE=100", "QUICKPASS_STORE_CONFIRM_WITHIN=1h"}
 	n := s.serve("serve", env...)
 	large := func(n *node) string {
-		a := n.call("storefront", "POST", "/api/v1/purchases", map[string]any{"user_id": buyer, "sku": "credits-500", "quantity": 3})
+		a := n.call("storefront", "POST", "/api/v1/purchases", map[string]any{"user_id": buyer, "sku": "credits-500"})
 		require.Equal(t, http.StatusAccepted, a.status)
 		var accepted struct {
 			OrderID string `json:"order_id"`
@@ -33,16 +33,16 @@ func TestLargePurchaseWaitsThroughARestart(t *testing.T) {
 		return accepted.OrderID
 	}
 	orderID := large(n)
-	n.requireWallet(buyer, 700, 300)
+	n.requireWallet(buyer, 900, 100)
 	require.NoError(t, n.Kill())
-	n = s.serve("serve", "QUICKPASS_STORE_LARGE_PURCHASE=200", "QUICKPASS_STORE_CONFIRM_WITHIN=3s")
+	n = s.serve("serve", "QUICKPASS_STORE_LARGE_PURCHASE=100", "QUICKPASS_STORE_CONFIRM_WITHIN=3s")
 	require.Equal(t, http.StatusAccepted, n.call("storefront", "POST", "/api/v1/orders/"+orderID+"/confirm", nil).status)
 	n.completed(orderID)
 	require.Equal(t, 1, s.books(orderID).Calls)
 
 	n.canceled(large(n), string(store.NotConfirmed))
-	n.requireWallet(buyer, 700, 0)
-	n.requireStock(97)
+	n.requireWallet(buyer, 900, 0)
+	n.requireStock(99)
 	s.verify()
 }
 

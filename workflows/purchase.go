@@ -262,6 +262,9 @@ func (p *purchase) trouble(ctx workflow.Context, reason string) error {
 }
 
 func (p *purchase) ended(ctx workflow.Context, result contract.PurchaseResult) error {
+	for confirmed := workflow.GetSignalChannel(ctx, contract.PurchaseConfirmedSignal); confirmed.ReceiveAsync(nil); {
+		continue // told more than once: the sweep repeats what may have been lost
+	}
 	p.note(ctx, string(result.Status), "", "")
 	if !p.visible {
 		return nil

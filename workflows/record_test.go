@@ -237,6 +237,17 @@ func suspectedAttempt(t *testing.T, r *recording) {
 // confirmed is what the API does when the buyer confirms.
 func confirmed(t *testing.T, r *recording) {
 	t.Helper()
+	testkit.Eventually(t, "it waits for the buyer", func(ctx context.Context) error {
+		value, err := r.engine.Client.QueryWorkflow(ctx, contract.PurchaseWorkflowID(r.in.OrderID), "", contract.PurchaseProgressQuery)
+		if err != nil {
+			return err
+		}
+		var progress contract.PurchaseProgress
+		if err := value.Get(&progress); err != nil || progress.Step == "awaiting_confirmation" {
+			return err
+		}
+		return errors.New(progress.Step)
+	})
 	require.NoError(t, r.db.ConfirmOrder(t.Context(), testkit.Project, r.in.OrderID, time.Now()))
 	require.NoError(t, r.engine.Client.SignalWorkflow(t.Context(), contract.PurchaseWorkflowID(r.in.OrderID), "", contract.PurchaseConfirmedSignal, nil))
 }

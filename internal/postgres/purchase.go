@@ -51,6 +51,7 @@ const raceRetries = 3
 //
 // A purchase that the rules do not allow is a *store.Refusal; nothing is written then.
 func (db *DB) ReservePurchase(ctx context.Context, p Purchase, now time.Time) (reserved Reserved, err error) {
+	now = now.Truncate(time.Microsecond) // as PostgreSQL keeps it: a repeat must read what the first was told
 	for range raceRetries {
 		reserved, err = db.reserveOnce(ctx, p, now)
 		if !lostRace(err) {
