@@ -107,14 +107,14 @@ func unjoin(err error) []error {
 	if err == nil {
 		return nil
 	}
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // each level is looked at
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		var all []error
 		for _, one := range joined.Unwrap() {
 			all = append(all, unjoin(one)...)
 		}
 		return all
 	}
-	if _, ok := errors.Unwrap(err).(interface{ Unwrap() []error }); ok { //nolint:errorlint // each level is looked at
+	if _, ok := errors.Unwrap(err).(interface{ Unwrap() []error }); ok {
 		return unjoin(errors.Unwrap(err))
 	}
 	return []error{err}
