@@ -40,7 +40,13 @@ func TestLargePurchaseWaitsThroughARestart(t *testing.T) {
 	n.completed(orderID)
 	require.Equal(t, 1, s.books(orderID).Calls)
 
-	n.canceled(large(n), string(store.NotConfirmed))
+	late := large(n)
+	testkit.Eventually(t, "it is given back", func(context.Context) error {
+		if o := n.get(late); o.Status != "canceled" || o.reason() != string(store.NotConfirmed) {
+			return fmt.Errorf("it is %s (%s)", o.Status, o.reason())
+		}
+		return nil
+	})
 	n.requireWallet(buyer, 900, 0)
 	n.requireStock(99)
 	s.verify()
