@@ -81,9 +81,6 @@ func TestBulkReplayThroughKillNine(t *testing.T) {
 	s.arrived(ids[orders/2], 2) // one call before it failed, one by the replay
 	require.NoError(t, n.Kill())
 	n = s.serve("serve")
-	for _, orderID := range ids {
-		n.completed(orderID)
-	}
 	var report struct{ Status string }
 	testkit.Eventually(t, "the replay is over", func(context.Context) error {
 		n.call("admin", "GET", "/api/v1/admin/replays/"+replay.ReplayID, nil).into(t, &report)
@@ -93,6 +90,7 @@ func TestBulkReplayThroughKillNine(t *testing.T) {
 		return nil
 	})
 	for _, orderID := range ids {
+		n.completed(orderID)
 		require.Equal(t, 1, s.books(orderID).Credited, "credited once")
 	}
 	n.requireWallet("many", 0, 0)
