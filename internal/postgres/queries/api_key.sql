@@ -5,6 +5,3 @@ SELECT key_id, project_id, role, key_hash FROM api_keys WHERE key_hash = @key_ha
 INSERT INTO api_keys (key_id, project_id, role, key_hash, created_at)
 VALUES (@key_id, @project_id, @role, @key_hash, @now)
 ON CONFLICT (key_id) DO UPDATE SET key_hash = EXCLUDED.key_hash, revoked_at = NULL;
-
--- name: GetTransferByReference :one
-SELECT transfer_id, user_id, amount, debit, credit FROM ledger_transfers WHERE reference = @reference AND kind = @kind;

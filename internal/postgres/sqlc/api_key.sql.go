@@ -33,36 +33,6 @@ func (q *Queries) FindAPIKey(ctx context.Context, keyHash []byte) (FindAPIKeyRow
 	return i, err
 }
 
-const GetTransferByReference = `-- name: GetTransferByReference :one
-SELECT transfer_id, user_id, amount, debit, credit FROM ledger_transfers WHERE reference = $1 AND kind = $2
-`
-
-type GetTransferByReferenceParams struct {
-	Reference string
-	Kind      string
-}
-
-type GetTransferByReferenceRow struct {
-	TransferID int64
-	UserID     string
-	Amount     int64
-	Debit      string
-	Credit     string
-}
-
-func (q *Queries) GetTransferByReference(ctx context.Context, arg GetTransferByReferenceParams) (GetTransferByReferenceRow, error) {
-	row := q.db.QueryRow(ctx, GetTransferByReference, arg.Reference, arg.Kind)
-	var i GetTransferByReferenceRow
-	err := row.Scan(
-		&i.TransferID,
-		&i.UserID,
-		&i.Amount,
-		&i.Debit,
-		&i.Credit,
-	)
-	return i, err
-}
-
 const InsertAPIKey = `-- name: InsertAPIKey :exec
 INSERT INTO api_keys (key_id, project_id, role, key_hash, created_at)
 VALUES ($1, $2, $3, $4, $5)
