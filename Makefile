@@ -16,8 +16,10 @@ SQLC_CONFIG := internal/postgres/sqlc.yaml
 OPENAPI := api/openapi.yaml
 OPENAPI_CONFIG := api/oapi-codegen.yaml
 OPENAPI_CODE := api/openapi.gen.go
+PROTO := internal/events/eventpb/event.proto
+PROTO_CODE := $(PROTO:.proto=.pb.go)
 
-GO_TOOLS := $(addprefix $(BIN)/,sqlc oapi-codegen workflowcheck gotestsum golangci-lint)
+GO_TOOLS := $(addprefix $(BIN)/,sqlc oapi-codegen protogen workflowcheck gotestsum golangci-lint)
 TEMPORAL := $(BIN)/temporal-server
 
 .PHONY: help
@@ -44,6 +46,8 @@ tools: $(GO_TOOLS) $(TEMPORAL) ## build the Temporal server, the generators and 
 $(BIN)/sqlc: PACKAGE := github.com/sqlc-dev/sqlc/cmd/sqlc
 $(BIN)/sqlc: NOTE := about a minute
 $(BIN)/oapi-codegen: PACKAGE := github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen
+$(BIN)/protogen: PACKAGE := ./protogen
+$(BIN)/protogen: tools/protogen/main.go
 $(BIN)/workflowcheck: PACKAGE := go.temporal.io/sdk/contrib/tools/workflowcheck
 $(BIN)/gotestsum: PACKAGE := gotest.tools/gotestsum
 $(BIN)/golangci-lint: PACKAGE := github.com/golangci/golangci-lint/v2/cmd/golangci-lint
@@ -87,19 +91,22 @@ check: $(GO_TOOLS) ## format, vet, lint, generated code, determinism, modules
 		$(BIN)/sqlc diff -f $(SQLC_CONFIG) || { echo "SQL code is not current; run make generate"; exit 1; }; \
 		before=$$(mktemp); trap 'rm -f "$$before"' EXIT; cp $(OPENAPI_CODE) "$$before"; \
 		$(BIN)/oapi-codegen -config $(OPENAPI_CONFIG) $(OPENAPI); \
-		diff -u "$$before" $(OPENAPI_CODE) || { echo "API code was not current; it is now"; exit 1; }
+		diff -u "$$before" $(OPENAPI_CODE) || { echo "API code was not current; it is now"; exit 1; }; \
+		cp $(PROTO_CODE) "$$before"; $(BIN)/protogen $(PROTO); \
+		diff -u "$$before" $(PROTO_CODE) || { echo "protobuf code was not current; it is now"; exit 1; }
 	@echo "determinism of workflows"; $(BIN)/workflowcheck ./workflows/...
 	@echo "modules"; for module in . tools tools/temporal; do go -C $$module mod tidy -diff; done
 
 .PHONY: generate
-generate: $(BIN)/sqlc $(BIN)/oapi-codegen ## write the code that comes from SQL and from openapi.yaml
+generate: $(BIN)/sqlc $(BIN)/oapi-codegen $(BIN)/protogen ## write the code that comes from SQL, openapi.yaml and event.proto
 	$(BIN)/sqlc generate -f $(SQLC_CONFIG)
 	$(BIN)/oapi-codegen -config $(OPENAPI_CONFIG) $(OPENAPI)
+	$(BIN)/protogen $(PROTO)
 
 ##### Test
 
 .PHONY: test
-test: build teststack $(BIN)/gotestsum $(TEMPORAL) | compiler ## run every test against a real PostgreSQL and Temporal of its own
+test: build teststack $(BIN)/gotestsum $(TEMPORAL) | compiler ## run every test against a real PostgreSQL, Temporal and RabbitMQ of its own
 	@# The whole-system tests run alone and few at a time: a Temporal that is starved for seconds loses attempts, and they
 	@# count them. What they start are the programs of bin/, which the race detector would not see into anyway.
 	@$(BIN)/teststack -- $(GOTESTSUM) $(RACE) -timeout $(TEST_TIMEOUT) $$(go list $(PACKAGES) | grep -v '/e2e$$')

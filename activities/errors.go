@@ -37,8 +37,14 @@ func inconsistent(format string, args ...any) error {
 }
 
 // retryDelivery has the call to the main product retried, and carries the outcome to the workflow if it
-// was the last. Benign: the main product's troubles are not our errors.
-func retryDelivery(outcome contract.Outcome) error {
-	return temporal.NewApplicationErrorWithOptions("the main product gave no final answer: "+outcome.Error, contract.ErrorTypeMainProduct,
-		temporal.ApplicationErrorOptions{Category: temporal.ApplicationErrorCategoryBenign, Details: []any{outcome}})
+// was the last.
+func retryDelivery(outcome contract.Outcome) error { return noFinalAnswer(outcome.Error, outcome) }
+
+// retryReward is retryDelivery for a reward.
+func retryReward(result contract.RewardResult) error { return noFinalAnswer(result.Code, result) }
+
+// noFinalAnswer is benign: the main product's troubles are not our errors.
+func noFinalAnswer(code string, carried any) error {
+	return temporal.NewApplicationErrorWithOptions("the main product gave no final answer: "+code, contract.ErrorTypeMainProduct,
+		temporal.ApplicationErrorOptions{Category: temporal.ApplicationErrorCategoryBenign, Details: []any{carried}})
 }

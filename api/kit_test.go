@@ -25,8 +25,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/quickpass/quickpass/internal/contract"
+	"github.com/quickpass/quickpass/internal/events"
 	"github.com/quickpass/quickpass/internal/postgres"
 	"github.com/quickpass/quickpass/internal/store"
+	"github.com/quickpass/quickpass/internal/tasks"
 	"github.com/quickpass/quickpass/internal/testkit"
 )
 
@@ -52,6 +54,7 @@ type fakeStarter struct {
 	offered   []contract.PurchaseInput
 	confirmed []contract.PurchaseInput
 	replays   []contract.ReplayInput
+	windows   []postgres.TaskWindowChange
 	full      bool
 	do        func(contract.PurchaseInput)
 }
@@ -75,6 +78,12 @@ func (f *fakeStarter) Replay(in contract.ReplayInput) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.replays = append(f.replays, in)
+}
+
+func (f *fakeStarter) OfferTaskWindows(windows ...postgres.TaskWindowChange) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.windows = append(f.windows, windows...)
 }
 
 func (f *fakeStarter) told() []contract.ReplayInput {
@@ -132,7 +141,8 @@ func newShop(t testing.TB, change ...func(*Options)) *shop {
 // serve makes the server of a shop.
 func (s *shop) serve(change ...func(*Options)) {
 	s.t.Helper()
-	options := Options{DB: s.db, Starter: s.starter, Temporal: &fakeTemporal{}, Logger: slog.New(slog.NewJSONHandler(s.log, nil)), Watcher: s.watcher}
+	options := Options{DB: s.db, Starter: s.starter, Temporal: &fakeTemporal{}, Logger: slog.New(slog.NewJSONHandler(s.log, nil)), Watcher: s.watcher,
+		Events: s.intake()}
 	for _, f := range change {
 		f(&options)
 	}
@@ -141,6 +151,30 @@ func (s *shop) serve(change ...func(*Options)) {
 	require.NoError(s.t, err)
 	s.http = httptest.NewServer(s.server.Handler())
 	s.t.Cleanup(s.http.Close)
+}
+
+// webhookSecret signs the webhooks of tests.
+const webhookSecret = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
+
+// intake counts events as a process does.
+func (s *shop) intake() EventIntake {
+	s.t.Helper()
+	intake := events.NewIntake(s.db, events.IntakeOptions{Writers: 2, Batch: 100, Queue: 16, Clock: time.Now,
+		Tell: func(windows []postgres.TaskWindowChange) { s.starter.OfferTaskWindows(windows...) }})
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		intake.Run(ctx)
+	}()
+	s.t.Cleanup(func() {
+		stop()
+		<-done
+	})
+	webhook, err := events.NewWebhookVerifier([]string{webhookSecret})
+	require.NoError(s.t, err)
+	return EventIntake{Counter: intake, Webhook: webhook, WebhookProject: 1,
+		Decoder: events.Decoder{Limits: tasks.EventLimits{MaxAge: 720 * time.Hour, MaxAhead: 5 * time.Minute}, MaxBytes: 4 << 20, MaxEvents: 1000}}
 }
 
 func (s *shop) putKey(key, role string) {
@@ -189,7 +223,8 @@ func (s *shop) written() string {
 	require.NoError(s.t, err)
 	defer func() { _ = conn.Close(context.Background()) }()
 	var digest string
-	for _, table := range []string{"users", "products", "stock", "orders", "ledger_transfers", "order_timeline", "idempotency_keys", "notifications", "audit_log", "order_refunds", "approvals", "disputes", "dispute_notes", "denied_addresses", "stock_edits", "stock_changes", "replays", "replay_items"} {
+	for _, table := range []string{"users", "products", "stock", "orders", "ledger_transfers", "order_timeline", "idempotency_keys", "notifications", "audit_log", "order_refunds", "approvals", "disputes", "dispute_notes", "denied_addresses", "stock_edits", "stock_changes", "replays", "replay_items",
+		"tasks", "task_versions", "task_catalogs", "task_windows", "task_rewards", "task_budgets", "events", "event_keys"} {
 		var part string
 		require.NoError(s.t, conn.QueryRow(s.t.Context(), fmt.Sprintf("SELECT count(*) || md5(coalesce(string_agg(r::text, '|' ORDER BY r::text), '')) FROM %s r", table)).Scan(&part))
 		digest += table + part + "\n"

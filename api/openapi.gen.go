@@ -16,7 +16,9 @@ import (
 
 	"github.com/labstack/echo/v4"
 	"github.com/oapi-codegen/runtime"
+	"github.com/quickpass/quickpass/internal/contract"
 	"github.com/quickpass/quickpass/internal/store"
+	"github.com/quickpass/quickpass/internal/tasks"
 	"github.com/shopspring/decimal"
 )
 
@@ -146,6 +148,27 @@ func (e DisputeState) Valid() bool {
 	}
 }
 
+// Defines values for EventDecisionsIdentifiedBy.
+const (
+	Content   EventDecisionsIdentifiedBy = "content"
+	EventID   EventDecisionsIdentifiedBy = "event_id"
+	Transport EventDecisionsIdentifiedBy = "transport"
+)
+
+// Valid indicates whether the value is a known member of the EventDecisionsIdentifiedBy enum.
+func (e EventDecisionsIdentifiedBy) Valid() bool {
+	switch e {
+	case Content:
+		return true
+	case EventID:
+		return true
+	case Transport:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for HoursDay.
 const (
 	Fri HoursDay = "fri"
@@ -210,23 +233,32 @@ func (e OrderStatus) Valid() bool {
 const (
 	ProblemCodeAddressDenied           ProblemCode = "address_denied"
 	ProblemCodeAddressNotDenied        ProblemCode = "address_not_denied"
+	ProblemCodeAlreadyActive           ProblemCode = "already_active"
+	ProblemCodeAlreadyCompleted        ProblemCode = "already_completed"
+	ProblemCodeAlreadyUsed             ProblemCode = "already_used"
 	ProblemCodeAmountOutOfRange        ProblemCode = "amount_out_of_range"
 	ProblemCodeApprovalDecided         ProblemCode = "approval_decided"
 	ProblemCodeApprovalNotFound        ProblemCode = "approval_not_found"
+	ProblemCodeAutomatic               ProblemCode = "automatic"
 	ProblemCodeBodyTooLarge            ProblemCode = "body_too_large"
 	ProblemCodeDisputeClosed           ProblemCode = "dispute_closed"
 	ProblemCodeDisputeNotFound         ProblemCode = "dispute_not_found"
+	ProblemCodeEventNotFound           ProblemCode = "event_not_found"
+	ProblemCodeEventsRejected          ProblemCode = "events_rejected"
 	ProblemCodeForbidden               ProblemCode = "forbidden"
 	ProblemCodeIdempotencyKeyReused    ProblemCode = "idempotency_key_reused"
 	ProblemCodeImportHasMistakes       ProblemCode = "import_has_mistakes"
 	ProblemCodeInsufficientCoins       ProblemCode = "insufficient_coins"
 	ProblemCodeInternal                ProblemCode = "internal"
 	ProblemCodeInvalidRequest          ProblemCode = "invalid_request"
+	ProblemCodeLocked                  ProblemCode = "locked"
 	ProblemCodeMethodNotAllowed        ProblemCode = "method_not_allowed"
+	ProblemCodeNotActive               ProblemCode = "not_active"
 	ProblemCodeNotAwaitingConfirmation ProblemCode = "not_awaiting_confirmation"
 	ProblemCodeNotEligible             ProblemCode = "not_eligible"
 	ProblemCodeNotFound                ProblemCode = "not_found"
 	ProblemCodeNotOnSaleNow            ProblemCode = "not_on_sale_now"
+	ProblemCodeNotRunning              ProblemCode = "not_running"
 	ProblemCodeNothingToReplay         ProblemCode = "nothing_to_replay"
 	ProblemCodeOrderNotFound           ProblemCode = "order_not_found"
 	ProblemCodeOrderNotRefundable      ProblemCode = "order_not_refundable"
@@ -241,12 +273,21 @@ const (
 	ProblemCodeReplayNotFound          ProblemCode = "replay_not_found"
 	ProblemCodeReplayOver              ProblemCode = "replay_over"
 	ProblemCodeRequestTimeout          ProblemCode = "request_timeout"
+	ProblemCodeRewardNotFound          ProblemCode = "reward_not_found"
+	ProblemCodeRewardNotReplayable     ProblemCode = "reward_not_replayable"
 	ProblemCodeSalesLimitReached       ProblemCode = "sales_limit_reached"
 	ProblemCodeSecondAdminRequired     ProblemCode = "second_admin_required"
+	ProblemCodeSignatureInvalid        ProblemCode = "signature_invalid"
+	ProblemCodeSignatureMissing        ProblemCode = "signature_missing"
 	ProblemCodeSkuTaken                ProblemCode = "sku_taken"
 	ProblemCodeStockEditRefused        ProblemCode = "stock_edit_refused"
 	ProblemCodeStockInitialFixed       ProblemCode = "stock_initial_fixed"
+	ProblemCodeTaskIDTaken             ProblemCode = "task_id_taken"
+	ProblemCodeTaskNotFound            ProblemCode = "task_not_found"
+	ProblemCodeTimestampInFuture       ProblemCode = "timestamp_in_future"
+	ProblemCodeTimestampTooOld         ProblemCode = "timestamp_too_old"
 	ProblemCodeTooFrequent             ProblemCode = "too_frequent"
+	ProblemCodeTooManyEvents           ProblemCode = "too_many_events"
 	ProblemCodeTooManyOrders           ProblemCode = "too_many_orders"
 	ProblemCodeTotalTooLarge           ProblemCode = "total_too_large"
 	ProblemCodeTransactionTaken        ProblemCode = "transaction_taken"
@@ -256,6 +297,7 @@ const (
 	ProblemCodeUserBlocked             ProblemCode = "user_blocked"
 	ProblemCodeUserNotFound            ProblemCode = "user_not_found"
 	ProblemCodeVersionConflict         ProblemCode = "version_conflict"
+	ProblemCodeWebhookDisabled         ProblemCode = "webhook_disabled"
 )
 
 // Valid indicates whether the value is a known member of the ProblemCode enum.
@@ -265,17 +307,29 @@ func (e ProblemCode) Valid() bool {
 		return true
 	case ProblemCodeAddressNotDenied:
 		return true
+	case ProblemCodeAlreadyActive:
+		return true
+	case ProblemCodeAlreadyCompleted:
+		return true
+	case ProblemCodeAlreadyUsed:
+		return true
 	case ProblemCodeAmountOutOfRange:
 		return true
 	case ProblemCodeApprovalDecided:
 		return true
 	case ProblemCodeApprovalNotFound:
 		return true
+	case ProblemCodeAutomatic:
+		return true
 	case ProblemCodeBodyTooLarge:
 		return true
 	case ProblemCodeDisputeClosed:
 		return true
 	case ProblemCodeDisputeNotFound:
+		return true
+	case ProblemCodeEventNotFound:
+		return true
+	case ProblemCodeEventsRejected:
 		return true
 	case ProblemCodeForbidden:
 		return true
@@ -289,7 +343,11 @@ func (e ProblemCode) Valid() bool {
 		return true
 	case ProblemCodeInvalidRequest:
 		return true
+	case ProblemCodeLocked:
+		return true
 	case ProblemCodeMethodNotAllowed:
+		return true
+	case ProblemCodeNotActive:
 		return true
 	case ProblemCodeNotAwaitingConfirmation:
 		return true
@@ -298,6 +356,8 @@ func (e ProblemCode) Valid() bool {
 	case ProblemCodeNotFound:
 		return true
 	case ProblemCodeNotOnSaleNow:
+		return true
+	case ProblemCodeNotRunning:
 		return true
 	case ProblemCodeNothingToReplay:
 		return true
@@ -327,9 +387,17 @@ func (e ProblemCode) Valid() bool {
 		return true
 	case ProblemCodeRequestTimeout:
 		return true
+	case ProblemCodeRewardNotFound:
+		return true
+	case ProblemCodeRewardNotReplayable:
+		return true
 	case ProblemCodeSalesLimitReached:
 		return true
 	case ProblemCodeSecondAdminRequired:
+		return true
+	case ProblemCodeSignatureInvalid:
+		return true
+	case ProblemCodeSignatureMissing:
 		return true
 	case ProblemCodeSkuTaken:
 		return true
@@ -337,7 +405,17 @@ func (e ProblemCode) Valid() bool {
 		return true
 	case ProblemCodeStockInitialFixed:
 		return true
+	case ProblemCodeTaskIDTaken:
+		return true
+	case ProblemCodeTaskNotFound:
+		return true
+	case ProblemCodeTimestampInFuture:
+		return true
+	case ProblemCodeTimestampTooOld:
+		return true
 	case ProblemCodeTooFrequent:
+		return true
+	case ProblemCodeTooManyEvents:
 		return true
 	case ProblemCodeTooManyOrders:
 		return true
@@ -356,6 +434,8 @@ func (e ProblemCode) Valid() bool {
 	case ProblemCodeUserNotFound:
 		return true
 	case ProblemCodeVersionConflict:
+		return true
+	case ProblemCodeWebhookDisabled:
 		return true
 	default:
 		return false
@@ -449,6 +529,21 @@ func (e ResolveInputAction) Valid() bool {
 	case ResolveInputActionRefund:
 		return true
 	case ResolveInputActionRetry:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for RewardReplayStatus.
+const (
+	RewardReplayStatusPending RewardReplayStatus = "pending"
+)
+
+// Valid indicates whether the value is a known member of the RewardReplayStatus enum.
+func (e RewardReplayStatus) Valid() bool {
+	switch e {
+	case RewardReplayStatusPending:
 		return true
 	default:
 		return false
@@ -969,6 +1064,50 @@ type DisputePage struct {
 // DisputeState defines model for DisputeState.
 type DisputeState string
 
+// EventDecision defines model for EventDecision.
+type EventDecision struct {
+	Added *Decimal `json:"added"`
+
+	// Code Example: too_small
+	Code    tasks.Code `json:"code"`
+	Message string     `json:"message"`
+	Name    *string    `json:"name"`
+
+	// TaskID Null when it is about the whole event.
+	TaskID *int64 `json:"task_id"`
+
+	// Values What was compared.
+	//
+	// Example: {"amount":"50","min_amount":"100"}
+	Values map[string]string `json:"values"`
+
+	// Version Of the task.
+	Version  *int64  `json:"version"`
+	WindowID *string `json:"window_id"`
+}
+
+// EventDecisions defines model for EventDecisions.
+type EventDecisions struct {
+	Decisions []EventDecision `json:"decisions"`
+
+	// Duplicates How often it was delivered again.
+	Duplicates int    `json:"duplicates"`
+	EventID    string `json:"event_id"`
+	EventType  string `json:"event_type"`
+
+	// IdentifiedBy By what a second delivery is recognized.
+	IdentifiedBy EventDecisionsIdentifiedBy `json:"identified_by"`
+	OccurredAt   time.Time                  `json:"occurred_at"`
+	ReceivedAt   time.Time                  `json:"received_at"`
+
+	// Source Example: rest
+	Source string `json:"source"`
+	UserID string `json:"user_id"`
+}
+
+// EventDecisionsIdentifiedBy By what a second delivery is recognized.
+type EventDecisionsIdentifiedBy string
+
 // FieldProblem defines model for FieldProblem.
 type FieldProblem struct {
 	// Field Path of the field, or the name of the parameter or header.
@@ -1083,6 +1222,15 @@ type IntegrationInput struct {
 // Limits Most pieces that are sold; 0 is no limit. Days, weeks (from Monday) and months are those of `schedule.time_zone`.
 type Limits = store.Limits
 
+// MainProductCost defines model for MainProductCost.
+type MainProductCost struct {
+	// Amount Example: 500
+	Amount Decimal `json:"amount"`
+
+	// RewardType Example: bonus_coins
+	RewardType string `json:"reward_type"`
+}
+
 // Note2000 Example: the user sent a screenshot without the credits
 type Note2000 = string
 
@@ -1094,7 +1242,7 @@ type Notification struct {
 	// ID Example: 7
 	ID int64 `json:"id"`
 
-	// Kind `purchase_completed`, `purchase_canceled`, `purchase_refunded` or `wallet_adjusted`; more may come.
+	// Kind `purchase_completed`, `purchase_canceled`, `purchase_refunded`, `wallet_adjusted`, `perk_ended`, `task_completed`, `task_expired`, `task_canceled`, `task_available` or `reward_received`; more may come.
 	//
 	// Example: purchase_completed
 	Kind    string  `json:"kind"`
@@ -1227,6 +1375,9 @@ type PerkPage struct {
 
 // Problem What went wrong (RFC 9457).
 type Problem struct {
+	// Accepted With `events_rejected` - none.
+	Accepted *int `json:"accepted,omitempty"`
+
 	// Code Stable; new ones may be added.
 	Code ProblemCode `json:"code"`
 
@@ -1235,8 +1386,14 @@ type Problem struct {
 	// Example: the order costs 100 coins, 40 are available
 	Detail string `json:"detail"`
 
+	// Duplicates With `events_rejected` - none.
+	Duplicates *int `json:"duplicates,omitempty"`
+
 	// Errors With `invalid_request` and `stock_edit_refused` - each mistake.
 	Errors *[]FieldProblem `json:"errors,omitempty"`
+
+	// Rejected With `events_rejected` - each event.
+	Rejected *[]RejectedEvent `json:"rejected,omitempty"`
 
 	// RequestID Quote it to support.
 	RequestID *string `json:"request_id,omitempty"`
@@ -1518,6 +1675,18 @@ type PurchaseInput struct {
 // Reason500 Example: goodwill
 type Reason500 = string
 
+// ReceivedReward defines model for ReceivedReward.
+type ReceivedReward struct {
+	Amount     *Decimal  `json:"amount"`
+	Coins      *int64    `json:"coins"`
+	ReceivedAt time.Time `json:"received_at"`
+	RewardID   string    `json:"reward_id"`
+
+	// RewardType Example: bonus_coins
+	RewardType *string `json:"reward_type"`
+	WindowID   string  `json:"window_id"`
+}
+
 // Refund defines model for Refund.
 type Refund struct {
 	// AmountCoins Example: 40
@@ -1537,6 +1706,17 @@ type RefundInput struct {
 
 	// Reason Example: goodwill
 	Reason Reason500 `json:"reason"`
+}
+
+// RejectedEvent defines model for RejectedEvent.
+type RejectedEvent struct {
+	// Code Example: timestamp_in_future
+	Code    string  `json:"code"`
+	EventID *string `json:"event_id,omitempty"`
+
+	// Index In the request, from 0.
+	Index   int    `json:"index"`
+	Message string `json:"message"`
 }
 
 // ReplayInput defines model for ReplayInput.
@@ -1567,6 +1747,52 @@ type ResolveInput struct {
 // ResolveInputAction defines model for ResolveInput.Action.
 type ResolveInputAction string
 
+// Reward defines model for Reward.
+type Reward struct {
+	Amount *Decimal `json:"amount"`
+
+	// Calls To the main product.
+	Calls         int           `json:"calls"`
+	Coins         *int64        `json:"coins"`
+	CreatedAt     time.Time     `json:"created_at"`
+	NewBalance    *Decimal      `json:"new_balance"`
+	Reason        *RewardReason `json:"reason"`
+	RewardID      string        `json:"reward_id"`
+	RewardType    *string       `json:"reward_type"`
+	Status        RewardStatus  `json:"status"`
+	TaskID        int64         `json:"task_id"`
+	TaskName      string        `json:"task_name"`
+	TransactionID *string       `json:"transaction_id"`
+	UpdatedAt     time.Time     `json:"updated_at"`
+	UserID        string        `json:"user_id"`
+	WindowID      string        `json:"window_id"`
+}
+
+// RewardPage defines model for RewardPage.
+type RewardPage struct {
+	Items      []Reward `json:"items"`
+	NextCursor *string  `json:"next_cursor"`
+}
+
+// RewardReason defines model for RewardReason.
+type RewardReason struct {
+	// Code The error code of the main product, or ours.
+	Code    string `json:"code"`
+	Message string `json:"message"`
+}
+
+// RewardReplay defines model for RewardReplay.
+type RewardReplay struct {
+	RewardID string             `json:"reward_id"`
+	Status   RewardReplayStatus `json:"status"`
+}
+
+// RewardReplayStatus defines model for RewardReplay.Status.
+type RewardReplayStatus string
+
+// RewardStatus defines model for RewardStatus.
+type RewardStatus = contract.RewardStatus
+
 // Risk What spoke against the purchase when it was made; null when nothing did.
 type Risk struct {
 	Reasons []string `json:"reasons"`
@@ -1596,6 +1822,61 @@ type SKU = string
 
 // Schedule When it is sold; empty is always.
 type Schedule = store.Schedule
+
+// ShadowInput defines model for ShadowInput.
+type ShadowInput struct {
+	// From Inclusive.
+	From time.Time `json:"from"`
+
+	// Until Exclusive.
+	Until time.Time `json:"until"`
+}
+
+// ShadowRun defines model for ShadowRun.
+type ShadowRun struct {
+	// Coins What it would have cost.
+	//
+	// Example: 1500
+	Coins int64 `json:"coins"`
+
+	// CompletedUsers Who would have completed it at least once.
+	CompletedUsers int `json:"completed_users"`
+
+	// Completions Windows that would have been completed.
+	Completions int64 `json:"completions"`
+
+	// Decisions How often each decision was made.
+	//
+	// Example: {"counted":1200,"too_small":340}
+	Decisions map[string]int64 `json:"decisions"`
+
+	// Events That were looked at.
+	Events int64     `json:"events"`
+	From   time.Time `json:"from"`
+
+	// Items Users who would have completed it, by id; at most 1,000.
+	Items       []ShadowUser     `json:"items"`
+	MainProduct *MainProductCost `json:"main_product"`
+
+	// More There are more than are listed.
+	More bool `json:"more"`
+
+	// OverBudget Completions whose coins the budget would have refused.
+	OverBudget int64     `json:"over_budget"`
+	TaskID     int64     `json:"task_id"`
+	Until      time.Time `json:"until"`
+
+	// Users With an event that would have counted.
+	Users   int64 `json:"users"`
+	Version int64 `json:"version"`
+}
+
+// ShadowUser defines model for ShadowUser.
+type ShadowUser struct {
+	Coins       int64  `json:"coins"`
+	Completions int64  `json:"completions"`
+	UserID      string `json:"user_id"`
+}
 
 // ShopProduct defines model for ShopProduct.
 type ShopProduct struct {
@@ -1889,6 +2170,282 @@ type StockLevelPage struct {
 // StockStatus defines model for StockStatus.
 type StockStatus string
 
+// Task defines model for Task.
+type Task struct {
+	Activation TaskActivation `json:"activation"`
+
+	// Audience Who may see it; empty is everybody.
+	Audience TaskAudience `json:"audience"`
+
+	// Budget The most coins that it pays; 0 is no bound.
+	Budget    TaskBudget `json:"budget"`
+	Condition string     `json:"condition"`
+
+	// Count What is counted: `events`; the `sum` of a field; its `distinct` values; or a `streak`, days in a row with at least one event.
+	Count       TaskCount  `json:"count"`
+	Description string     `json:"description"`
+	EndsAt      *time.Time `json:"ends_at"`
+
+	// Equals Example: {"currency":"RUB"}
+	Equals map[string]string `json:"equals"`
+
+	// EventType Example: bet_placed
+	EventType string   `json:"event_type"`
+	MinAmount *Decimal `json:"min_amount"`
+	Name      string   `json:"name"`
+
+	// PublishedAt Since when it has been offered.
+	PublishedAt *time.Time `json:"published_at"`
+	Recurring   bool       `json:"recurring"`
+	Requires    []int64    `json:"requires"`
+
+	// Reward Of one completed window.
+	Reward   TaskReward `json:"reward"`
+	StartsAt *time.Time `json:"starts_at"`
+	Status   TaskStatus `json:"status"`
+
+	// Target A whole number; for `sum` a decimal string.
+	//
+	// Example: 5
+	Target Quantity `json:"target"`
+
+	// TaskID Example: 123
+	TaskID    int64     `json:"task_id"`
+	UpdatedAt time.Time `json:"updated_at"`
+
+	// Version Grows with each edit.
+	//
+	// Example: 3
+	Version int64      `json:"version"`
+	Window  TaskWindow `json:"window"`
+}
+
+// TaskActivation defines model for TaskActivation.
+type TaskActivation = tasks.Activation
+
+// TaskAudience Who may see it; empty is everybody.
+type TaskAudience = tasks.Audience
+
+// TaskBudget The most coins that it pays; 0 is no bound.
+type TaskBudget = tasks.Budget
+
+// TaskCancellation defines model for TaskCancellation.
+type TaskCancellation struct {
+	// Reason Example: goodwill
+	Reason *Reason500 `json:"reason,omitempty"`
+}
+
+// TaskCount What is counted: `events`; the `sum` of a field; its `distinct` values; or a `streak`, days in a row with at least one event.
+type TaskCount = tasks.Count
+
+// TaskCreation defines model for TaskCreation.
+type TaskCreation struct {
+	Activation *tasks.Activation `json:"activation,omitempty"`
+
+	// Audience Who may see it; empty is everybody.
+	Audience *TaskAudience `json:"audience,omitempty"`
+
+	// Budget The most coins that it pays; 0 is no bound.
+	Budget *TaskBudget `json:"budget,omitempty"`
+
+	// Condition CEL over the event: `event.<field>`, and `amount`, `currency`, `event_type`, `user_id`, `timestamp`.
+	//
+	// Example: event.outcome == "win"
+	Condition *string `json:"condition,omitempty"`
+
+	// Count What is counted: `events`; the `sum` of a field; its `distinct` values; or a `streak`, days in a row with at least one event.
+	Count       *TaskCount `json:"count,omitempty"`
+	Description *string    `json:"description,omitempty"`
+
+	// EndsAt Of the campaign, exclusive: no window ends later.
+	EndsAt *time.Time `json:"ends_at,omitempty"`
+
+	// Equals Fields of the event that must be equal, compared as text.
+	//
+	// Example: {"currency":"RUB"}
+	Equals *map[string]Text `json:"equals,omitempty"`
+
+	// EventType Example: bet_placed
+	EventType string `json:"event_type"`
+
+	// MinAmount A number or a decimal string, at most 8 decimals.
+	//
+	// Example: 100
+	MinAmount *decimal.Decimal `json:"min_amount,omitempty"`
+
+	// Name Example: Make 5 bets of 100+ rubles per day
+	Name string `json:"name"`
+
+	// Recurring A new window follows each that has ended.
+	Recurring *bool `json:"recurring,omitempty"`
+
+	// Requires Tasks that the user must have completed.
+	Requires *[]int64 `json:"requires,omitempty"`
+
+	// Reward Of one completed window.
+	Reward *TaskReward `json:"reward,omitempty"`
+
+	// StartsAt Of the campaign, inclusive; from publication if left out.
+	StartsAt *time.Time `json:"starts_at,omitempty"`
+
+	// Status Example: published
+	Status *tasks.Status `json:"status,omitempty"`
+
+	// Target Whole, but for `sum`, where it may be a decimal string.
+	//
+	// Example: 5
+	Target decimal.Decimal `json:"target"`
+
+	// TaskID Of your own; the next one if left out.
+	//
+	// Example: 123
+	TaskID *int64 `json:"task_id,omitempty"`
+
+	// Window How long a user has. `calendar`: the day, week (from Monday) or month that the activation falls into; `rolling`: so long from the activation on.
+	Window *TaskWindowInput `json:"window,omitempty"`
+}
+
+// TaskDryRun defines model for TaskDryRun.
+type TaskDryRun struct {
+	Events []TaskDryRunEvent `json:"events"`
+}
+
+// TaskDryRunEvent defines model for TaskDryRunEvent.
+type TaskDryRunEvent struct {
+	Added *Decimal `json:"added"`
+
+	// Code A decision, or why the event would not be accepted.
+	//
+	// Example: too_small
+	Code string `json:"code"`
+
+	// Field Of an event that would not be accepted.
+	Field *string `json:"field"`
+
+	// Index From 0.
+	Index   int    `json:"index"`
+	Message string `json:"message"`
+
+	// Values What was compared.
+	//
+	// Example: {"amount":"50","min_amount":"100"}
+	Values map[string]string `json:"values"`
+}
+
+// TaskDryRunInput defines model for TaskDryRunInput.
+type TaskDryRunInput struct {
+	// Events Example: [{"amount":250,"currency":"RUB","event_type":"bet_placed","timestamp":"2024-01-15T14:30:00Z","user_id":"12345"}]
+	Events []json.RawMessage `json:"events"`
+	Task   TaskInput         `json:"task"`
+}
+
+// TaskInput defines model for TaskInput.
+type TaskInput struct {
+	Activation *tasks.Activation `json:"activation,omitempty"`
+
+	// Audience Who may see it; empty is everybody.
+	Audience *TaskAudience `json:"audience,omitempty"`
+
+	// Budget The most coins that it pays; 0 is no bound.
+	Budget *TaskBudget `json:"budget,omitempty"`
+
+	// Condition CEL over the event: `event.<field>`, and `amount`, `currency`, `event_type`, `user_id`, `timestamp`.
+	//
+	// Example: event.outcome == "win"
+	Condition *string `json:"condition,omitempty"`
+
+	// Count What is counted: `events`; the `sum` of a field; its `distinct` values; or a `streak`, days in a row with at least one event.
+	Count       *TaskCount `json:"count,omitempty"`
+	Description *string    `json:"description,omitempty"`
+
+	// EndsAt Of the campaign, exclusive: no window ends later.
+	EndsAt *time.Time `json:"ends_at,omitempty"`
+
+	// Equals Fields of the event that must be equal, compared as text.
+	//
+	// Example: {"currency":"RUB"}
+	Equals *map[string]Text `json:"equals,omitempty"`
+
+	// EventType Example: bet_placed
+	EventType string `json:"event_type"`
+
+	// MinAmount A number or a decimal string, at most 8 decimals.
+	//
+	// Example: 100
+	MinAmount *decimal.Decimal `json:"min_amount,omitempty"`
+
+	// Name Example: Make 5 bets of 100+ rubles per day
+	Name string `json:"name"`
+
+	// Recurring A new window follows each that has ended.
+	Recurring *bool `json:"recurring,omitempty"`
+
+	// Requires Tasks that the user must have completed.
+	Requires *[]int64 `json:"requires,omitempty"`
+
+	// Reward Of one completed window.
+	Reward *TaskReward `json:"reward,omitempty"`
+
+	// StartsAt Of the campaign, inclusive; from publication if left out.
+	StartsAt *time.Time `json:"starts_at,omitempty"`
+
+	// Status Example: published
+	Status *tasks.Status `json:"status,omitempty"`
+
+	// Target Whole, but for `sum`, where it may be a decimal string.
+	//
+	// Example: 5
+	Target decimal.Decimal `json:"target"`
+
+	// TaskID Of your own; the next one if left out.
+	//
+	// Example: 123
+	TaskID *int64 `json:"task_id,omitempty"`
+
+	// Window How long a user has. `calendar`: the day, week (from Monday) or month that the activation falls into; `rolling`: so long from the activation on.
+	Window *TaskWindowInput `json:"window,omitempty"`
+}
+
+// TaskPage defines model for TaskPage.
+type TaskPage struct {
+	Items      []Task  `json:"items"`
+	NextCursor *string `json:"next_cursor"`
+}
+
+// TaskReward Of one completed window.
+type TaskReward = tasks.Reward
+
+// TaskStatus defines model for TaskStatus.
+type TaskStatus = tasks.Status
+
+// TaskWindow defines model for TaskWindow.
+type TaskWindow struct {
+	// GraceSeconds Example: 300
+	GraceSeconds int        `json:"grace_seconds"`
+	Kind         tasks.Kind `json:"kind"`
+	ResetHour    int        `json:"reset_hour"`
+
+	// TimeZone Example: Europe/Moscow
+	TimeZone string     `json:"time_zone"`
+	Unit     tasks.Unit `json:"unit"`
+}
+
+// TaskWindowInput How long a user has. `calendar`: the day, week (from Monday) or month that the activation falls into; `rolling`: so long from the activation on.
+type TaskWindowInput struct {
+	// GraceSeconds How late an event of the window may arrive after its end.
+	GraceSeconds *int        `json:"grace_seconds,omitempty"`
+	Kind         *tasks.Kind `json:"kind,omitempty"`
+
+	// ResetHour The hour at which days begin.
+	ResetHour *int `json:"reset_hour,omitempty"`
+
+	// TimeZone IANA.
+	//
+	// Example: Europe/Moscow
+	TimeZone *string     `json:"time_zone,omitempty"`
+	Unit     *tasks.Unit `json:"unit,omitempty"`
+}
+
 // Timeline defines model for Timeline.
 type Timeline struct {
 	Items []TimelineEntry `json:"items"`
@@ -1947,6 +2504,57 @@ type UserInput struct {
 // UserStatus defines model for UserStatus.
 type UserStatus string
 
+// UserTask defines model for UserTask.
+type UserTask struct {
+	ActivatedAt *time.Time     `json:"activated_at"`
+	Activation  TaskActivation `json:"activation"`
+
+	// Count What is counted: `events`; the `sum` of a field; its `distinct` values; or a `streak`, days in a row with at least one event.
+	Count       TaskCount `json:"count"`
+	Description string    `json:"description"`
+
+	// EndsAt Exclusive.
+	EndsAt *time.Time `json:"ends_at"`
+
+	// Missing Of a `locked` one, the tasks to complete first.
+	Missing []int64 `json:"missing"`
+
+	// Name Example: Make 5 bets of 100+ rubles per day
+	Name string `json:"name"`
+
+	// Progress A whole number; for `sum` a decimal string.
+	//
+	// Example: 3
+	Progress  Quantity `json:"progress"`
+	Recurring bool     `json:"recurring"`
+
+	// Reward Of one completed window.
+	Reward TaskReward `json:"reward"`
+
+	// RewardsReceived Newest first: of the last window, and of those before as far as the last 200 of the user go.
+	RewardsReceived []ReceivedReward `json:"rewards_received"`
+
+	// SecondsLeft Until `ends_at`; 0 unless it is active.
+	SecondsLeft *int64           `json:"seconds_left"`
+	Status      tasks.UserStatus `json:"status"`
+
+	// Target A whole number; for `sum` a decimal string.
+	//
+	// Example: 5
+	Target Quantity `json:"target"`
+
+	// TaskID Example: 123
+	TaskID int64 `json:"task_id"`
+
+	// WindowID Null when there is none, or no event has counted in it yet.
+	WindowID *string `json:"window_id"`
+}
+
+// UserTasks defines model for UserTasks.
+type UserTasks struct {
+	Tasks []UserTask `json:"tasks"`
+}
+
 // Wallet defines model for Wallet.
 type Wallet struct {
 	// Available Coins to spend.
@@ -1978,8 +2586,14 @@ type Limit = int
 // OrderID Example: 12345
 type OrderID = ID
 
+// TaskID defines model for TaskID.
+type TaskID = int64
+
 // UserID Example: 12345
 type UserID = ID
+
+// UserTaskID defines model for UserTaskID.
+type UserTaskID = int64
 
 // AdminListAlertsParams defines parameters for AdminListAlerts.
 type AdminListAlertsParams struct {
@@ -2169,6 +2783,21 @@ type AdminCreateReplayParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// AdminListRewardsParams defines parameters for AdminListRewards.
+type AdminListRewardsParams struct {
+	Status *RewardStatus `form:"status,omitempty" json:"status,omitempty"`
+	TaskID *int64        `form:"task_id,omitempty" json:"task_id,omitempty"`
+	UserID *ID           `form:"user_id,omitempty" json:"user_id,omitempty"`
+	Limit  *Limit        `form:"limit,omitempty" json:"limit,omitempty"`
+	Cursor *ID           `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// AdminReplayRewardParams defines parameters for AdminReplayReward.
+type AdminReplayRewardParams struct {
+	// IdempotencyKey Any visible ASCII, such as a UUID. Makes it safe to send the request again.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // AdminListStockParams defines parameters for AdminListStock.
 type AdminListStockParams struct {
 	Limit  *Limit `form:"limit,omitempty" json:"limit,omitempty"`
@@ -2189,6 +2818,37 @@ type AdminGetStockForecastParams struct {
 
 // AdminGetStockHistoryParams defines parameters for AdminGetStockHistory.
 type AdminGetStockHistoryParams struct {
+	Limit  *Limit  `form:"limit,omitempty" json:"limit,omitempty"`
+	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// AdminListTasksParams defines parameters for AdminListTasks.
+type AdminListTasksParams struct {
+	Status *tasks.Status `form:"status,omitempty" json:"status,omitempty"`
+	Limit  *Limit        `form:"limit,omitempty" json:"limit,omitempty"`
+	Cursor *string       `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// AdminCreateTaskParams defines parameters for AdminCreateTask.
+type AdminCreateTaskParams struct {
+	// IdempotencyKey Any visible ASCII, such as a UUID. Makes it safe to send the request again.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// AdminGetTaskParams defines parameters for AdminGetTask.
+type AdminGetTaskParams struct {
+	// IfNoneMatch An ETag you have; 304 when nothing has changed.
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
+}
+
+// AdminPutTaskParams defines parameters for AdminPutTask.
+type AdminPutTaskParams struct {
+	// IfMatch Only if the task still is at this version; `*` means any.
+	IfMatch *string `json:"If-Match,omitempty"`
+}
+
+// AdminListTaskVersionsParams defines parameters for AdminListTaskVersions.
+type AdminListTaskVersionsParams struct {
 	Limit  *Limit  `form:"limit,omitempty" json:"limit,omitempty"`
 	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
@@ -2263,6 +2923,18 @@ type ListPerksParams struct {
 	Cursor *ID    `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
+// StreamUserTasksParams defines parameters for StreamUserTasks.
+type StreamUserTasksParams struct {
+	// LastEventID The list that you have.
+	LastEventID *string `json:"Last-Event-ID,omitempty"`
+}
+
+// ActivateTaskParams defines parameters for ActivateTask.
+type ActivateTaskParams struct {
+	// IdempotencyKey Any visible ASCII, such as a UUID. Makes it safe to send the request again.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // AdminApproveJSONRequestBody defines body for AdminApprove for application/json ContentType.
 type AdminApproveJSONRequestBody = DecisionInput
 
@@ -2311,8 +2983,23 @@ type AdminPauseReplayJSONRequestBody = BlockInput
 // AdminResumeReplayJSONRequestBody defines body for AdminResumeReplay for application/json ContentType.
 type AdminResumeReplayJSONRequestBody = BlockInput
 
+// AdminReplayRewardJSONRequestBody defines body for AdminReplayReward for application/json ContentType.
+type AdminReplayRewardJSONRequestBody = BlockInput
+
 // AdminEditStockJSONRequestBody defines body for AdminEditStock for application/json ContentType.
 type AdminEditStockJSONRequestBody = StockEditInput
+
+// AdminCreateTaskJSONRequestBody defines body for AdminCreateTask for application/json ContentType.
+type AdminCreateTaskJSONRequestBody = TaskCreation
+
+// AdminDryRunTaskJSONRequestBody defines body for AdminDryRunTask for application/json ContentType.
+type AdminDryRunTaskJSONRequestBody = TaskDryRunInput
+
+// AdminPutTaskJSONRequestBody defines body for AdminPutTask for application/json ContentType.
+type AdminPutTaskJSONRequestBody = TaskInput
+
+// AdminShadowTaskJSONRequestBody defines body for AdminShadowTask for application/json ContentType.
+type AdminShadowTaskJSONRequestBody = ShadowInput
 
 // AdminBlockUserJSONRequestBody defines body for AdminBlockUser for application/json ContentType.
 type AdminBlockUserJSONRequestBody = BlockInput
@@ -2334,6 +3021,9 @@ type CreatePurchaseJSONRequestBody = PurchaseInput
 
 // PutUserJSONRequestBody defines body for PutUser for application/json ContentType.
 type PutUserJSONRequestBody = UserInput
+
+// CancelTaskJSONRequestBody defines body for CancelTask for application/json ContentType.
+type CancelTaskJSONRequestBody = TaskCancellation
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
@@ -2433,6 +3123,12 @@ type ServerInterface interface {
 	// AdminResumeReplay Resume a paused bulk replay
 	// (POST /api/v1/admin/replays/{id}/resume)
 	AdminResumeReplay(ctx echo.Context, id ID) error
+	// AdminListRewards List rewards
+	// (GET /api/v1/admin/rewards)
+	AdminListRewards(ctx echo.Context, params AdminListRewardsParams) error
+	// AdminReplayReward Try a reward again
+	// (POST /api/v1/admin/rewards/{id}/replay)
+	AdminReplayReward(ctx echo.Context, id ID, params AdminReplayRewardParams) error
 	// AdminListStock List the stock of all products
 	// (GET /api/v1/admin/stock)
 	AdminListStock(ctx echo.Context, params AdminListStockParams) error
@@ -2445,6 +3141,27 @@ type ServerInterface interface {
 	// AdminGetStockHistory List the changes of a product's stock
 	// (GET /api/v1/admin/stock/{sku}/history)
 	AdminGetStockHistory(ctx echo.Context, sku SKU, params AdminGetStockHistoryParams) error
+	// AdminListTasks List tasks
+	// (GET /api/v1/admin/tasks)
+	AdminListTasks(ctx echo.Context, params AdminListTasksParams) error
+	// AdminCreateTask Add a task
+	// (POST /api/v1/admin/tasks)
+	AdminCreateTask(ctx echo.Context, params AdminCreateTaskParams) error
+	// AdminDryRunTask Try a task on sample events
+	// (POST /api/v1/admin/tasks/dry-run)
+	AdminDryRunTask(ctx echo.Context) error
+	// AdminGetTask Read a task
+	// (GET /api/v1/admin/tasks/{task_id})
+	AdminGetTask(ctx echo.Context, taskID TaskID, params AdminGetTaskParams) error
+	// AdminPutTask Replace a task by a new version
+	// (PUT /api/v1/admin/tasks/{task_id})
+	AdminPutTask(ctx echo.Context, taskID TaskID, params AdminPutTaskParams) error
+	// AdminShadowTask Re-run a task over stored events
+	// (POST /api/v1/admin/tasks/{task_id}/shadow)
+	AdminShadowTask(ctx echo.Context, taskID TaskID) error
+	// AdminListTaskVersions List the versions of a task
+	// (GET /api/v1/admin/tasks/{task_id}/versions)
+	AdminListTaskVersions(ctx echo.Context, taskID TaskID, params AdminListTaskVersionsParams) error
 	// AdminGetUser Read a user with the wallet
 	// (GET /api/v1/admin/users/{id})
 	AdminGetUser(ctx echo.Context, id UserID) error
@@ -2466,6 +3183,9 @@ type ServerInterface interface {
 	// AdminAdjustWallet Give coins or take them away
 	// (POST /api/v1/admin/users/{id}/wallet/adjustments)
 	AdminAdjustWallet(ctx echo.Context, id UserID, params AdminAdjustWalletParams) error
+	// GetEventDecisions Read why an event did or did not count
+	// (GET /api/v1/events/{id}/decisions)
+	GetEventDecisions(ctx echo.Context, id string) error
 	// GetOrder Read an order
 	// (GET /api/v1/orders/{id})
 	GetOrder(ctx echo.Context, id OrderID) error
@@ -2502,6 +3222,18 @@ type ServerInterface interface {
 	// ListPerks List what a user has bought for a time
 	// (GET /api/v1/users/{id}/perks)
 	ListPerks(ctx echo.Context, id UserID, params ListPerksParams) error
+	// ListUserTasks List a user's tasks
+	// (GET /api/v1/users/{id}/tasks)
+	ListUserTasks(ctx echo.Context, id UserID) error
+	// StreamUserTasks Follow a user's tasks (server-sent events)
+	// (GET /api/v1/users/{id}/tasks/stream)
+	StreamUserTasks(ctx echo.Context, id UserID, params StreamUserTasksParams) error
+	// ActivateTask Activate a task for a user
+	// (POST /api/v1/users/{id}/tasks/{task}/activate)
+	ActivateTask(ctx echo.Context, id UserID, task UserTaskID, params ActivateTaskParams) error
+	// CancelTask Give an active task up
+	// (POST /api/v1/users/{id}/tasks/{task}/cancel)
+	CancelTask(ctx echo.Context, id UserID, task UserTaskID) error
 	// GetWallet Read a user's coins
 	// (GET /api/v1/users/{id}/wallet)
 	GetWallet(ctx echo.Context, id UserID) error
@@ -3491,6 +4223,88 @@ func (w *ServerInterfaceWrapper) AdminResumeReplay(ctx echo.Context) error {
 	return err
 }
 
+// AdminListRewards converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminListRewards(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AdminListRewardsParams
+	// ------------- Optional query parameter "status" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "status", ctx.QueryParams(), &params.Status, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter status: %s", err))
+	}
+
+	// ------------- Optional query parameter "task_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "task_id", ctx.QueryParams(), &params.TaskID, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter task_id: %s", err))
+	}
+
+	// ------------- Optional query parameter "user_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "user_id", ctx.QueryParams(), &params.UserID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter user_id: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminListRewards(ctx, params)
+	return err
+}
+
+// AdminReplayReward converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminReplayReward(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AdminReplayRewardParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminReplayReward(ctx, id, params)
+	return err
+}
+
 // AdminListStock converts echo context to params.
 func (w *ServerInterfaceWrapper) AdminListStock(ctx echo.Context) error {
 	var err error
@@ -3599,6 +4413,196 @@ func (w *ServerInterfaceWrapper) AdminGetStockHistory(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.AdminGetStockHistory(ctx, sku, params)
+	return err
+}
+
+// AdminListTasks converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminListTasks(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AdminListTasksParams
+	// ------------- Optional query parameter "status" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "status", ctx.QueryParams(), &params.Status, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter status: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminListTasks(ctx, params)
+	return err
+}
+
+// AdminCreateTask converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminCreateTask(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AdminCreateTaskParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminCreateTask(ctx, params)
+	return err
+}
+
+// AdminDryRunTask converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminDryRunTask(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminDryRunTask(ctx)
+	return err
+}
+
+// AdminGetTask converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminGetTask(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "task_id" -------------
+	var taskID TaskID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "task_id", ctx.Param("task_id"), &taskID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter task_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AdminGetTaskParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-None-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
+		var IfNoneMatch IfNoneMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-None-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-None-Match: %s", err))
+		}
+
+		params.IfNoneMatch = &IfNoneMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminGetTask(ctx, taskID, params)
+	return err
+}
+
+// AdminPutTask converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminPutTask(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "task_id" -------------
+	var taskID TaskID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "task_id", ctx.Param("task_id"), &taskID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter task_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AdminPutTaskParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch string
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = &IfMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminPutTask(ctx, taskID, params)
+	return err
+}
+
+// AdminShadowTask converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminShadowTask(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "task_id" -------------
+	var taskID TaskID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "task_id", ctx.Param("task_id"), &taskID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter task_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminShadowTask(ctx, taskID)
+	return err
+}
+
+// AdminListTaskVersions converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminListTaskVersions(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "task_id" -------------
+	var taskID TaskID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "task_id", ctx.Param("task_id"), &taskID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter task_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AdminListTaskVersionsParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminListTaskVersions(ctx, taskID, params)
 	return err
 }
 
@@ -3747,6 +4751,22 @@ func (w *ServerInterfaceWrapper) AdminAdjustWallet(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.AdminAdjustWallet(ctx, id, params)
+	return err
+}
+
+// GetEventDecisions converts echo context to params.
+func (w *ServerInterfaceWrapper) GetEventDecisions(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetEventDecisions(ctx, id)
 	return err
 }
 
@@ -4111,6 +5131,126 @@ func (w *ServerInterfaceWrapper) ListPerks(ctx echo.Context) error {
 	return err
 }
 
+// ListUserTasks converts echo context to params.
+func (w *ServerInterfaceWrapper) ListUserTasks(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id UserID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListUserTasks(ctx, id)
+	return err
+}
+
+// StreamUserTasks converts echo context to params.
+func (w *ServerInterfaceWrapper) StreamUserTasks(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id UserID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params StreamUserTasksParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Last-Event-ID" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Last-Event-ID")]; found {
+		var LastEventID string
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Last-Event-ID, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Last-Event-ID", valueList[0], &LastEventID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Last-Event-ID: %s", err))
+		}
+
+		params.LastEventID = &LastEventID
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.StreamUserTasks(ctx, id, params)
+	return err
+}
+
+// ActivateTask converts echo context to params.
+func (w *ServerInterfaceWrapper) ActivateTask(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id UserID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// ------------- Path parameter "task" -------------
+	var task UserTaskID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "task", ctx.Param("task"), &task, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter task: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ActivateTaskParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ActivateTask(ctx, id, task, params)
+	return err
+}
+
+// CancelTask converts echo context to params.
+func (w *ServerInterfaceWrapper) CancelTask(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id UserID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// ------------- Path parameter "task" -------------
+	var task UserTaskID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "task", ctx.Param("task"), &task, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter task: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CancelTask(ctx, id, task)
+	return err
+}
+
 // GetWallet converts echo context to params.
 func (w *ServerInterfaceWrapper) GetWallet(ctx echo.Context) error {
 	var err error
@@ -4230,6 +5370,20 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/api/v1/users/:id/perks", wrapper.ListPerks, options.OperationMiddlewares["ListPerks"]...)
 	router.GET(options.BaseURL+"/api/v1/admin/products/export", wrapper.AdminExportProducts, options.OperationMiddlewares["AdminExportProducts"]...)
 	router.POST(options.BaseURL+"/api/v1/admin/products/import", wrapper.AdminImportProducts, options.OperationMiddlewares["AdminImportProducts"]...)
+	router.GET(options.BaseURL+"/api/v1/admin/tasks", wrapper.AdminListTasks, options.OperationMiddlewares["AdminListTasks"]...)
+	router.POST(options.BaseURL+"/api/v1/admin/tasks", wrapper.AdminCreateTask, options.OperationMiddlewares["AdminCreateTask"]...)
+	router.POST(options.BaseURL+"/api/v1/admin/tasks/dry-run", wrapper.AdminDryRunTask, options.OperationMiddlewares["AdminDryRunTask"]...)
+	router.GET(options.BaseURL+"/api/v1/admin/tasks/:task_id", wrapper.AdminGetTask, options.OperationMiddlewares["AdminGetTask"]...)
+	router.PUT(options.BaseURL+"/api/v1/admin/tasks/:task_id", wrapper.AdminPutTask, options.OperationMiddlewares["AdminPutTask"]...)
+	router.GET(options.BaseURL+"/api/v1/admin/tasks/:task_id/versions", wrapper.AdminListTaskVersions, options.OperationMiddlewares["AdminListTaskVersions"]...)
+	router.POST(options.BaseURL+"/api/v1/admin/tasks/:task_id/shadow", wrapper.AdminShadowTask, options.OperationMiddlewares["AdminShadowTask"]...)
+	router.GET(options.BaseURL+"/api/v1/users/:id/tasks", wrapper.ListUserTasks, options.OperationMiddlewares["ListUserTasks"]...)
+	router.GET(options.BaseURL+"/api/v1/users/:id/tasks/stream", wrapper.StreamUserTasks, options.OperationMiddlewares["StreamUserTasks"]...)
+	router.POST(options.BaseURL+"/api/v1/users/:id/tasks/:task/activate", wrapper.ActivateTask, options.OperationMiddlewares["ActivateTask"]...)
+	router.POST(options.BaseURL+"/api/v1/users/:id/tasks/:task/cancel", wrapper.CancelTask, options.OperationMiddlewares["CancelTask"]...)
+	router.GET(options.BaseURL+"/api/v1/events/:id/decisions", wrapper.GetEventDecisions, options.OperationMiddlewares["GetEventDecisions"]...)
+	router.GET(options.BaseURL+"/api/v1/admin/rewards", wrapper.AdminListRewards, options.OperationMiddlewares["AdminListRewards"]...)
+	router.POST(options.BaseURL+"/api/v1/admin/rewards/:id/replay", wrapper.AdminReplayReward, options.OperationMiddlewares["AdminReplayReward"]...)
 
 }
 
@@ -6460,6 +7614,138 @@ func (response AdminResumeReplaydefaultApplicationProblemPlusJSONResponse) Visit
 	return err
 }
 
+type AdminListRewardsRequestObject struct {
+	Params AdminListRewardsParams
+}
+
+type AdminListRewardsResponseObject interface {
+	VisitAdminListRewardsResponse(w http.ResponseWriter) error
+}
+
+type AdminListRewards200JSONResponse RewardPage
+
+func (response AdminListRewards200JSONResponse) VisitAdminListRewardsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminListRewardsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminListRewardsdefaultApplicationProblemPlusJSONResponse) VisitAdminListRewardsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminReplayRewardRequestObject struct {
+	ID     ID `json:"id"`
+	Params AdminReplayRewardParams
+	Body   *AdminReplayRewardJSONRequestBody
+}
+
+type AdminReplayRewardResponseObject interface {
+	VisitAdminReplayRewardResponse(w http.ResponseWriter) error
+}
+
+type AdminReplayReward202ResponseHeaders struct {
+	IdempotencyReplayed *string
+}
+
+type AdminReplayReward202JSONResponse struct {
+	Body    RewardReplay
+	Headers AdminReplayReward202ResponseHeaders
+}
+
+func (response AdminReplayReward202JSONResponse) VisitAdminReplayRewardResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotencyReplayed != nil {
+		w.Header().Set("Idempotency-Replayed", fmt.Sprint(*response.Headers.IdempotencyReplayed))
+	}
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminReplayReward404ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminReplayReward404ApplicationProblemPlusJSONResponse) VisitAdminReplayRewardResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminReplayReward409ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminReplayReward409ApplicationProblemPlusJSONResponse) VisitAdminReplayRewardResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminReplayReward422ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminReplayReward422ApplicationProblemPlusJSONResponse) VisitAdminReplayRewardResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminReplayRewarddefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminReplayRewarddefaultApplicationProblemPlusJSONResponse) VisitAdminReplayRewardResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type AdminListStockRequestObject struct {
 	Params AdminListStockParams
 }
@@ -6660,6 +7946,451 @@ type AdminGetStockHistorydefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response AdminGetStockHistorydefaultApplicationProblemPlusJSONResponse) VisitAdminGetStockHistoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminListTasksRequestObject struct {
+	Params AdminListTasksParams
+}
+
+type AdminListTasksResponseObject interface {
+	VisitAdminListTasksResponse(w http.ResponseWriter) error
+}
+
+type AdminListTasks200JSONResponse TaskPage
+
+func (response AdminListTasks200JSONResponse) VisitAdminListTasksResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminListTasksdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminListTasksdefaultApplicationProblemPlusJSONResponse) VisitAdminListTasksResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminCreateTaskRequestObject struct {
+	Params AdminCreateTaskParams
+	Body   *AdminCreateTaskJSONRequestBody
+}
+
+type AdminCreateTaskResponseObject interface {
+	VisitAdminCreateTaskResponse(w http.ResponseWriter) error
+}
+
+type AdminCreateTask201ResponseHeaders struct {
+	ETag                *string
+	IdempotencyReplayed *string
+	Location            *string
+}
+
+type AdminCreateTask201JSONResponse struct {
+	Body    Task
+	Headers AdminCreateTask201ResponseHeaders
+}
+
+func (response AdminCreateTask201JSONResponse) VisitAdminCreateTaskResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	if response.Headers.IdempotencyReplayed != nil {
+		w.Header().Set("Idempotency-Replayed", fmt.Sprint(*response.Headers.IdempotencyReplayed))
+	}
+	if response.Headers.Location != nil {
+		w.Header().Set("Location", fmt.Sprint(*response.Headers.Location))
+	}
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminCreateTask409ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminCreateTask409ApplicationProblemPlusJSONResponse) VisitAdminCreateTaskResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminCreateTask422ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminCreateTask422ApplicationProblemPlusJSONResponse) VisitAdminCreateTaskResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminCreateTaskdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminCreateTaskdefaultApplicationProblemPlusJSONResponse) VisitAdminCreateTaskResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminDryRunTaskRequestObject struct {
+	Body *AdminDryRunTaskJSONRequestBody
+}
+
+type AdminDryRunTaskResponseObject interface {
+	VisitAdminDryRunTaskResponse(w http.ResponseWriter) error
+}
+
+type AdminDryRunTask200JSONResponse TaskDryRun
+
+func (response AdminDryRunTask200JSONResponse) VisitAdminDryRunTaskResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminDryRunTaskdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminDryRunTaskdefaultApplicationProblemPlusJSONResponse) VisitAdminDryRunTaskResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminGetTaskRequestObject struct {
+	TaskID TaskID `json:"task_id"`
+	Params AdminGetTaskParams
+}
+
+type AdminGetTaskResponseObject interface {
+	VisitAdminGetTaskResponse(w http.ResponseWriter) error
+}
+
+type AdminGetTask200ResponseHeaders struct {
+	ETag *string
+}
+
+type AdminGetTask200JSONResponse struct {
+	Body    Task
+	Headers AdminGetTask200ResponseHeaders
+}
+
+func (response AdminGetTask200JSONResponse) VisitAdminGetTaskResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminGetTask304ResponseHeaders struct {
+	ETag *string
+}
+
+type AdminGetTask304Response struct {
+	Headers AdminGetTask304ResponseHeaders
+}
+
+func (response AdminGetTask304Response) VisitAdminGetTaskResponse(w http.ResponseWriter) error {
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(304)
+	return nil
+}
+
+type AdminGetTask404ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminGetTask404ApplicationProblemPlusJSONResponse) VisitAdminGetTaskResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminGetTaskdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminGetTaskdefaultApplicationProblemPlusJSONResponse) VisitAdminGetTaskResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminPutTaskRequestObject struct {
+	TaskID TaskID `json:"task_id"`
+	Params AdminPutTaskParams
+	Body   *AdminPutTaskJSONRequestBody
+}
+
+type AdminPutTaskResponseObject interface {
+	VisitAdminPutTaskResponse(w http.ResponseWriter) error
+}
+
+type AdminPutTask200ResponseHeaders struct {
+	ETag *string
+}
+
+type AdminPutTask200JSONResponse struct {
+	Body    Task
+	Headers AdminPutTask200ResponseHeaders
+}
+
+func (response AdminPutTask200JSONResponse) VisitAdminPutTaskResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminPutTask404ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminPutTask404ApplicationProblemPlusJSONResponse) VisitAdminPutTaskResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminPutTask412ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminPutTask412ApplicationProblemPlusJSONResponse) VisitAdminPutTaskResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(412)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminPutTaskdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminPutTaskdefaultApplicationProblemPlusJSONResponse) VisitAdminPutTaskResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminShadowTaskRequestObject struct {
+	TaskID TaskID `json:"task_id"`
+	Body   *AdminShadowTaskJSONRequestBody
+}
+
+type AdminShadowTaskResponseObject interface {
+	VisitAdminShadowTaskResponse(w http.ResponseWriter) error
+}
+
+type AdminShadowTask200JSONResponse ShadowRun
+
+func (response AdminShadowTask200JSONResponse) VisitAdminShadowTaskResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminShadowTask404ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminShadowTask404ApplicationProblemPlusJSONResponse) VisitAdminShadowTaskResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminShadowTask422ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminShadowTask422ApplicationProblemPlusJSONResponse) VisitAdminShadowTaskResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminShadowTaskdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminShadowTaskdefaultApplicationProblemPlusJSONResponse) VisitAdminShadowTaskResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminListTaskVersionsRequestObject struct {
+	TaskID TaskID `json:"task_id"`
+	Params AdminListTaskVersionsParams
+}
+
+type AdminListTaskVersionsResponseObject interface {
+	VisitAdminListTaskVersionsResponse(w http.ResponseWriter) error
+}
+
+type AdminListTaskVersions200JSONResponse TaskPage
+
+func (response AdminListTaskVersions200JSONResponse) VisitAdminListTaskVersionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminListTaskVersions404ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminListTaskVersions404ApplicationProblemPlusJSONResponse) VisitAdminListTaskVersionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminListTaskVersionsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminListTaskVersionsdefaultApplicationProblemPlusJSONResponse) VisitAdminListTaskVersionsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -7104,6 +8835,59 @@ type AdminAdjustWalletdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response AdminAdjustWalletdefaultApplicationProblemPlusJSONResponse) VisitAdminAdjustWalletResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetEventDecisionsRequestObject struct {
+	ID string `json:"id"`
+}
+
+type GetEventDecisionsResponseObject interface {
+	VisitGetEventDecisionsResponse(w http.ResponseWriter) error
+}
+
+type GetEventDecisions200JSONResponse EventDecisions
+
+func (response GetEventDecisions200JSONResponse) VisitGetEventDecisionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetEventDecisions404ApplicationProblemPlusJSONResponse Problem
+
+func (response GetEventDecisions404ApplicationProblemPlusJSONResponse) VisitGetEventDecisionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetEventDecisionsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetEventDecisionsdefaultApplicationProblemPlusJSONResponse) VisitGetEventDecisionsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -7995,6 +9779,312 @@ func (response ListPerksdefaultApplicationProblemPlusJSONResponse) VisitListPerk
 	return err
 }
 
+type ListUserTasksRequestObject struct {
+	ID UserID `json:"id"`
+}
+
+type ListUserTasksResponseObject interface {
+	VisitListUserTasksResponse(w http.ResponseWriter) error
+}
+
+type ListUserTasks200JSONResponse UserTasks
+
+func (response ListUserTasks200JSONResponse) VisitListUserTasksResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListUserTasks404ApplicationProblemPlusJSONResponse Problem
+
+func (response ListUserTasks404ApplicationProblemPlusJSONResponse) VisitListUserTasksResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListUserTasksdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListUserTasksdefaultApplicationProblemPlusJSONResponse) VisitListUserTasksResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StreamUserTasksRequestObject struct {
+	ID     UserID `json:"id"`
+	Params StreamUserTasksParams
+}
+
+type StreamUserTasksResponseObject interface {
+	VisitStreamUserTasksResponse(w http.ResponseWriter) error
+}
+
+type StreamUserTasks200TextEventStreamResponse struct {
+	Body          io.Reader
+	ContentLength int64
+}
+
+func (response StreamUserTasks200TextEventStreamResponse) VisitStreamUserTasksResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "text/event-stream")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	flusher, ok := w.(http.Flusher)
+	if !ok {
+		// If w doesn't support flushing, fall back to io.Copy.
+		_, err := io.Copy(w, response.Body)
+		return err
+	}
+	// text/event-stream messages are typically small; use a
+	// modest buffer and flush after each chunk so clients see
+	// events immediately instead of waiting on OS buffering.
+	buf := make([]byte, 4096)
+	for {
+		n, err := response.Body.Read(buf)
+		if n > 0 {
+			if _, writeErr := w.Write(buf[:n]); writeErr != nil {
+				return writeErr
+			}
+			flusher.Flush()
+		}
+		if err != nil {
+			if err == io.EOF {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
+type StreamUserTasks404ApplicationProblemPlusJSONResponse Problem
+
+func (response StreamUserTasks404ApplicationProblemPlusJSONResponse) VisitStreamUserTasksResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StreamUserTasksdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response StreamUserTasksdefaultApplicationProblemPlusJSONResponse) VisitStreamUserTasksResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ActivateTaskRequestObject struct {
+	ID     UserID     `json:"id"`
+	Task   UserTaskID `json:"task"`
+	Params ActivateTaskParams
+}
+
+type ActivateTaskResponseObject interface {
+	VisitActivateTaskResponse(w http.ResponseWriter) error
+}
+
+type ActivateTask201ResponseHeaders struct {
+	IdempotencyReplayed *string
+}
+
+type ActivateTask201JSONResponse struct {
+	Body    UserTask
+	Headers ActivateTask201ResponseHeaders
+}
+
+func (response ActivateTask201JSONResponse) VisitActivateTaskResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotencyReplayed != nil {
+		w.Header().Set("Idempotency-Replayed", fmt.Sprint(*response.Headers.IdempotencyReplayed))
+	}
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ActivateTask403ApplicationProblemPlusJSONResponse Problem
+
+func (response ActivateTask403ApplicationProblemPlusJSONResponse) VisitActivateTaskResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ActivateTask404ApplicationProblemPlusJSONResponse Problem
+
+func (response ActivateTask404ApplicationProblemPlusJSONResponse) VisitActivateTaskResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ActivateTask409ApplicationProblemPlusJSONResponse Problem
+
+func (response ActivateTask409ApplicationProblemPlusJSONResponse) VisitActivateTaskResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ActivateTask422ApplicationProblemPlusJSONResponse Problem
+
+func (response ActivateTask422ApplicationProblemPlusJSONResponse) VisitActivateTaskResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ActivateTaskdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ActivateTaskdefaultApplicationProblemPlusJSONResponse) VisitActivateTaskResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CancelTaskRequestObject struct {
+	ID   UserID     `json:"id"`
+	Task UserTaskID `json:"task"`
+	Body *CancelTaskJSONRequestBody
+}
+
+type CancelTaskResponseObject interface {
+	VisitCancelTaskResponse(w http.ResponseWriter) error
+}
+
+type CancelTask204Response struct {
+}
+
+func (response CancelTask204Response) VisitCancelTaskResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type CancelTask404ApplicationProblemPlusJSONResponse Problem
+
+func (response CancelTask404ApplicationProblemPlusJSONResponse) VisitCancelTaskResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CancelTask409ApplicationProblemPlusJSONResponse Problem
+
+func (response CancelTask409ApplicationProblemPlusJSONResponse) VisitCancelTaskResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CancelTaskdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CancelTaskdefaultApplicationProblemPlusJSONResponse) VisitCancelTaskResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type GetWalletRequestObject struct {
 	ID UserID `json:"id"`
 }
@@ -8146,6 +10236,12 @@ type StrictServerInterface interface {
 	// AdminResumeReplay Resume a paused bulk replay
 	// (POST /api/v1/admin/replays/{id}/resume)
 	AdminResumeReplay(ctx context.Context, request AdminResumeReplayRequestObject) (AdminResumeReplayResponseObject, error)
+	// AdminListRewards List rewards
+	// (GET /api/v1/admin/rewards)
+	AdminListRewards(ctx context.Context, request AdminListRewardsRequestObject) (AdminListRewardsResponseObject, error)
+	// AdminReplayReward Try a reward again
+	// (POST /api/v1/admin/rewards/{id}/replay)
+	AdminReplayReward(ctx context.Context, request AdminReplayRewardRequestObject) (AdminReplayRewardResponseObject, error)
 	// AdminListStock List the stock of all products
 	// (GET /api/v1/admin/stock)
 	AdminListStock(ctx context.Context, request AdminListStockRequestObject) (AdminListStockResponseObject, error)
@@ -8158,6 +10254,27 @@ type StrictServerInterface interface {
 	// AdminGetStockHistory List the changes of a product's stock
 	// (GET /api/v1/admin/stock/{sku}/history)
 	AdminGetStockHistory(ctx context.Context, request AdminGetStockHistoryRequestObject) (AdminGetStockHistoryResponseObject, error)
+	// AdminListTasks List tasks
+	// (GET /api/v1/admin/tasks)
+	AdminListTasks(ctx context.Context, request AdminListTasksRequestObject) (AdminListTasksResponseObject, error)
+	// AdminCreateTask Add a task
+	// (POST /api/v1/admin/tasks)
+	AdminCreateTask(ctx context.Context, request AdminCreateTaskRequestObject) (AdminCreateTaskResponseObject, error)
+	// AdminDryRunTask Try a task on sample events
+	// (POST /api/v1/admin/tasks/dry-run)
+	AdminDryRunTask(ctx context.Context, request AdminDryRunTaskRequestObject) (AdminDryRunTaskResponseObject, error)
+	// AdminGetTask Read a task
+	// (GET /api/v1/admin/tasks/{task_id})
+	AdminGetTask(ctx context.Context, request AdminGetTaskRequestObject) (AdminGetTaskResponseObject, error)
+	// AdminPutTask Replace a task by a new version
+	// (PUT /api/v1/admin/tasks/{task_id})
+	AdminPutTask(ctx context.Context, request AdminPutTaskRequestObject) (AdminPutTaskResponseObject, error)
+	// AdminShadowTask Re-run a task over stored events
+	// (POST /api/v1/admin/tasks/{task_id}/shadow)
+	AdminShadowTask(ctx context.Context, request AdminShadowTaskRequestObject) (AdminShadowTaskResponseObject, error)
+	// AdminListTaskVersions List the versions of a task
+	// (GET /api/v1/admin/tasks/{task_id}/versions)
+	AdminListTaskVersions(ctx context.Context, request AdminListTaskVersionsRequestObject) (AdminListTaskVersionsResponseObject, error)
 	// AdminGetUser Read a user with the wallet
 	// (GET /api/v1/admin/users/{id})
 	AdminGetUser(ctx context.Context, request AdminGetUserRequestObject) (AdminGetUserResponseObject, error)
@@ -8179,6 +10296,9 @@ type StrictServerInterface interface {
 	// AdminAdjustWallet Give coins or take them away
 	// (POST /api/v1/admin/users/{id}/wallet/adjustments)
 	AdminAdjustWallet(ctx context.Context, request AdminAdjustWalletRequestObject) (AdminAdjustWalletResponseObject, error)
+	// GetEventDecisions Read why an event did or did not count
+	// (GET /api/v1/events/{id}/decisions)
+	GetEventDecisions(ctx context.Context, request GetEventDecisionsRequestObject) (GetEventDecisionsResponseObject, error)
 	// GetOrder Read an order
 	// (GET /api/v1/orders/{id})
 	GetOrder(ctx context.Context, request GetOrderRequestObject) (GetOrderResponseObject, error)
@@ -8215,6 +10335,18 @@ type StrictServerInterface interface {
 	// ListPerks List what a user has bought for a time
 	// (GET /api/v1/users/{id}/perks)
 	ListPerks(ctx context.Context, request ListPerksRequestObject) (ListPerksResponseObject, error)
+	// ListUserTasks List a user's tasks
+	// (GET /api/v1/users/{id}/tasks)
+	ListUserTasks(ctx context.Context, request ListUserTasksRequestObject) (ListUserTasksResponseObject, error)
+	// StreamUserTasks Follow a user's tasks (server-sent events)
+	// (GET /api/v1/users/{id}/tasks/stream)
+	StreamUserTasks(ctx context.Context, request StreamUserTasksRequestObject) (StreamUserTasksResponseObject, error)
+	// ActivateTask Activate a task for a user
+	// (POST /api/v1/users/{id}/tasks/{task}/activate)
+	ActivateTask(ctx context.Context, request ActivateTaskRequestObject) (ActivateTaskResponseObject, error)
+	// CancelTask Give an active task up
+	// (POST /api/v1/users/{id}/tasks/{task}/cancel)
+	CancelTask(ctx context.Context, request CancelTaskRequestObject) (CancelTaskResponseObject, error)
 	// GetWallet Read a user's coins
 	// (GET /api/v1/users/{id}/wallet)
 	GetWallet(ctx context.Context, request GetWalletRequestObject) (GetWalletResponseObject, error)
@@ -9423,6 +11555,80 @@ func (sh *strictHandler) AdminResumeReplay(ctx echo.Context, id ID) error {
 	return nil
 }
 
+// AdminListRewards operation middleware
+func (sh *strictHandler) AdminListRewards(ctx echo.Context, params AdminListRewardsParams) error {
+	var request AdminListRewardsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminListRewards(ctx.Request().Context(), request.(AdminListRewardsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminListRewards")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminListRewardsResponseObject); ok {
+		return validResponse.VisitAdminListRewardsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AdminReplayReward operation middleware
+func (sh *strictHandler) AdminReplayReward(ctx echo.Context, id ID, params AdminReplayRewardParams) error {
+	var request AdminReplayRewardRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	var body AdminReplayRewardJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminReplayReward(ctx.Request().Context(), request.(AdminReplayRewardRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminReplayReward")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminReplayRewardResponseObject); ok {
+		return validResponse.VisitAdminReplayRewardResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // AdminListStock operation middleware
 func (sh *strictHandler) AdminListStock(ctx echo.Context, params AdminListStockParams) error {
 	var request AdminListStockRequestObject
@@ -9542,6 +11748,274 @@ func (sh *strictHandler) AdminGetStockHistory(ctx echo.Context, sku SKU, params 
 		return err
 	} else if validResponse, ok := response.(AdminGetStockHistoryResponseObject); ok {
 		return validResponse.VisitAdminGetStockHistoryResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AdminListTasks operation middleware
+func (sh *strictHandler) AdminListTasks(ctx echo.Context, params AdminListTasksParams) error {
+	var request AdminListTasksRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminListTasks(ctx.Request().Context(), request.(AdminListTasksRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminListTasks")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminListTasksResponseObject); ok {
+		return validResponse.VisitAdminListTasksResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AdminCreateTask operation middleware
+func (sh *strictHandler) AdminCreateTask(ctx echo.Context, params AdminCreateTaskParams) error {
+	var request AdminCreateTaskRequestObject
+
+	request.Params = params
+
+	var body AdminCreateTaskJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminCreateTask(ctx.Request().Context(), request.(AdminCreateTaskRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminCreateTask")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminCreateTaskResponseObject); ok {
+		return validResponse.VisitAdminCreateTaskResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AdminDryRunTask operation middleware
+func (sh *strictHandler) AdminDryRunTask(ctx echo.Context) error {
+	var request AdminDryRunTaskRequestObject
+
+	var body AdminDryRunTaskJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminDryRunTask(ctx.Request().Context(), request.(AdminDryRunTaskRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminDryRunTask")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminDryRunTaskResponseObject); ok {
+		return validResponse.VisitAdminDryRunTaskResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AdminGetTask operation middleware
+func (sh *strictHandler) AdminGetTask(ctx echo.Context, taskID TaskID, params AdminGetTaskParams) error {
+	var request AdminGetTaskRequestObject
+
+	request.TaskID = taskID
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminGetTask(ctx.Request().Context(), request.(AdminGetTaskRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminGetTask")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminGetTaskResponseObject); ok {
+		return validResponse.VisitAdminGetTaskResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AdminPutTask operation middleware
+func (sh *strictHandler) AdminPutTask(ctx echo.Context, taskID TaskID, params AdminPutTaskParams) error {
+	var request AdminPutTaskRequestObject
+
+	request.TaskID = taskID
+	request.Params = params
+
+	var body AdminPutTaskJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminPutTask(ctx.Request().Context(), request.(AdminPutTaskRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminPutTask")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminPutTaskResponseObject); ok {
+		return validResponse.VisitAdminPutTaskResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AdminShadowTask operation middleware
+func (sh *strictHandler) AdminShadowTask(ctx echo.Context, taskID TaskID) error {
+	var request AdminShadowTaskRequestObject
+
+	request.TaskID = taskID
+
+	var body AdminShadowTaskJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminShadowTask(ctx.Request().Context(), request.(AdminShadowTaskRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminShadowTask")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminShadowTaskResponseObject); ok {
+		return validResponse.VisitAdminShadowTaskResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AdminListTaskVersions operation middleware
+func (sh *strictHandler) AdminListTaskVersions(ctx echo.Context, taskID TaskID, params AdminListTaskVersionsParams) error {
+	var request AdminListTaskVersionsRequestObject
+
+	request.TaskID = taskID
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminListTaskVersions(ctx.Request().Context(), request.(AdminListTaskVersionsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminListTaskVersions")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminListTaskVersionsResponseObject); ok {
+		return validResponse.VisitAdminListTaskVersionsResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -9834,6 +12308,31 @@ func (sh *strictHandler) AdminAdjustWallet(ctx echo.Context, id UserID, params A
 		return err
 	} else if validResponse, ok := response.(AdminAdjustWalletResponseObject); ok {
 		return validResponse.VisitAdminAdjustWalletResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetEventDecisions operation middleware
+func (sh *strictHandler) GetEventDecisions(ctx echo.Context, id string) error {
+	var request GetEventDecisionsRequestObject
+
+	request.ID = id
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetEventDecisions(ctx.Request().Context(), request.(GetEventDecisionsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetEventDecisions")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetEventDecisionsResponseObject); ok {
+		return validResponse.VisitGetEventDecisionsResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -10188,6 +12687,136 @@ func (sh *strictHandler) ListPerks(ctx echo.Context, id UserID, params ListPerks
 		return err
 	} else if validResponse, ok := response.(ListPerksResponseObject); ok {
 		return validResponse.VisitListPerksResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListUserTasks operation middleware
+func (sh *strictHandler) ListUserTasks(ctx echo.Context, id UserID) error {
+	var request ListUserTasksRequestObject
+
+	request.ID = id
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListUserTasks(ctx.Request().Context(), request.(ListUserTasksRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListUserTasks")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListUserTasksResponseObject); ok {
+		return validResponse.VisitListUserTasksResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// StreamUserTasks operation middleware
+func (sh *strictHandler) StreamUserTasks(ctx echo.Context, id UserID, params StreamUserTasksParams) error {
+	var request StreamUserTasksRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.StreamUserTasks(ctx.Request().Context(), request.(StreamUserTasksRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "StreamUserTasks")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(StreamUserTasksResponseObject); ok {
+		return validResponse.VisitStreamUserTasksResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ActivateTask operation middleware
+func (sh *strictHandler) ActivateTask(ctx echo.Context, id UserID, task UserTaskID, params ActivateTaskParams) error {
+	var request ActivateTaskRequestObject
+
+	request.ID = id
+	request.Task = task
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ActivateTask(ctx.Request().Context(), request.(ActivateTaskRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ActivateTask")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ActivateTaskResponseObject); ok {
+		return validResponse.VisitActivateTaskResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CancelTask operation middleware
+func (sh *strictHandler) CancelTask(ctx echo.Context, id UserID, task UserTaskID) error {
+	var request CancelTaskRequestObject
+
+	request.ID = id
+	request.Task = task
+
+	var body CancelTaskJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		if !errors.Is(err, io.EOF) {
+			return err
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CancelTask(ctx.Request().Context(), request.(CancelTaskRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CancelTask")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CancelTaskResponseObject); ok {
+		return validResponse.VisitCancelTaskResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

@@ -35,7 +35,7 @@ var catalog = map[ProblemCode]struct {
 	ProblemCodeOrderNotFound:           {http.StatusNotFound, "No such order"},
 	ProblemCodeUserBlocked:             {http.StatusForbidden, "The account is blocked"},
 	ProblemCodeAddressDenied:           {http.StatusForbidden, "Not from this address"},
-	ProblemCodeNotEligible:             {http.StatusForbidden, "This user may not buy it"},
+	ProblemCodeNotEligible:             {http.StatusForbidden, "Not for this user"},
 	ProblemCodeNotOnSaleNow:            {http.StatusConflict, "Not on sale now"},
 	ProblemCodePurchaseLimitReached:    {http.StatusConflict, "The limit of purchases is reached"},
 	ProblemCodeSalesLimitReached:       {http.StatusConflict, "The limit of sales is reached"},
@@ -51,7 +51,7 @@ var catalog = map[ProblemCode]struct {
 	ProblemCodeNothingToReplay:         {http.StatusUnprocessableEntity, "Nothing to replay"},
 	ProblemCodeTooManyOrders:           {http.StatusUnprocessableEntity, "Too many orders at once"},
 	ProblemCodeSkuTaken:                {http.StatusConflict, "The SKU is taken"},
-	ProblemCodeVersionConflict:         {http.StatusPreconditionFailed, "The product has changed"},
+	ProblemCodeVersionConflict:         {http.StatusPreconditionFailed, "It has changed meanwhile"},
 	ProblemCodeStockInitialFixed:       {http.StatusUnprocessableEntity, "Initial stock is set at creation only"},
 	ProblemCodeStockEditRefused:        {http.StatusUnprocessableEntity, "A row of the edit is wrong"},
 	ProblemCodeImportHasMistakes:       {http.StatusUnprocessableEntity, "The import has mistakes"},
@@ -66,6 +66,25 @@ var catalog = map[ProblemCode]struct {
 	ProblemCodeDisputeNotFound:         {http.StatusNotFound, "No such dispute"},
 	ProblemCodeDisputeClosed:           {http.StatusConflict, "The dispute is closed"},
 	ProblemCodeAddressNotDenied:        {http.StatusNotFound, "The address is not denied"},
+	ProblemCodeEventsRejected:          {http.StatusUnprocessableEntity, "No event was accepted"},
+	ProblemCodeSignatureMissing:        {http.StatusUnauthorized, "The webhook is not signed"},
+	ProblemCodeTimestampTooOld:         {http.StatusUnauthorized, "The signature is too old"},
+	ProblemCodeTimestampInFuture:       {http.StatusUnauthorized, "The signature is from the future"},
+	ProblemCodeSignatureInvalid:        {http.StatusUnauthorized, "The signature does not hold"},
+	ProblemCodeWebhookDisabled:         {http.StatusNotFound, "No webhook is set up"},
+	ProblemCodeTaskNotFound:            {http.StatusNotFound, "No such task"},
+	ProblemCodeTaskIDTaken:             {http.StatusConflict, "The task id is taken"},
+	ProblemCodeNotRunning:              {http.StatusConflict, "The task is not running"},
+	ProblemCodeLocked:                  {http.StatusConflict, "The task is locked"},
+	ProblemCodeAlreadyActive:           {http.StatusConflict, "The task is active"},
+	ProblemCodeAlreadyCompleted:        {http.StatusConflict, "The task is completed"},
+	ProblemCodeAlreadyUsed:             {http.StatusConflict, "The task has been tried"},
+	ProblemCodeAutomatic:               {http.StatusConflict, "The task needs no activation"},
+	ProblemCodeNotActive:               {http.StatusConflict, "The task is not active"},
+	ProblemCodeTooManyEvents:           {http.StatusUnprocessableEntity, "Too many events"},
+	ProblemCodeEventNotFound:           {http.StatusNotFound, "No such event"},
+	ProblemCodeRewardNotFound:          {http.StatusNotFound, "No such reward"},
+	ProblemCodeRewardNotReplayable:     {http.StatusConflict, "The reward can't be tried again"},
 	ProblemCodeIdempotencyKeyReused:    {http.StatusUnprocessableEntity, "The Idempotency-Key was used for another request"},
 	ProblemCodeOverloaded:              {http.StatusServiceUnavailable, "Too busy at the moment"},
 	ProblemCodeUnavailable:             {http.StatusServiceUnavailable, "Not available at the moment"},
@@ -78,6 +97,7 @@ type failure struct {
 	detail     string
 	fields     []FieldProblem
 	rows       []RowProblem
+	rejected   []RejectedEvent
 	retryAfter time.Duration
 	until      *time.Time // the same, as a moment
 }
@@ -98,6 +118,12 @@ func mistaken(mistakes []store.FieldError) *failure {
 	f := invalid(mistakes[0].Field, mistakes[0].Message)
 	f.fields = each(mistakes, func(m store.FieldError) FieldProblem { return FieldProblem(m) })
 	return f
+}
+
+// within names the fields of a part of the body by their whole path.
+func (f *failure) within(part string) *failure {
+	fields := each(f.fields, func(p FieldProblem) FieldProblem { return FieldProblem{part + p.Field, p.Message} })
+	return &failure{code: f.code, detail: part + f.detail, fields: fields}
 }
 
 // failureOf decides what the client is told about an error. Whatever is not known here is internal,
@@ -177,6 +203,10 @@ func refuse(c echo.Context, call *call, err error) int {
 	}
 	if f.rows != nil {
 		problem.Rows = &f.rows
+	}
+	if f.rejected != nil {
+		none := 0
+		problem.Accepted, problem.Duplicates, problem.Rejected = &none, &none, &f.rejected
 	}
 	c.Response().WriteHeader(f.status())
 	_ = json.NewEncoder(c.Response()).Encode(problem) // nobody is left to tell

@@ -23,6 +23,9 @@ type handlers struct {
 	starter  Starter
 	watcher  *Watcher
 	shop     *shopCache
+	catalogs *taskCatalogs
+	events   EventIntake
+	shadows  *gate // one at a time: each reads and counts many events, and holds two connections
 	perUser  *limiter
 	waiting  *gate
 	policy   store.Policy

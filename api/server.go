@@ -30,6 +30,8 @@ type Starter interface {
 	Confirmed(contract.PurchaseInput)
 	// Replay hands over a bulk replay that was just made or changed. It never blocks either.
 	Replay(contract.ReplayInput)
+	// OfferTaskWindows hands over windows of tasks that were just opened, canceled or reopened. It never blocks either.
+	OfferTaskWindows(windows ...postgres.TaskWindowChange)
 	// Accepting says whether the backlog has room for another purchase, and if not, when to ask again.
 	Accepting() (retryAfter time.Duration, ok bool)
 }
@@ -39,7 +41,7 @@ type Temporal interface {
 	Healthy(ctx context.Context) error
 }
 
-// Options of a Server. DB, Starter, Temporal and Logger are needed; the rest has defaults.
+// Options of a Server. DB, Starter, Temporal, Logger and Events are needed; the rest has defaults.
 type Options struct {
 	DB       *postgres.DB
 	Starter  Starter
@@ -48,8 +50,9 @@ type Options struct {
 	Watcher  *Watcher             // share it with the activities of the same process
 	Metrics  *prometheus.Registry // of the process
 	Policy   store.Policy         // the shop's fraud protection
-	Clock    func() time.Time     // for what is written; time.Now unless given
-	Dev      bool                 // take the fixed keys of `quickpass dev`
+	Events   EventIntake
+	Clock    func() time.Time // for what is written; time.Now unless given
+	Dev      bool             // take the fixed keys of `quickpass dev`
 
 	RatePerKey   int           // requests a second of one API key, over all processes; 0 is no limit
 	RatePerUser  int           // purchases a minute of one user, over all processes; 0 is no limit
@@ -83,8 +86,8 @@ type Server struct {
 
 // New makes a server; an error is a mistake in openapi.yaml or the options.
 func New(options Options) (*Server, error) {
-	if options.DB == nil || options.Starter == nil || options.Temporal == nil || options.Logger == nil {
-		return nil, errors.New("api: DB, Starter, Temporal and Logger are needed")
+	if options.DB == nil || options.Starter == nil || options.Temporal == nil || options.Logger == nil || options.Events.Counter == nil {
+		return nil, errors.New("api: DB, Starter, Temporal, Logger and Events are needed")
 	}
 	if options.Clock == nil {
 		options.Clock = time.Now
@@ -134,15 +137,19 @@ func (s *Server) routes(docs http.Handler) *echo.Echo {
 	e := echo.New()
 	e.Binder = bodyBinder{}
 	e.Use(s.observe, s.admit, s.authorize, s.limitKey, s.validate, s.seeOwnEdits)
-	RegisterHandlers(e, NewStrictHandler(&handlers{
-		db: s.options.DB, starter: s.options.Starter, watcher: s.options.Watcher, shop: s.shop, perUser: s.perUser, waiting: s.waiting,
+	h := &handlers{
+		db: s.options.DB, starter: s.options.Starter, watcher: s.options.Watcher, shop: s.shop, catalogs: newTaskCatalogs(s.options.DB, s.options.RequestTimeout), shadows: &gate{most: 1}, perUser: s.perUser, waiting: s.waiting,
 		policy: s.options.Policy, stopping: s.stopping, timeout: s.options.RequestTimeout,
-		now: func() time.Time { return s.options.Clock().UTC() },
-	}, nil))
+		now: func() time.Time { return s.options.Clock().UTC() }, events: s.options.Events,
+	}
+	RegisterHandlers(e, NewStrictHandler(h, nil))
+	e.POST("/api/v1/events", h.PostEvents)
+	e.POST("/api/v1/hooks/events", h.PostEventsHook)
 	open := map[string]http.Handler{
 		"/healthz":      http.HandlerFunc(healthz),
 		"/readyz":       s.health,
 		"/metrics":      s.metrics.handler(),
+		"/event.proto":  http.HandlerFunc(serveEventProto),
 		"/openapi.yaml": http.HandlerFunc(serveSpec),
 		"/docs":         docs,
 		"/docs.css":     http.HandlerFunc(serveStyle),

@@ -31,6 +31,8 @@ type operation struct {
 	maxBody      int64 // bytes; x-max-body, or the usual
 	media        []string
 	rows         bool // x-rows: the handler judges a list row by row
+	raw          bool // x-raw: the handler decodes the body
+	signed       bool // x-signed: the body's signature takes the place of a key; the handler checks it
 }
 
 // loadSpec reads and checks the document.
@@ -76,7 +78,8 @@ func operationOf(doc *openapi3.T, path, method string, item *openapi3.PathItem, 
 	if err := json.Unmarshal(roles, &found.roles); err != nil {
 		return nil, fmt.Errorf("x-roles: %w", err)
 	}
-	if len(found.roles) == 0 {
+	found.signed = op.Extensions["x-signed"] == true
+	if len(found.roles) == 0 && !found.signed {
 		return nil, errors.New("x-roles must list who may make the call")
 	}
 	for _, parameters := range []openapi3.Parameters{item.Parameters, op.Parameters} {
@@ -100,6 +103,7 @@ func operationOf(doc *openapi3.T, path, method string, item *openapi3.PathItem, 
 			return nil, fmt.Errorf("x-max-body must be a number of bytes, not %T", most)
 		}
 		found.rows = op.Extensions["x-rows"] == true
+		found.raw = op.Extensions["x-raw"] == true
 	}
 	return found, nil
 }

@@ -47,13 +47,13 @@ func (s *orderStream) VisitStreamOrderResponse(w http.ResponseWriter) error {
 	refresh, heartbeat := time.NewTicker(streamRefresh), time.NewTicker(streamHeartbeat)
 	defer refresh.Stop()
 	defer heartbeat.Stop()
-	if err := s.send(w, []byte("retry: 2000\n\n")); err != nil { // the client knows at once that it is heard
+	if err := s.call.send(w, []byte("retry: 2000\n\n"), s.timeout); err != nil { // the client knows at once that it is heard
 		return err
 	}
 	for {
 		events, final, err := s.news()
 		if err == nil && len(events) > 0 {
-			err = s.send(w, events)
+			err = s.call.send(w, events, s.timeout)
 		}
 		if err != nil || final {
 			return err
@@ -62,7 +62,7 @@ func (s *orderStream) VisitStreamOrderResponse(w http.ResponseWriter) error {
 		case <-changed:
 		case <-refresh.C:
 		case <-heartbeat.C:
-			if err := s.send(w, []byte(":\n\n")); err != nil {
+			if err := s.call.send(w, []byte(":\n\n"), s.timeout); err != nil {
 				return err
 			}
 		case <-s.call.client.Done():
@@ -109,10 +109,10 @@ func writeEvent(buf *bytes.Buffer, event string, id int64, data any) error {
 }
 
 // send writes and flushes; a client that does not take it in time is given up.
-func (s *orderStream) send(w http.ResponseWriter, events []byte) error {
-	s.call.hold(s.timeout)
+func (c *call) send(w http.ResponseWriter, events []byte, within time.Duration) error {
+	c.hold(within)
 	if _, err := w.Write(events); err != nil {
 		return err
 	}
-	return s.call.connection.Flush()
+	return c.connection.Flush()
 }

@@ -16,7 +16,12 @@ type event struct{ id, name, data string }
 // stream opens an order's stream and returns a function that reads the next event, false at the end.
 func (s *shop) stream(t *testing.T, orderID, lastEventID string) func() (event, bool) {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), "GET", s.http.URL+"/api/v1/orders/"+orderID+"/stream", nil)
+	return s.follow(t, "/api/v1/orders/"+orderID+"/stream", lastEventID)
+}
+
+func (s *shop) follow(t *testing.T, path, lastEventID string) func() (event, bool) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), "GET", s.http.URL+path, nil)
 	require.NoError(t, err)
 	r.Header.Set("Authorization", "Bearer "+keyOf("storefront"))
 	if lastEventID != "" {

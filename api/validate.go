@@ -136,7 +136,7 @@ func validateBody(op *operation, media string, body []byte) (any, error) {
 	switch {
 	case body == nil:
 		return nil, nil
-	case media != echo.MIMEApplicationJSON:
+	case media != echo.MIMEApplicationJSON || op.raw:
 		return string(body), nil
 	}
 	value, err := decodeStrict(body)
@@ -242,9 +242,13 @@ func fieldPath(pointer []string) string {
 type bodyBinder struct{}
 
 func (bodyBinder) Bind(into any, c echo.Context) error {
-	body := callOf(c.Request().Context()).body
-	if body == nil {
+	call := callOf(c.Request().Context())
+	body := call.body
+	switch {
+	case body == nil:
 		return io.EOF // an optional body that was left out
+	case call.operation.raw:
+		return nil
 	}
 	err := json.Unmarshal(body, into)
 	var wrong *json.UnmarshalTypeError

@@ -18,7 +18,7 @@ type usage struct {
 	cpu          map[string]time.Duration // by part
 }
 
-// cost is what one purchase used of it.
+// cost is what one purchase or event used of it.
 type cost struct {
 	writeTx float64
 	walKB   float64            // of 1,024 bytes
@@ -34,10 +34,17 @@ const (
 	cpuTemporalDB = "PostgreSQL for Temporal"
 	cpuBackground = "PostgreSQL itself"
 	cpuProduct    = "main product"
+	cpuIngest     = "ingest"
+	cpuRabbit     = "RabbitMQ"
 )
 
 func cpuParts() []string {
 	return []string{cpuBench, cpuServe, cpuTemporal, cpuOurTables, cpuTemporalDB, cpuBackground, cpuProduct}
+}
+
+// eventCPUParts are those that events pass through.
+func eventCPUParts() []string {
+	return []string{cpuBench, cpuServe, cpuIngest, cpuRabbit, cpuTemporal, cpuOurTables, cpuTemporalDB, cpuBackground}
 }
 
 func (st *stack) usage(ctx context.Context) (usage, error) {
@@ -56,15 +63,21 @@ func (st *stack) usage(ctx context.Context) (usage, error) {
 	if st.serve != nil {
 		u.cpu[cpuServe] = cpuOf(st.serve.PID())
 	}
+	if st.ingest != nil {
+		u.cpu[cpuIngest] = cpuOf(st.ingest.PID())
+	}
+	if st.rabbit != nil {
+		u.cpu[cpuRabbit] = cpuOf(st.rabbit.PID())
+	}
 	for part, spent := range postgresCPU(st.postgres.PID()) {
 		u.cpu[part] = spent
 	}
 	return u, nil
 }
 
-// per divides what was used since an earlier moment by the purchases made.
-func (u usage) per(purchases int, since usage) cost {
-	n := float64(max(purchases, 1))
+// per divides what was used since an earlier moment by the purchases or events made.
+func (u usage) per(made int, since usage) cost {
+	n := float64(max(made, 1))
 	c := cost{
 		writeTx: float64(u.transactions-since.transactions) / n,
 		walKB:   float64(u.walBytes-since.walBytes) / n / 1024,

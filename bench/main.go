@@ -1,4 +1,4 @@
-// Command bench measures the purchase path against the limits of this machine (the design's section "Speed
+// Command bench measures purchases and event intake against the limits of this machine (the design's section "Speed
 // and scale") and prints one table of figures, targets and verdicts; docs/bench.md keeps the last one.
 //
 // It starts a PostgreSQL, a Temporal, the fake main product and `quickpass serve` of its own. Time on a shared
@@ -31,6 +31,8 @@ type settings struct {
 	callers         int
 	memoryPurchases int
 	slowRate        float64
+	windows         int
+	messages        int
 	phases          []string
 	out             string
 	profileDir      string
@@ -39,9 +41,11 @@ type settings struct {
 
 // The phases of a run.
 const (
-	phaseRates  = "rates"
-	phaseSlow   = "slow"
-	phaseMemory = "memory"
+	phaseWindows = "windows"
+	phaseRates   = "rates"
+	phaseSlow    = "slow"
+	phaseMemory  = "memory"
+	phaseEvents  = "events"
 )
 
 // errMissed: the measurement went well and the figures did not.
@@ -78,6 +82,8 @@ func parse(args []string) (settings, error) {
 	flags.IntVar(&s.callers, "callers", 64, "purchases in flight in the cells of throughput")
 	flags.IntVar(&s.memoryPurchases, "memory-purchases", 20_000, "purchases of a fresh quickpass serve whose memory is watched (the design says 50,000: 5 to 10 minutes)")
 	flags.Float64Var(&s.slowRate, "slow-rate", 40, "purchases a second while the main product is slow")
+	flags.IntVar(&s.windows, "windows", 2000, "windows of tasks that are opened to see what one takes on the disk")
+	flags.IntVar(&s.messages, "messages", 1000, "messages of 100 events that wait in Kafka and RabbitMQ when a cell begins")
 	flags.StringVar(&phases, "phases", strings.Join(allPhases(), ","), "what to run, separated by commas")
 	flags.StringVar(&s.out, "out", "docs/bench.md", "file of the report; empty writes none")
 	flags.StringVar(&s.profileDir, "profile", "", "existing directory for CPU profiles of this program and, if it serves them, of quickpass")
@@ -91,13 +97,15 @@ func parse(args []string) (settings, error) {
 			return s, fmt.Errorf("unknown phase %q; there are %s", phase, strings.Join(allPhases(), ", "))
 		}
 	}
-	if s.repeats < 1 || s.callers < 1 || s.cell < time.Second || s.memoryPurchases < 1000 || s.slowRate <= 0 || flags.NArg() > 0 {
-		return s, errors.New("at least one repeat, one caller, cells of 1s, 1000 purchases and a rate above zero; no other arguments")
+	if s.repeats < 1 || s.callers < 1 || s.cell < time.Second || s.memoryPurchases < 1000 || s.slowRate <= 0 || s.windows < 100 || s.messages < 100 || flags.NArg() > 0 {
+		return s, errors.New("at least one repeat, one caller, cells of 1s, 1000 purchases, a rate above zero, 100 windows and 100 messages; no other arguments")
 	}
 	return s, nil
 }
 
-func allPhases() []string { return []string{phaseRates, phaseSlow, phaseMemory} }
+func allPhases() []string {
+	return []string{phaseWindows, phaseRates, phaseSlow, phaseMemory, phaseEvents}
+}
 
 func (s settings) has(phase string) bool { return slices.Contains(s.phases, phase) }
 
@@ -117,6 +125,11 @@ func run(ctx context.Context, s settings) (err error) {
 	defer stopProfile()
 
 	report := report{settings: s, machine: describeMachine(ctx, stack)}
+	if s.has(phaseWindows) {
+		if report.windows, err = measureWindows(ctx, s, stack, progress); err != nil {
+			return err
+		}
+	}
 	if s.has(phaseRates) {
 		if report.repeats, err = measureRates(ctx, s, stack, progress); err != nil {
 			return err
@@ -129,6 +142,11 @@ func run(ctx context.Context, s settings) (err error) {
 	}
 	if s.has(phaseSlow) {
 		if report.slow, err = measureSlow(ctx, s, stack, progress); err != nil {
+			return err
+		}
+	}
+	if s.has(phaseEvents) {
+		if report.events, err = measureEvents(ctx, s, stack, progress); err != nil {
 			return err
 		}
 	}

@@ -29,7 +29,7 @@ func measureRates(ctx context.Context, o settings, st *stack, p *progress) (repe
 		round := repeat{cells: map[string]result{}}
 		for k, c := range cells {
 			if n == 0 && c.name == oursBusy {
-				go profileServe(ctx, st, o, p)
+				go profileServe(ctx, st, o, "serve", p)
 			}
 			r, err := shops.measure(ctx, c, c.load*round.cells[oursBusy].perSecond)
 			if err != nil {
@@ -85,12 +85,12 @@ func (s *shops) countEvents(ctx context.Context) (map[string]int, error) {
 	return map[string]int{oursBusy: ours, emptyBusy: empty}, err
 }
 
-// profileServe fetches a CPU profile of `quickpass serve` during the first busy cell, if it serves any.
-func profileServe(ctx context.Context, st *stack, o settings, p *progress) {
+// profileServe fetches a CPU profile of `quickpass serve` during a busy cell, if it serves any.
+func profileServe(ctx context.Context, st *stack, o settings, name string, p *progress) {
 	if o.profileDir == "" {
 		return
 	}
-	err := fetch(ctx, fmt.Sprintf("%s/debug/pprof/profile?seconds=%d", st.pprofURL, int(o.cell.Seconds())), o.profileDir+"/serve.pprof")
+	err := fetch(ctx, fmt.Sprintf("%s/debug/pprof/profile?seconds=%d", st.pprofURL, int(o.cell.Seconds())), o.profileDir+"/"+name+".pprof")
 	if err != nil {
 		p.say("no CPU profile of quickpass serve: %v", err)
 	}

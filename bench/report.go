@@ -18,6 +18,8 @@ type report struct {
 	repeats  []repeat
 	memory   *memoryResult
 	slow     []slowResult
+	windows  *windowsResult
+	events   []repeat
 	took     time.Duration
 }
 
@@ -33,10 +35,19 @@ func (r report) publish(out io.Writer) error {
 	if len(r.slow) > 0 {
 		figures = append(figures, slowFigures(r.slow)...)
 	}
+	var ofEvents []figure
+	if len(r.events) > 0 {
+		ofEvents = append(ofEvents, eventFigures(r.events)...)
+	}
+	if r.windows != nil {
+		ofEvents = append(ofEvents, windowFigures(r.windows)...)
+	}
 	var body bytes.Buffer
-	r.writeFigures(&body, figures)
+	writeFigures(&body, "Purchases", figures)
 	r.writeCPU(&body)
 	r.writeSlow(&body)
+	r.writeEvents(&body, ofEvents)
+	figures = append(figures, ofEvents...)
 	var missed []string
 	for _, f := range figures {
 		if !f.met() {
@@ -78,7 +89,7 @@ the run; counters are of the whole cluster, Temporal's databases included. "KB" 
 `, r.machine.text(r.settings, r.took), max(len(r.repeats), 1), r.settings.cell, r.settings.cell/2, r.settings.callers)
 }
 
-func (r report) writeFigures(out *bytes.Buffer, figures []figure) {
+func writeFigures(out *bytes.Buffer, heading string, figures []figure) {
 	if len(figures) == 0 {
 		return
 	}
@@ -86,7 +97,7 @@ func (r report) writeFigures(out *bytes.Buffer, figures []figure) {
 	for _, f := range figures {
 		rows = append(rows, []string{f.name, f.measuredText(), f.targetText(), f.stretchText(), f.verdict()})
 	}
-	fmt.Fprint(out, "## Purchases\n\n")
+	fmt.Fprintf(out, "## %s\n\n", heading)
 	writeTable(out, rows)
 }
 

@@ -51,6 +51,9 @@ func (st *stack) seed(ctx context.Context) error {
 		if err := db.PutAPIKey(ctx, key, hash[:], now); err != nil {
 			return err
 		}
+		if err := seedTasks(ctx, db, now); err != nil {
+			return err
+		}
 		group, ctx := errgroup.WithContext(ctx)
 		group.SetLimit(poolSize)
 		for n := range products {

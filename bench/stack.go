@@ -41,6 +41,8 @@ type stack struct {
 	temporal *devstack.Temporal
 	serve    *devstack.Process
 	product  *product
+	ingest   *devstack.Process             // while one consumes
+	rabbit   *devstack.RabbitMQ            // when events are measured
 	stops    []func(context.Context) error // in the order of starting
 	trim     bool                          // drop most indexes of Temporal's visibility
 
@@ -110,6 +112,8 @@ func (st *stack) startTemporal(ctx context.Context) (err error) {
 	return nil
 }
 
+const optionalIndexes = "tablename = 'executions_visibility' AND indexname NOT IN ('executions_visibility_pkey', 'default_idx', 'by_workflow_id', 'by_workflow_type', 'by_status')"
+
 // trimVisibility does what an operator may choose to do: of the 74 indexes of the visibility table it keeps those
 // by which workflows are found by id, type and status. Every index is written at the start and the end of a workflow.
 func (st *stack) trimVisibility(ctx context.Context) error {
@@ -119,8 +123,7 @@ func (st *stack) trimVisibility(ctx context.Context) error {
 	}
 	defer db.Close()
 	_, err = db.Pool().Exec(ctx, `DO $$ DECLARE name text; BEGIN
-		FOR name IN SELECT indexname FROM pg_indexes WHERE tablename = 'executions_visibility'
-			AND indexname NOT IN ('executions_visibility_pkey', 'default_idx', 'by_workflow_id', 'by_workflow_type', 'by_status')
+		FOR name IN SELECT indexname FROM pg_indexes WHERE `+optionalIndexes+`
 		LOOP EXECUTE format('DROP INDEX %I', name); END LOOP; END $$`)
 	return err
 }
@@ -156,7 +159,7 @@ func (st *stack) startServe(ctx context.Context) error {
 			"QUICKPASS_HTTP_ADDRESS=" + address, "QUICKPASS_HTTP_PPROF_ADDRESS=" + profiles,
 			"QUICKPASS_DATABASE_URL=" + st.postgres.URL(), "QUICKPASS_TEMPORAL_ADDRESS=" + st.temporal.Address(),
 			"QUICKPASS_MAIN_PRODUCT_URL=" + st.product.url, "QUICKPASS_MAIN_PRODUCT_API_KEY=" + productKey,
-			"QUICKPASS_STORE_PURCHASE_INTERVAL=1ms", // the rule is on, and refuses nobody here
+			"QUICKPASS_STORE_PURCHASE_INTERVAL=1us", // the rule is on, and refuses nobody here
 		},
 		Ready: func(ctx context.Context) error { return expectOK(ctx, st.apiURL+"/readyz") }, StopTimeout: stopTimeout,
 	})

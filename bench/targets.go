@@ -112,19 +112,26 @@ func ratio(of, to func(repeat) float64) func(repeat) float64 {
 	return func(r repeat) float64 { return of(r) / to(r) }
 }
 
-// rateFigures are the purchase lines of the design's section 9, each followed by what it is made of.
-func rateFigures(repeats []repeat) []figure {
-	line := func(name, format, unit string, of func(repeat) float64) figure {
+// lines makes figures of what was measured in every repeat.
+func lines(repeats []repeat) func(name, format, unit string, of func(repeat) float64) figure {
+	return func(name, format, unit string, of func(repeat) float64) figure {
 		return figure{name: name, format: format, unit: unit, measured: over(repeats, of)}
 	}
-	atMost := func(f figure, target, stretch float64) figure {
-		f.target, f.stretch = target, stretch
-		return f
-	}
-	atLeast := func(f figure, target, stretch float64) figure {
-		f.target, f.stretch, f.atLeast = target, stretch, true
-		return f
-	}
+}
+
+func atMost(f figure, target, stretch float64) figure {
+	f.target, f.stretch = target, stretch
+	return f
+}
+
+func atLeast(f figure, target, stretch float64) figure {
+	f.target, f.stretch, f.atLeast = target, stretch, true
+	return f
+}
+
+// rateFigures are the purchase lines of the design's section 9, each followed by what it is made of.
+func rateFigures(repeats []repeat) []figure {
+	line := lines(repeats)
 	return []figure{
 		atLeast(line("purchases/s: ours over HTTP / empty workflow", "%.2f", "", ratio(rate(oursBusy), rate(emptyBusy))), 0.65, 0.80),
 		atLeast(line("purchases/s: ours over HTTP / naive", "%.1f", "", ratio(rate(oursBusy), rate(naiveBusy))), 5, 7),

@@ -1,4 +1,4 @@
-// Command chaos proves that QuickPass neither loses nor doubles anything: purchases run at full rate while every
+// Command chaos proves that QuickPass neither loses nor doubles anything: purchases and events of tasks come in while every
 // process is killed and started again and the main product misbehaves; then the books decide. `make chaos` runs it;
 // docs/reliability.md is its report. It exits with 1 when a rule was broken, and then keeps its directory with all logs.
 package main
@@ -52,7 +52,7 @@ func parse() options {
 	flag.StringVar(&o.report, "report", "docs/reliability.md", "where the report of a run without a broken rule goes; empty: nowhere")
 	flag.BoolVar(&o.keep, "keep", false, "keep the directory of data and logs in any case")
 	flag.Usage = func() {
-		fmt.Fprintf(flag.CommandLine.Output(), "chaos buys while everything is killed in turn, then compares the books.\n\n")
+		fmt.Fprintf(flag.CommandLine.Output(), "chaos buys and sends events while everything is killed in turn, then compares the books.\n\n")
 		flag.PrintDefaults()
 	}
 	flag.Parse()
@@ -102,7 +102,7 @@ func run(o options) (err error) {
 	defer func() { err = errors.Join(err, s.stop()) }()
 
 	r := &result{options: o, begin: time.Now(), counts: newCounts(), findings: newFindings(cancel), postgres: postgresVersion(ctx, s)}
-	r.load = newLoad(s, r.findings)
+	r.load, r.events = newLoad(s, r.findings), newEventLoad(s, r.findings)
 	failed := r.run(ctx, s)
 	r.ended = time.Now()
 	text := r.markdown()
@@ -129,8 +129,15 @@ func (r *result) run(ctx context.Context, s *stack) error {
 	if err := settle(ctx, s, r.findings, r.options.recovery); err != nil {
 		return err
 	}
+	if err := settleTasks(ctx, s, r.findings, r.options.recovery); err != nil {
+		return err
+	}
 	var err error
-	if r.truth, err = readTruth(ctx, s, r.load.intents); err != nil {
+	if r.tasks, err = readTaskTruth(ctx, s, r.events); err != nil {
+		return err
+	}
+	r.tasks.judge(r.findings, r.events.batches)
+	if r.truth, err = readTruth(ctx, s, r.load.intents, earned(r.tasks.sent)); err != nil {
 		return err
 	}
 	r.truth.judge(r.findings)
@@ -139,12 +146,15 @@ func (r *result) run(ctx context.Context, s *stack) error {
 	if r.replays, err = replay(ctx, s, r.truth, r.findings); err != nil {
 		return err
 	}
+	if r.giftReplays, err = replayGifts(ctx, s, r.events, r.tasks, r.findings); err != nil {
+		return err
+	}
 	verifyProgram(ctx, s, r.findings, r.options.recovery)
 	r.workflows, err = judgeWorkflows(ctx, s, r.findings)
 	return err
 }
 
-// underFaults buys while everything fails, and returns when all is well again and every buyer has an answer.
+// underFaults buys and sends events while everything fails, and returns when all is well again and all have their answers.
 func (r *result) underFaults(ctx context.Context, s *stack) {
 	faulty, calm := context.WithCancel(ctx)
 	defer calm()
@@ -153,7 +163,7 @@ func (r *result) underFaults(ctx context.Context, s *stack) {
 	c := &chaos{stack: s, findings: r.findings, counts: r.counts, load: r.load}
 
 	var background, faults sync.WaitGroup
-	background.Go(func() { watch(watched, s, r.load, r.findings, r.counts) })
+	background.Go(func() { watch(watched, s, r.load, r.events, r.findings, r.counts) })
 	background.Go(func() { c.keep(watched) })
 	faults.Go(func() { c.run(faulty, rand.New(rand.NewPCG(r.options.seed, 1<<32))) })
 	faults.Go(func() { c.runCombos(faulty, r.options.duration) })
@@ -165,7 +175,10 @@ func (r *result) underFaults(ctx context.Context, s *stack) {
 	buyers := make(chan struct{})
 	go func() {
 		defer close(buyers)
+		var group sync.WaitGroup
+		group.Go(func() { r.events.run(buying, answered, r.options.seed) })
 		r.load.run(buying, answered, r.options)
+		group.Wait()
 	}()
 	for time.Since(r.begin) < r.options.duration || int(r.load.accepted.Load()) < r.options.purchases {
 		if !pause(ctx, 100*time.Millisecond) {
@@ -185,7 +198,7 @@ func (r *result) underFaults(ctx context.Context, s *stack) {
 	r.faultsEnd = time.Now()
 	select {
 	case <-buyers:
-	case <-time.After(2 * time.Minute): // judged as intents without an answer
+	case <-time.After(2 * time.Minute): // judged as intents and batches without an answer
 		giveUp()
 		<-buyers
 	}

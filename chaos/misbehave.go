@@ -58,12 +58,18 @@ func misbehave(ctx context.Context, s *stack, c *counts, r *rand.Rand) {
 		}
 		m.DurationMS = lasting.Milliseconds()
 		s.moods.Lock()
-		if setMoods(ctx, s, []fake.Behaviour{m.Behaviour}) == nil { // or it is down, which is a mood too
+		if setMoods(ctx, s, []fake.Behaviour{m.Behaviour, onRewards(m.Behaviour)}) == nil { // or it is down, which is a mood too
 			c.add("main product " + m.name)
 			pause(ctx, lasting)
 		}
 		s.moods.Unlock()
 	}
+}
+
+// onRewards is the same mood for the rewards of tasks.
+func onRewards(b fake.Behaviour) fake.Behaviour {
+	b.On = fake.OnReward
+	return b
 }
 
 // setMoods replaces the fake's behaviours; none makes it well again.

@@ -62,7 +62,7 @@ func replay(ctx context.Context, s *stack, before truth, f *findings) (replays, 
 	if err := settle(ctx, s, f, time.Minute); err != nil {
 		return done, err
 	}
-	after, err := readTruth(ctx, s, before.intents)
+	after, err := readTruth(ctx, s, before.intents, before.earned)
 	if err != nil {
 		return done, err
 	}

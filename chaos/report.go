@@ -14,17 +14,20 @@ import (
 
 // result is what a run came to.
 type result struct {
-	options   options
-	begin     time.Time
-	faultsEnd time.Time
-	ended     time.Time
-	truth     truth
-	replays   replays
-	workflows int64
-	counts    *counts
-	findings  *findings
-	load      *load
-	postgres  string // version
+	options     options
+	begin       time.Time
+	faultsEnd   time.Time
+	ended       time.Time
+	truth       truth
+	replays     replays
+	tasks       taskTruth
+	giftReplays giftReplays
+	workflows   int64
+	counts      *counts
+	findings    *findings
+	load        *load
+	events      *eventLoad
+	postgres    string // version
 }
 
 // markdown is the report.
@@ -58,10 +61,10 @@ const intro = `# Reliability
 
 PostgreSQL (fsync on), Temporal, a fake main product and QuickPass, as one ` + "`quickpass serve`, one `api` and one `worker`" + `, run as processes of
 their own. Callers buy without a pause, each wish under its own Idempotency-Key; a caller without a definite answer repeats the request, under the
-same key, at another API process. Meanwhile processes are killed (SIGKILL), asked to stop (SIGTERM, which must end with exit code 0 within the drain time) or
+same key, at another API process. The main product sends batches of events for six tasks in the same way. Meanwhile processes are killed (SIGKILL), asked to stop (SIGTERM, which must end with exit code 0 within the drain time) or
 frozen (SIGSTOP), and the main product misbehaves. Every few seconds all invariants are checked in the database. At the end what the buyers were told,
-what QuickPass wrote and the main product's own books must agree, and every order that was canceled because the product could not be reached
-is replayed.
+what QuickPass wrote and the main product's own books must agree, progress must be a fold over the events that were sent and rewards equal completions;
+and every order and reward that the product did not take is replayed.
 
     %s
 
@@ -104,6 +107,10 @@ func (r *result) rows() [][2]string {
 		{"verified while faults lasted", fmt.Sprintf("%d times without a broken rule", r.counts.times[verifyCount])},
 		{"workflows", fmt.Sprint(r.workflows)},
 		{"replayed afterwards", fmt.Sprintf("%d: %d completed with one crediting (%d of them credited before, none twice), %d refused as unknown users, %d without the coins any more", r.replays.asked, r.replays.completed, r.replays.creditedBefore, r.replays.refused, r.replays.short)},
+		{"events taken, delivered again on purpose, requests repeated for want of an answer", fmt.Sprintf("%d, %d, %d", r.events.taken.Load(), r.events.again.Load(), r.events.retries.Load())},
+		{"windows of tasks, completed", fmt.Sprintf("%d, %d", len(r.tasks.windows), r.tasks.completed())},
+		{"the main product's part of their rewards", sums(r.tasks.statuses())},
+		{"rewards replayed afterwards", fmt.Sprintf("%d: %d given once (%d given before, none twice), %d refused as unknown users", r.giftReplays.asked, r.giftReplays.delivered, r.giftReplays.givenBefore, r.giftReplays.refused)},
 		{"the whole run took", r.ended.Sub(r.begin).Round(time.Second).String()},
 	}
 	return rows

@@ -54,7 +54,7 @@ type stack struct {
 
 // startStack starts everything in dir and seeds the shop.
 func startStack(ctx context.Context, dir string, inquiry bool) (s *stack, err error) {
-	s = &stack{dir: dir, keys: map[string]string{"storefront": "qpk_" + rand.Text(), "admin": "qpk_" + rand.Text()}}
+	s = &stack{dir: dir, keys: map[string]string{"storefront": "qpk_" + rand.Text(), "main_product": "qpk_" + rand.Text(), "admin": "qpk_" + rand.Text()}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.stop())
@@ -82,6 +82,9 @@ func startStack(ctx context.Context, dir string, inquiry bool) (s *stack, err er
 		return s, err
 	}
 	if err = seedShop(ctx, s.db); err != nil {
+		return s, err
+	}
+	if err = seedTasks(ctx, s.db); err != nil {
 		return s, err
 	}
 	return s, s.startPrograms(ctx, inquiry)

@@ -13,7 +13,7 @@ import (
 
 // watch checks every invariant each few seconds, and tells how it goes, until ctx ends. It is what `quickpass verify`
 // runs, in process. The first broken rule ends the run.
-func watch(ctx context.Context, s *stack, l *load, f *findings, c *counts) {
+func watch(ctx context.Context, s *stack, l *load, e *eventLoad, f *findings, c *counts) {
 	begin := time.Now()
 	for pause(ctx, 4*time.Second) {
 		verified := "verify ok"
@@ -29,8 +29,8 @@ func watch(ctx context.Context, s *stack, l *load, f *findings, c *counts) {
 		if names := s.down(); len(names) > 0 {
 			down = "down: " + strings.Join(names, ", ")
 		}
-		fmt.Printf("  %4.0f s  accepted %d, refused %d, open %d; faults %d; %s; %s\n", time.Since(begin).Seconds(),
-			l.accepted.Load(), l.refused.Load(), l.open.Load(), c.total()-c.of(verifyCount), down, verified)
+		fmt.Printf("  %4.0f s  accepted %d, refused %d, open %d; events %d; faults %d; %s; %s\n", time.Since(begin).Seconds(),
+			l.accepted.Load(), l.refused.Load(), l.open.Load(), e.taken.Load(), c.total()-c.of(verifyCount), down, verified)
 	}
 }
 

@@ -25,6 +25,9 @@ type Config struct {
 	Worker      Worker      `mapstructure:"worker"`
 	Outbox      Outbox      `mapstructure:"outbox"`
 	Store       Store       `mapstructure:"store"`
+	Events      Events      `mapstructure:"events"`
+	Kafka       Kafka       `mapstructure:"kafka"`
+	AMQP        AMQP        `mapstructure:"amqp"`
 	Log         Log         `mapstructure:"log"`
 	Dev         Dev         `mapstructure:"dev"`
 }
@@ -36,7 +39,7 @@ type section interface {
 }
 
 func (c *Config) sections() []section {
-	return []section{&c.HTTP, &c.Database, &c.Temporal, &c.MainProduct, &c.Worker, &c.Outbox, &c.Store, &c.Log, &c.Dev}
+	return []section{&c.HTTP, &c.Database, &c.Temporal, &c.MainProduct, &c.Worker, &c.Outbox, &c.Store, &c.Events, &c.Kafka, &c.AMQP, &c.Log, &c.Dev}
 }
 
 // Load reads the settings. file may be empty: then quickpass.yaml in the working directory is read if
@@ -53,7 +56,8 @@ func Load(file string, checks ...func(Config) error) (Config, error) {
 	if err := readFile(v, file); err != nil {
 		return Config{}, err
 	}
-	undecoded := wrongTypes(v.UnmarshalExact(&c, viper.DecodeHook(mapstructure.DecodeHookFuncType(durationWithUnit))))
+	undecoded := wrongTypes(v.UnmarshalExact(&c, viper.DecodeHook(mapstructure.ComposeDecodeHookFunc(
+		mapstructure.DecodeHookFuncType(durationWithUnit), mapstructure.StringToSliceHookFunc(",")))))
 	all := undecoded
 	for _, s := range c.sections() {
 		all = append(all, s.validate()...)

@@ -70,10 +70,15 @@ func newStack(t *testing.T) *stack {
 
 func newStackOn(t *testing.T, engine testkit.Engine) *stack {
 	t.Helper()
-	url := testkit.DatabaseURL(t)
+	return newStackAt(t, testkit.DatabaseURL(t), engine)
+}
+
+// newStackAt is for servers of the test's own.
+func newStackAt(t *testing.T, url string, engine testkit.Engine) *stack {
+	t.Helper()
 	s := &stack{t: t, dir: t.TempDir(), db: testkit.OpenDatabase(t, url), engine: engine, keys: map[string]string{}}
 	t.Cleanup(s.told)
-	for _, role := range []string{"storefront", "admin", "support"} {
+	for _, role := range []string{"storefront", "main_product", "admin", "support"} {
 		s.keys[role] = testkit.AddKey(t, s.db, role)
 	}
 	testkit.AddUser(t, s.db, buyer, 1000)
@@ -243,6 +248,24 @@ func (s *stack) books(orderID string) fake.Entry {
 		require.NoError(s.t, json.NewDecoder(response.Body).Decode(&entry))
 	}
 	return entry
+}
+
+// rewards counts how often the main product gave this user rewards of tasks.
+func (s *stack) rewards(userID string) (given int) {
+	s.t.Helper()
+	request, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, s.control+"/control/books", nil)
+	require.NoError(s.t, err)
+	response, err := http.DefaultClient.Do(request)
+	require.NoError(s.t, err)
+	defer func() { _ = response.Body.Close() }()
+	var page fake.BooksPage
+	require.NoError(s.t, json.NewDecoder(response.Body).Decode(&page))
+	for _, entry := range page.Entries {
+		if entry.UserID == userID && entry.TaskID != 0 {
+			given += entry.Credited
+		}
+	}
+	return given
 }
 
 // arrived waits until the main product has received the order so often.

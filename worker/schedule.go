@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/client"
@@ -28,17 +29,21 @@ func EnsureSchedules(ctx context.Context, c client.Client) error {
 }
 
 func schedules() []client.ScheduleOptions {
-	return []client.ScheduleOptions{{
-		ID:      contract.ReplenishmentSchedule,
-		Spec:    client.ScheduleSpec{Intervals: []client.ScheduleIntervalSpec{{Every: contract.ReplenishmentInterval}}},
-		Overlap: enumspb.SCHEDULE_OVERLAP_POLICY_SKIP,
-		// A run looks at the stock as it is, so that those missed while Temporal was away need not be made up for.
-		CatchupWindow: contract.ReplenishmentInterval,
-		Action: &client.ScheduleWorkflowAction{
-			ID: contract.ReplenishmentSchedule, Workflow: contract.ReplenishmentWorkflow, TaskQueue: contract.TaskQueue,
-			StaticSummary: "restock what is low, and tell admins what still is",
-		},
-	}}
+	return []client.ScheduleOptions{
+		every(contract.ReplenishmentInterval, contract.ReplenishmentSchedule, contract.ReplenishmentWorkflow, "restock what is low, and tell admins what still is"),
+		every(contract.EventUpkeepInterval, contract.EventUpkeepSchedule, contract.EventUpkeepWorkflow, "partitions of the coming days for events; forget old ones"),
+	}
+}
+
+// every runs a workflow that looks at things as they are, so that runs missed while Temporal was away need not be made up for.
+func every(interval time.Duration, id, workflow, summary string) client.ScheduleOptions {
+	return client.ScheduleOptions{
+		ID:            id,
+		Spec:          client.ScheduleSpec{Intervals: []client.ScheduleIntervalSpec{{Every: interval}}},
+		Overlap:       enumspb.SCHEDULE_OVERLAP_POLICY_SKIP,
+		CatchupWindow: interval,
+		Action:        &client.ScheduleWorkflowAction{ID: id, Workflow: workflow, TaskQueue: contract.TaskQueue, StaticSummary: summary},
+	}
 }
 
 func updateSchedule(ctx context.Context, c client.Client, options client.ScheduleOptions) error {

@@ -32,6 +32,8 @@ type Options struct {
 	DeliverySlots int
 	CachedRuns    int // workflows kept in memory between their tasks
 	StopTimeout   time.Duration
+	// EventRetention is how long stored events and their keys are kept.
+	EventRetention time.Duration
 }
 
 // Workers of one process.
@@ -47,7 +49,7 @@ func New(o Options) *Workers {
 	}
 	worker.SetStickyWorkflowCacheSize(o.CachedRuns)
 	calls := activities.NewCalls()
-	purchase := &activities.Purchase{DB: o.DB, OrderChanged: o.OrderChanged}
+	window := &activities.TaskWindow{DB: o.DB, Product: o.Product}
 	delivery := &activities.Delivery{Product: o.Product, DB: o.DB, Calls: calls, TaskQueue: contract.MainProductTaskQueue + "/" + xid.New().String()}
 
 	main := worker.New(o.Client, contract.TaskQueue, worker.Options{
@@ -57,7 +59,7 @@ func New(o Options) *Workers {
 		DisableRegistrationAliasing:             true, // names are a contract, not Go identifiers
 	})
 	RegisterWorkflows(main)
-	for name, function := range ourActivities(purchase, delivery, &activities.Stock{DB: o.DB}, &activities.Replay{DB: o.DB}, &activities.Perk{DB: o.DB}) {
+	for name, function := range ourActivities(o, delivery, window) {
 		main.RegisterActivityWithOptions(function, activity.RegisterOptions{Name: name})
 	}
 	workers := []worker.Worker{main}
@@ -68,7 +70,7 @@ func New(o Options) *Workers {
 			WorkerStopTimeout:                  o.StopTimeout,
 			DisableRegistrationAliasing:        true,
 		})
-		for name, function := range productActivities(delivery) {
+		for name, function := range productActivities(delivery, window) {
 			w.RegisterActivityWithOptions(function, activity.RegisterOptions{Name: name})
 		}
 		workers = append(workers, w)
@@ -80,31 +82,39 @@ func New(o Options) *Workers {
 func RegisterWorkflows(registry worker.WorkflowRegistry) {
 	registry.RegisterWorkflowWithOptions(workflows.Purchase, workflow.RegisterOptions{Name: contract.PurchaseWorkflow})
 	registry.RegisterWorkflowWithOptions(workflows.Perk, workflow.RegisterOptions{Name: contract.PerkWorkflow})
+	registry.RegisterWorkflowWithOptions(workflows.TaskWindow, workflow.RegisterOptions{Name: contract.TaskWindowWorkflow})
 	registry.RegisterWorkflowWithOptions(workflows.Replay, workflow.RegisterOptions{Name: contract.ReplayWorkflow})
+	registry.RegisterWorkflowWithOptions(workflows.EventUpkeep, workflow.RegisterOptions{Name: contract.EventUpkeepWorkflow})
 	registry.RegisterWorkflowWithOptions(workflows.Replenishment, workflow.RegisterOptions{Name: contract.ReplenishmentWorkflow})
 }
 
-func ourActivities(purchase *activities.Purchase, delivery *activities.Delivery, stock *activities.Stock, replay *activities.Replay,
-	perk *activities.Perk,
-) map[string]any {
+func ourActivities(o Options, delivery *activities.Delivery, window *activities.TaskWindow) map[string]any {
+	purchase := &activities.Purchase{DB: o.DB, OrderChanged: o.OrderChanged}
+	stock, replay, perk := &activities.Stock{DB: o.DB}, &activities.Replay{DB: o.DB}, &activities.Perk{DB: o.DB}
+	events := &activities.Events{DB: o.DB, Retention: o.EventRetention}
 	return map[string]any{
-		contract.ReserveActivity:      purchase.Reserve,
-		contract.CaptureActivity:      purchase.Capture,
-		contract.ReleaseActivity:      purchase.Release,
-		contract.DeliverFirstActivity: delivery.DeliverFirst,
-		contract.ReplenishActivity:    stock.Replenish,
-		contract.StockAlertsActivity:  stock.RaiseAlerts,
-		contract.ReplayOrdersActivity: replay.ReplayOrders,
-		contract.FinishReplayActivity: replay.FinishReplay,
-		contract.CancelReplayActivity: replay.CancelReplay,
-		contract.EndPerkActivity:      perk.EndPerk,
+		contract.ReserveActivity:         purchase.Reserve,
+		contract.CaptureActivity:         purchase.Capture,
+		contract.ReleaseActivity:         purchase.Release,
+		contract.DeliverFirstActivity:    delivery.DeliverFirst,
+		contract.ReplenishActivity:       stock.Replenish,
+		contract.StockAlertsActivity:     stock.RaiseAlerts,
+		contract.ReplayOrdersActivity:    replay.ReplayOrders,
+		contract.FinishReplayActivity:    replay.FinishReplay,
+		contract.CancelReplayActivity:    replay.CancelReplay,
+		contract.EndPerkActivity:         perk.EndPerk,
+		contract.EventPartitionsActivity: events.KeepPartitions,
+		contract.ForgetEventKeysActivity: events.ForgetKeys,
+		contract.SettleWindowActivity:    window.SettleWindow,
+		contract.RecordRewardActivity:    window.RecordReward,
 	}
 }
 
-func productActivities(delivery *activities.Delivery) map[string]any {
+func productActivities(delivery *activities.Delivery, window *activities.TaskWindow) map[string]any {
 	return map[string]any{
-		contract.DeliverActivity: delivery.Deliver,
-		contract.InquireActivity: delivery.Inquire,
+		contract.DeliverActivity:       delivery.Deliver,
+		contract.InquireActivity:       delivery.Inquire,
+		contract.DeliverRewardActivity: window.DeliverReward,
 	}
 }
 

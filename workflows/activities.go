@@ -65,6 +65,20 @@ func endPerk(ctx workflow.Context, in contract.PerkInput) (contract.PerkEnd, err
 	return end, err
 }
 
+func settleWindow(ctx workflow.Context, in contract.TaskWindowInput) (contract.SettledWindow, error) {
+	return localThenRegular[contract.SettledWindow](ctx, contract.SettleWindowActivity, "close the window, or pay for it", in)
+}
+
+func deliverReward(ctx workflow.Context, in contract.RewardInput, gift string) (contract.RewardResult, error) {
+	var result contract.RewardResult
+	err := workflow.ExecuteActivity(withRewardRetries(ctx, gift), contract.DeliverRewardActivity, in).Get(ctx, &result)
+	return result, err
+}
+
+func recordReward(ctx workflow.Context, in contract.RecordRewardInput) error {
+	return workflow.ExecuteActivity(withDatabaseRetries(ctx, "write down: "+string(in.Result.Status)), contract.RecordRewardActivity, in).Get(ctx, nil)
+}
+
 // localThenRegular runs a database step inside the workflow task, which costs no history but a marker,
 // and falls back to a regular activity that never gives up when the database is away.
 func localThenRegular[Result any](ctx workflow.Context, name, summary string, input any) (Result, error) {
@@ -75,4 +89,16 @@ func localThenRegular[Result any](ctx workflow.Context, name, summary string, in
 	}
 	err = workflow.ExecuteActivity(withDatabaseRetries(ctx, summary), name, input).Get(ctx, &result)
 	return result, err
+}
+
+func keepEventPartitions(ctx workflow.Context) (contract.EventUpkeep, error) {
+	var report contract.EventUpkeep
+	err := workflow.ExecuteActivity(withSweep(ctx, "make and drop partitions of events"), contract.EventPartitionsActivity).Get(ctx, &report)
+	return report, err
+}
+
+func forgetEventKeys(ctx workflow.Context) (int64, error) {
+	var keys int64
+	err := workflow.ExecuteActivity(withSweep(ctx, "forget keys of old events"), contract.ForgetEventKeysActivity).Get(ctx, &keys)
+	return keys, err
 }

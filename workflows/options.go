@@ -89,6 +89,22 @@ func withDeliveryRetries(ctx workflow.Context, s store.DeliverySettings) workflo
 	})
 }
 
+// withRewardRetries is the same for rewards; the first try is one of these attempts, and nobody waits for it inside a
+// workflow task.
+func withRewardRetries(ctx workflow.Context, gift string) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		TaskQueue:           contract.MainProductTaskQueue,
+		StartToCloseTimeout: contract.RewardTimeout + grace,
+		RetryPolicy: &temporal.RetryPolicy{
+			InitialInterval:    contract.RewardInterval,
+			BackoffCoefficient: 1,
+			MaximumInterval:    contract.RewardInterval,
+			MaximumAttempts:    contract.RewardCalls,
+		},
+		Summary: "reward: " + gift,
+	})
+}
+
 func withInquiry(ctx workflow.Context) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
 		TaskQueue:           contract.MainProductTaskQueue,

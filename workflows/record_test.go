@@ -183,24 +183,30 @@ func (r *recording) run(t *testing.T, s scenario) {
 		replaced = s.replace(r)
 	}
 	start := func(queue string, options sdkworker.Options, names map[string]any) {
-		w := sdkworker.New(r.engine.Client, queue, options)
-		if !options.DisableWorkflowWorker {
-			worker.RegisterWorkflows(w)
-		}
-		for name, function := range names {
-			if replaced[name] != nil {
-				function = replaced[name]
-			}
-			w.RegisterActivityWithOptions(function, activity.RegisterOptions{Name: name})
-		}
-		require.NoError(t, w.Start())
-		t.Cleanup(w.Stop)
+		startWorker(t, r.engine.Client, queue, options, names, replaced)
 	}
 	start(contract.TaskQueue, sdkworker.Options{}, map[string]any{contract.ReserveActivity: r.purchase.Reserve, contract.CaptureActivity: r.purchase.Capture,
 		contract.ReleaseActivity: r.purchase.Release, contract.DeliverFirstActivity: r.delivery.DeliverFirst})
 	for _, queue := range []string{contract.MainProductTaskQueue, "quickpass-main-product/recorder"} {
 		start(queue, sdkworker.Options{DisableWorkflowWorker: true}, map[string]any{contract.DeliverActivity: r.delivery.Deliver, contract.InquireActivity: r.delivery.Inquire})
 	}
+}
+
+// startWorker polls a queue until the end of the test.
+func startWorker(t *testing.T, c client.Client, queue string, options sdkworker.Options, names, replaced map[string]any) {
+	t.Helper()
+	w := sdkworker.New(c, queue, options)
+	if !options.DisableWorkflowWorker {
+		worker.RegisterWorkflows(w)
+	}
+	for name, function := range names {
+		if replaced[name] != nil {
+			function = replaced[name]
+		}
+		w.RegisterActivityWithOptions(function, activity.RegisterOptions{Name: name})
+	}
+	require.NoError(t, w.Start())
+	t.Cleanup(w.Stop)
 }
 
 func (r *recording) reserve(t *testing.T, orderID string, confirm time.Duration) {

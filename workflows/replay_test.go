@@ -23,23 +23,35 @@ import (
 	"github.com/quickpass/quickpass/workflows"
 )
 
-var record = flag.Bool("record", false, "run every purchase of the replay tests on a real server and store its history")
+var record = flag.Bool("record", false, "run everything of the replay tests on a real server and store its history")
 
-// TestReplay replays the stored history of every outcome of Purchase with today's code. A purchase that is
+// TestReplay replays the stored history of every outcome of Purchase and TaskWindow with today's code. What is
 // under way when a new version is deployed goes on only if that works.
 func TestReplay(t *testing.T) {
 	t.Parallel()
-	for _, s := range scenarios {
-		t.Run(s.name, func(t *testing.T) {
+	for name, recordAnew := range recorders() {
+		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			if *record {
-				s.record(t)
+				recordAnew(t)
 			}
 			replayer := sdkworker.NewWorkflowReplayer()
 			worker.RegisterWorkflows(replayer)
-			require.NoError(t, replayer.ReplayWorkflowHistory(nil, load(t, s.name)))
+			require.NoError(t, replayer.ReplayWorkflowHistory(nil, load(t, name)))
 		})
 	}
+}
+
+// recorders are all histories by name, each with what records it.
+func recorders() map[string]func(*testing.T) {
+	all := map[string]func(*testing.T){}
+	for _, s := range scenarios {
+		all[s.name] = s.record
+	}
+	for _, s := range windowScenarios {
+		all[s.name] = s.record
+	}
+	return all
 }
 
 // Each history holds the outcome that its name promises, so that no outcome goes missing when they are recorded.
@@ -48,9 +60,7 @@ func TestHistoriesHoldEveryOutcome(t *testing.T) {
 	if *record {
 		return // they are being written
 	}
-	var names []string
 	for _, s := range scenarios {
-		names = append(names, historyFile(s.name))
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
 			events := load(t, s.name).GetEvents()
@@ -69,6 +79,26 @@ func TestHistoriesHoldEveryOutcome(t *testing.T) {
 			}
 			require.Equal(t, s.steps, stepsOf(t, events))
 		})
+	}
+	for _, s := range windowScenarios {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			events := load(t, s.name).GetEvents()
+			require.Equal(t, s.steps, stepsOf(t, events))
+			if s.state == "" {
+				require.NotNil(t, events[len(events)-1].GetWorkflowExecutionCanceledEventAttributes())
+				return
+			}
+			last := events[len(events)-1].GetWorkflowExecutionCompletedEventAttributes()
+			require.NotNil(t, last)
+			var result contract.SettledWindow
+			require.NoError(t, converter.GetDefaultDataConverter().FromPayload(last.GetResult().GetPayloads()[0], &result))
+			require.Equal(t, contract.SettledWindow{State: s.state}, result)
+		})
+	}
+	var names []string
+	for name := range recorders() {
+		names = append(names, historyFile(name))
 	}
 	stored, err := filepath.Glob("testdata/*.json")
 	require.NoError(t, err)
@@ -115,24 +145,55 @@ func TestReplayFindsAChangeThatIsNotDeterministic(t *testing.T) {
 	}
 }
 
+func TestReplayFindsAChangeOfTaskWindow(t *testing.T) {
+	t.Parallel()
+	if *record {
+		return
+	}
+	for name, planted := range map[string]func(workflow.Context, contract.TaskWindowInput) (contract.SettledWindow, error){
+		"a timer before all": func(ctx workflow.Context, in contract.TaskWindowInput) (contract.SettledWindow, error) {
+			if err := workflow.Sleep(ctx, time.Second); err != nil {
+				return contract.SettledWindow{}, err
+			}
+			return workflows.TaskWindow(ctx, in)
+		},
+		"a look after all": func(ctx workflow.Context, in contract.TaskWindowInput) (contract.SettledWindow, error) {
+			settled, err := workflows.TaskWindow(ctx, in)
+			ctx, _ = workflow.NewDisconnectedContext(ctx)
+			ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{StartToCloseTimeout: time.Second})
+			_ = workflow.ExecuteActivity(ctx, contract.SettleWindowActivity, in).Get(ctx, nil)
+			return settled, err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for _, s := range windowScenarios {
+				replayer := sdkworker.NewWorkflowReplayer()
+				replayer.RegisterWorkflowWithOptions(planted, workflow.RegisterOptions{Name: contract.TaskWindowWorkflow})
+				require.Error(t, replayer.ReplayWorkflowHistory(nil, load(t, s.name)), s.name)
+			}
+		})
+	}
+}
+
 // Histories are public: nothing of the machine that recorded them is in them.
 func TestHistoriesNameNoMachine(t *testing.T) {
 	t.Parallel()
 	if *record {
 		return
 	}
-	for _, s := range scenarios {
-		content, err := os.ReadFile(historyFile(s.name))
+	for name := range recorders() {
+		content, err := os.ReadFile(historyFile(name))
 		require.NoError(t, err)
-		require.NotRegexp(t, `[0-9]@`, string(content), "%s: pid@host", s.name)
+		require.NotRegexp(t, `[0-9]@`, string(content), "%s: pid@host", name)
 		var decoded any
 		require.NoError(t, json.Unmarshal(content, &decoded))
 		walk(decoded, func(object map[string]any) {
 			if identity, ok := object["identity"]; ok {
-				require.Equal(t, anonymous, identity, s.name)
+				require.Equal(t, anonymous, identity, name)
 			}
 			if object["kind"] == stickyKind {
-				require.Equal(t, anonymous, object["name"], "%s: host:uuid", s.name)
+				require.Equal(t, anonymous, object["name"], "%s: host:uuid", name)
 			}
 		})
 	}
@@ -150,7 +211,7 @@ func load(t *testing.T, name string) *historypb.History {
 	return history
 }
 
-// stepsOf lists what a purchase did: "Reserve", local or not, "timer", "cancel". Attempts of one activity
+// stepsOf lists what a workflow did: "Reserve", local or not, "timer", "signal", "cancel". Attempts of one activity
 // are one step.
 func stepsOf(t *testing.T, events []*historypb.HistoryEvent) []string {
 	t.Helper()
@@ -166,6 +227,10 @@ func stepsOf(t *testing.T, events []*historypb.HistoryEvent) []string {
 			steps = append(steps, event.GetActivityTaskScheduledEventAttributes().GetActivityType().GetName())
 		case enumspb.EVENT_TYPE_TIMER_STARTED:
 			steps = append(steps, "timer")
+		case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED:
+			if event.GetWorkflowExecutionSignaledEventAttributes().GetSignalName() == contract.TaskWindowChangedSignal {
+				steps = append(steps, "signal")
+			}
 		case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED:
 			steps = append(steps, "cancel")
 		default: // the engine's own

@@ -22,7 +22,9 @@ import (
 const (
 	devProductKey  = "dev-main-product-key"
 	devInquiryPath = "/api/v1/credits/orders/{order_id}"
-	stopTimeout    = 30 * time.Second
+	// devWebhookSecret signs the webhooks of events: "dev-events-webhook-secret" in base64.
+	devWebhookSecret = "whsec_ZGV2LWV2ZW50cy13ZWJob29rLXNlY3JldA==" //nolint:gosec // of a developer's machine, and printed there
+	stopTimeout      = 30 * time.Second
 )
 
 func devCommand(with withConfig) *cobra.Command {
@@ -51,6 +53,9 @@ func dev(ctx context.Context, c config.Config) (err error) {
 	if os.Getenv("QUICKPASS_STORE_PURCHASE_INTERVAL") == "" {
 		c.Store.PurchaseInterval = 0 // whoever tries things out buys more than once a minute
 	}
+	if len(c.Events.WebhookSecrets) == 0 {
+		c.Events.WebhookSecrets = []string{devWebhookSecret}
+	}
 	var s stack
 	defer func() { err = errors.Join(err, s.stop()) }()
 	if err := s.start(ctx, &c, dir); err != nil {
@@ -71,7 +76,7 @@ func dev(ctx context.Context, c config.Config) (err error) {
 			printAddresses(os.Stdout, c, s, logFile.Name())
 		}
 	}()
-	err = serve(ctx, c, roles{api: true, worker: true, dev: true}, logger)
+	err = serve(ctx, c, roles{api: true, worker: true, ingest: true, dev: true}, logger)
 	fmt.Println("stopping ...")
 	return err
 }

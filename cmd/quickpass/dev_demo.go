@@ -14,6 +14,7 @@ import (
 	"github.com/quickpass/quickpass/config"
 	"github.com/quickpass/quickpass/internal/postgres"
 	"github.com/quickpass/quickpass/internal/store"
+	"github.com/quickpass/quickpass/internal/tasks"
 )
 
 const demoProject = 1
@@ -34,6 +35,33 @@ var demoProducts = []struct {
 	{"credits-1000", "1000 credits", "credits", 1000, 200, 75},
 	{"crystals-50", "50 crystals", "crystals", 50, 150, 30},
 	{"bonus-200", "200 bonus points", "bonus_points", 200, 50, 100},
+}
+
+// demoTasks begin with the one of seed 001 ("Task Example").
+func demoTasks() []tasks.Task {
+	bets := tasks.Task{TaskID: 123, Status: tasks.Published, EventType: "bet_placed", Equals: map[string]string{"currency": "RUB"}, Recurring: true,
+		Window: tasks.WindowRule{TimeZone: "Europe/Moscow", GraceSeconds: -1}}
+	daily, chained, weekly, streak := bets, bets, bets, bets
+	daily.Name, daily.Description = "Make 5 bets of 100+ rubles per day", "Any game; the day ends at midnight in Moscow"
+	daily.MinAmount, daily.Target = new(decimal.NewFromInt(100)), decimal.NewFromInt(5)
+	daily.Reward = tasks.Reward{Coins: 500, MainProduct: &tasks.MainProductReward{RewardType: "bonus_coins", Amount: decimal.NewFromInt(100)}}
+
+	chained.TaskID, chained.Requires, chained.Recurring = 124, []int64{daily.TaskID}, false
+	chained.Name, chained.Description = "Win 3 roulette bets", "Within a week from the activation, after the daily task"
+	chained.Condition, chained.Target = `event.game_type == "roulette" && event.outcome == "win"`, decimal.NewFromInt(3)
+	chained.Window.Kind, chained.Window.Unit = tasks.Rolling, tasks.Week
+	chained.Reward = tasks.Reward{Coins: 1500}
+
+	weekly.TaskID, weekly.Activation = 125, tasks.Automatic
+	weekly.Name, weekly.Description = "Bet 10,000 rubles in a week", "Begins by itself, every Monday"
+	weekly.Count, weekly.Target, weekly.Window.Unit = tasks.Count{Mode: tasks.CountSum}, decimal.NewFromInt(10_000), tasks.Week
+	weekly.Reward, weekly.Budget = tasks.Reward{Coins: 1000}, tasks.Budget{TotalCoins: 1_000_000}
+
+	streak.TaskID, streak.Activation, streak.EventType, streak.Equals = 126, tasks.Automatic, "daily_login", nil
+	streak.Name, streak.Description = "Come 7 days in a row", "Every calendar month anew"
+	streak.Count, streak.Target, streak.Window.Unit = tasks.Count{Mode: tasks.CountStreak}, decimal.NewFromInt(7), tasks.Month
+	streak.Reward = tasks.Reward{Coins: 300, MainProduct: &tasks.MainProductReward{RewardType: "free_spins", Amount: decimal.NewFromInt(10)}}
+	return []tasks.Task{daily, chained, weekly, streak}
 }
 
 var demoUsers = []struct {
@@ -69,6 +97,12 @@ func seedDemo(ctx context.Context, c config.Config) error {
 			Delivery:    store.DefaultDelivery()}}, now)
 		if err != nil && !errors.Is(err, postgres.ErrConflict) {
 			return fmt.Errorf("demo product %s: %w", p.sku, err)
+		}
+	}
+	for _, task := range demoTasks() {
+		_, _, err := db.CreateTask(ctx, postgres.NewTask{ProjectID: demoProject, Actor: "demo", Task: task.WithDefaults()}, now)
+		if err != nil && !errors.Is(err, postgres.ErrConflict) {
+			return fmt.Errorf("demo task %s: %w", task.Name, err)
 		}
 	}
 	for _, u := range demoUsers {
@@ -112,6 +146,7 @@ func printAddresses(w io.Writer, c config.Config, s stack, logFile string) {
 	for _, role := range keyRoles {
 		row(role, devKeys[role])
 	}
+	row("webhooks of events", c.Events.WebhookSecrets[0])
 	_, _ = fmt.Fprintln(table, "\nDemo users:")
 	for _, u := range demoUsers {
 		row(u.id, fmt.Sprintf("%s (%d coins at first)", u.who, u.coins))

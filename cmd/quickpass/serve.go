@@ -19,6 +19,7 @@ import (
 
 	"github.com/quickpass/quickpass/api"
 	"github.com/quickpass/quickpass/config"
+	"github.com/quickpass/quickpass/internal/contract"
 	"github.com/quickpass/quickpass/internal/fraud"
 	"github.com/quickpass/quickpass/internal/mainproduct"
 	"github.com/quickpass/quickpass/internal/outbox"
@@ -35,6 +36,7 @@ const riskInterval = 30 * time.Second
 type roles struct {
 	api    bool
 	worker bool
+	ingest bool // events from the brokers that are set up
 	dev    bool // accept the fixed keys of `quickpass dev`
 }
 
@@ -44,9 +46,10 @@ func serveCommands(with withConfig) []*cobra.Command {
 		name, short string
 		roles       roles
 	}{
-		{"serve", "Run the API and a worker in one process (the fastest way)", roles{api: true, worker: true}},
+		{"serve", "Run the API, a worker and the consumers of events in one process (the fastest way)", roles{api: true, worker: true, ingest: true}},
 		{"api", "Run the API alone", roles{api: true}},
 		{"worker", "Run a worker alone", roles{worker: true}},
+		{"ingest", "Run the consumers of events from Kafka and RabbitMQ alone", roles{ingest: true}},
 	} {
 		commands = append(commands, &cobra.Command{Use: role.name, Short: role.short, Args: cobra.NoArgs,
 			RunE: with(func(ctx context.Context, c config.Config) error {
@@ -101,12 +104,32 @@ func serve(ctx context.Context, c config.Config, r roles, logger *slog.Logger) e
 		close(engineReady)
 	}
 
+	if _, _, err := db.KeepEventPartitions(ctx, contract.EventPartitionsMadeAhead, time.Now().Add(-c.Events.Retention), time.Now()); err != nil {
+		logger.Warn("no partitions of events yet, the schedule will make them", "error", err)
+	}
+	intake := newIntake(c, db, box)
+	intakeCtx, stopIntake := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopIntake()
+	background.Go(func() { intake.Run(intakeCtx) })
+	stopConsumers := func() {}
+	if r.ingest {
+		if stopConsumers, err = startConsumers(ctx, c, intake, logger); err != nil {
+			return err
+		}
+	}
+
 	deadline := drainDeadline(ctx, c.HTTP.DrainTimeout)
 	if r.api {
-		err = serveHTTP(ctx, c, api.Options{DB: db, Starter: box, Temporal: temporal.Health{Client: engine}, Logger: logger, Watcher: watcher, Dev: r.dev, Policy: policy}, box)
+		options := api.Options{DB: db, Starter: box, Temporal: temporal.Health{Client: engine}, Logger: logger, Watcher: watcher, Dev: r.dev, Policy: policy}
+		if options.Events, err = eventIntake(c, intake); err != nil {
+			return err
+		}
+		err = serveHTTP(ctx, c, options, box)
 	} else {
 		<-ctx.Done()
 	}
+	stopConsumers()
+	stopIntake()
 	stopBox()
 	background.Wait()
 	return errors.Join(err, stopWorkers(deadline()))
@@ -137,11 +160,14 @@ func (r roles) needs(c config.Config) error {
 		}
 		if c.MainProduct.URL != "" {
 			key := cmp.Or(c.MainProduct.APIKey, "none")
-			_, err := mainproduct.New(mainproduct.Config{BaseURL: c.MainProduct.URL, APIKey: key, InquiryPath: c.MainProduct.InquiryPath})
+			_, err := mainproduct.New(mainproduct.Config{BaseURL: c.MainProduct.URL, APIKey: key, InquiryPath: c.MainProduct.InquiryPath, RewardPath: c.MainProduct.RewardPath})
 			if err != nil {
-				missing = append(missing, fmt.Errorf("QUICKPASS_MAIN_PRODUCT_URL, _API_KEY or _INQUIRY_PATH: %w", err))
+				missing = append(missing, fmt.Errorf("QUICKPASS_MAIN_PRODUCT_URL, _API_KEY, _INQUIRY_PATH or _REWARD_PATH: %w", err))
 			}
 		}
+	}
+	if r.ingest && !r.api && len(c.Kafka.Brokers) == 0 && c.AMQP.URL == "" {
+		missing = append(missing, errors.New("QUICKPASS_KAFKA_BROKERS or QUICKPASS_AMQP_URL must be set: there is nothing to consume"))
 	}
 	return errors.Join(missing...)
 }
@@ -171,12 +197,13 @@ func serveHTTP(ctx context.Context, c config.Config, options api.Options, box *o
 }
 
 func newWorkers(c config.Config, db *postgres.DB, engine client.Client, changed func(string)) (*worker.Workers, error) {
-	product, err := mainproduct.New(mainproduct.Config{BaseURL: c.MainProduct.URL, APIKey: c.MainProduct.APIKey, InquiryPath: c.MainProduct.InquiryPath})
+	product, err := mainproduct.New(mainproduct.Config{BaseURL: c.MainProduct.URL, APIKey: c.MainProduct.APIKey, InquiryPath: c.MainProduct.InquiryPath, RewardPath: c.MainProduct.RewardPath})
 	if err != nil {
 		return nil, fmt.Errorf("main product: %w", err)
 	}
 	return worker.New(worker.Options{Client: engine, DB: db, Product: product, OrderChanged: changed, WorkflowSlots: c.Worker.WorkflowSlots,
-		DeliverySlots: c.Worker.DeliverySlots, CachedRuns: c.Worker.CachedRuns, StopTimeout: c.HTTP.DrainTimeout}), nil
+		DeliverySlots: c.Worker.DeliverySlots, CachedRuns: c.Worker.CachedRuns, StopTimeout: c.HTTP.DrainTimeout,
+		EventRetention: c.Events.Retention}), nil
 }
 
 // startWhenReady starts the workers as soon as Temporal answers: it may come up after us. It

@@ -1,10 +1,10 @@
-// Command teststack runs a command beside a throw-away PostgreSQL and Temporal:
+// Command teststack runs a command beside a throw-away PostgreSQL, Temporal and RabbitMQ:
 //
 //	teststack -- go test ./...
 //
 // The command finds them through its environment: QUICKPASS_TEST_DATABASE_URL (a superuser's connection to the database
-// "postgres"), QUICKPASS_TEST_TEMPORAL_ADDRESS, QUICKPASS_TEST_TEMPORAL_BINARY, and QUICKPASS_TEST_BIN, the directory of
-// the built programs. Teststack ends with the command's exit code.
+// "postgres"), QUICKPASS_TEST_TEMPORAL_ADDRESS, QUICKPASS_TEST_TEMPORAL_BINARY, QUICKPASS_TEST_AMQP_URL, and
+// QUICKPASS_TEST_BIN, the directory of the built programs. Teststack ends with the command's exit code.
 package main
 
 import (
@@ -19,6 +19,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/quickpass/quickpass/internal/devstack"
 )
@@ -77,41 +79,66 @@ func run(args []string) (code int, err error) {
 	return code, errors.Join(err, stop(), os.RemoveAll(dir))
 }
 
-// startStack returns the environment that leads to the two servers, and the function that stops them.
+// stack is what was started.
+type stack struct {
+	pg       *devstack.Postgres
+	temporal *devstack.Temporal
+	rabbit   *devstack.RabbitMQ
+}
+
+// startStack returns the environment that leads to the servers, and the function that stops them.
 func startStack(ctx context.Context, dir string) (env []string, stop func() error, err error) {
 	begin := time.Now()
-	pg, err := devstack.StartPostgres(ctx, devstack.PostgresOptions{Dir: dir, Ephemeral: true, Progress: progress})
+	binary, err := devstack.FindTool("temporal-server")
 	if err != nil {
 		return nil, nil, err
 	}
-	stopAll := []func(context.Context) error{pg.Stop}
-	stop = func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
-		defer cancel()
-		var failed []error
-		for i := len(stopAll) - 1; i >= 0; i-- {
-			failed = append(failed, stopAll[i](ctx))
-		}
-		return errors.Join(failed...)
-	}
-	binary, err := devstack.FindTool("temporal-server")
-	if err != nil {
-		return nil, nil, errors.Join(err, stop())
-	}
-	temporal, err := devstack.StartTemporal(ctx, devstack.TemporalOptions{
-		Binary: binary, PostgresURL: pg.AdminURL(), UIPort: devstack.NoUI, Dir: dir, Progress: progress,
+	var s stack
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.Go(func() error { return s.startEngine(groupCtx, binary, dir) })
+	group.Go(func() (err error) {
+		s.rabbit, err = devstack.StartRabbitMQ(groupCtx, devstack.RabbitMQOptions{Dir: dir, Progress: progress})
+		return err
 	})
-	if err != nil {
-		return nil, nil, errors.Join(err, stop())
+	if err := group.Wait(); err != nil {
+		return nil, nil, errors.Join(err, s.stop())
 	}
-	stopAll = append(stopAll, temporal.Stop)
-	progress(fmt.Sprintf("PostgreSQL and Temporal are ready after %.1f s", time.Since(begin).Seconds()))
+	progress(fmt.Sprintf("PostgreSQL, Temporal and RabbitMQ are ready after %.1f s", time.Since(begin).Seconds()))
 	return []string{
-		"QUICKPASS_TEST_DATABASE_URL=" + pg.AdminURL(),
-		"QUICKPASS_TEST_TEMPORAL_ADDRESS=" + temporal.Address(),
+		"QUICKPASS_TEST_DATABASE_URL=" + s.pg.AdminURL(),
+		"QUICKPASS_TEST_TEMPORAL_ADDRESS=" + s.temporal.Address(),
 		"QUICKPASS_TEST_TEMPORAL_BINARY=" + binary,
+		"QUICKPASS_TEST_AMQP_URL=" + s.rabbit.URL(),
 		"QUICKPASS_TEST_BIN=" + filepath.Dir(binary),
-	}, stop, nil
+	}, s.stop, nil
+}
+
+// startEngine starts PostgreSQL, and Temporal on it.
+func (s *stack) startEngine(ctx context.Context, binary, dir string) (err error) {
+	if s.pg, err = devstack.StartPostgres(ctx, devstack.PostgresOptions{Dir: dir, Ephemeral: true, Progress: progress}); err != nil {
+		return err
+	}
+	s.temporal, err = devstack.StartTemporal(ctx, devstack.TemporalOptions{
+		Binary: binary, PostgresURL: s.pg.AdminURL(), UIPort: devstack.NoUI, Dir: dir, Progress: progress,
+	})
+	return err
+}
+
+// stop ends what was started.
+func (s *stack) stop() error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	var failed []error
+	if s.rabbit != nil {
+		failed = append(failed, s.rabbit.Stop(ctx))
+	}
+	if s.temporal != nil {
+		failed = append(failed, s.temporal.Stop(ctx))
+	}
+	if s.pg != nil {
+		failed = append(failed, s.pg.Stop(ctx))
+	}
+	return errors.Join(failed...)
 }
 
 // runCommand passes signals on, so that the command ends itself and the stack is stopped after it.

@@ -1,4 +1,4 @@
-// Package devstack starts and stops the real PostgreSQL and the real Temporal as child processes, for
+// Package devstack starts and stops the real PostgreSQL, the real Temporal and the real RabbitMQ as child processes, for
 // `quickpass dev`, the tests, the crash tests and the benchmarks.
 //
 // Nothing outlives the program that started it, also when that program is killed, and nothing that an earlier run left

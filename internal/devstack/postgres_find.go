@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -92,25 +91,14 @@ func hasPostgres(dir string) bool {
 	return true
 }
 
-// installPostgres uses the system's packages where it may: as root on Debian and its kin.
 func installPostgres(ctx context.Context, progress func(string)) error {
-	apt, err := exec.LookPath("apt-get")
-	if runtime.GOOS != "linux" || err != nil {
-		return errors.New("there is no apt-get to install it with")
-	}
-	if os.Geteuid() != 0 {
-		return errors.New("only root may install it: sudo apt-get install postgresql")
-	}
 	report(progress, "installing PostgreSQL with apt-get, about a minute")
-	if err := refuseMainCluster(); err != nil {
-		return err
+	if os.Geteuid() == 0 {
+		if err := refuseMainCluster(); err != nil {
+			return err
+		}
 	}
-	if err := runApt(ctx, apt, "update"); err != nil {
-		return err
-	}
-	return runApt(ctx, apt, "install", "-y", "--no-install-recommends",
-		"-o", "Dpkg::Options::=--force-confold", // keep the file of refuseMainCluster, ask nothing
-		"postgresql")
+	return installPackages(ctx, "postgresql")
 }
 
 // refuseMainCluster keeps the package from creating and starting a server of its own on port 5432.
@@ -127,14 +115,3 @@ func refuseMainCluster() error {
 	}
 	return nil
 }
-
-func runApt(ctx context.Context, apt string, args ...string) error {
-	cmd := exec.CommandContext(ctx, apt, args...)
-	cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
-	if output, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("apt-get %s: %w: %s", args[0], err, lastBytes(output, logTailSize))
-	}
-	return nil
-}
-
-func lastBytes(data []byte, n int) []byte { return data[max(0, len(data)-n):] }

@@ -3,7 +3,7 @@
 //
 // A user has two accounts, available and held, which are never below zero. A purchase moves coins
 // from available to held (reserve), then from held to revenue (capture) or back (release). A refund moves
-// them from revenue back to available.
+// them from revenue back to available. A task's reward is issued.
 package ledger
 
 import (
@@ -35,6 +35,7 @@ const (
 	Release    Kind = "release"
 	Adjustment Kind = "adjustment"
 	Refund     Kind = "refund" // of a completed order, whole or in part; each has a reference of its own
+	Reward     Kind = "reward" // of a completed task; the reference is the reward's id
 )
 
 // ErrInsufficientCoins: the account would fall below zero.

@@ -2,7 +2,7 @@
 //
 // A call has no Go error: whatever happens on the wire is an Answer of the kind Credited, Refused or
 // Unknown (for an inquiry also NotFound), because the purchase decides by kind and nothing else.
-// The wire is seed 000's.
+// The wire is seed 000's, and seed 001's for rewards.
 package mainproduct
 
 import (
@@ -36,6 +36,8 @@ type Config struct {
 	// InquiryPath is the path that tells what became of an order, with {order_id} in it, such as
 	// "/api/v1/credits/orders/{order_id}". Empty when the main product has none.
 	InquiryPath string
+	// RewardPath is the path that gives rewards of tasks; DefaultRewardPath when empty.
+	RewardPath string
 	// Source names QuickPass in the main product's books; DefaultSource when empty.
 	Source string
 	// HTTPClient replaces the default one, and with it the guard against main products that answer
@@ -48,6 +50,7 @@ type Client struct {
 	baseURL     string
 	apiKey      string
 	inquiryPath string
+	rewardPath  string
 	source      string
 	http        *http.Client
 	redact      func(string) string // takes the API key out of foreign text
@@ -68,6 +71,12 @@ func New(cfg Config) (*Client, error) {
 			mistakes = append(mistakes, err)
 		}
 	}
+	if cfg.RewardPath == "" {
+		cfg.RewardPath = DefaultRewardPath
+	}
+	if err := ValidateEndpoint(cfg.RewardPath); err != nil {
+		mistakes = append(mistakes, errors.New("reward path: "+err.Error()))
+	}
 	if len(mistakes) > 0 {
 		return nil, fmt.Errorf("main product: %w", errors.Join(mistakes...))
 	}
@@ -86,6 +95,7 @@ func New(cfg Config) (*Client, error) {
 		baseURL:     strings.TrimRight(cfg.BaseURL, "/"),
 		apiKey:      cfg.APIKey,
 		inquiryPath: cfg.InquiryPath,
+		rewardPath:  cfg.RewardPath,
 		source:      cfg.Source,
 		http:        &client,
 		redact:      redactor(cfg.APIKey),
@@ -106,7 +116,7 @@ func (c *Client) Credit(ctx context.Context, request CreditRequest) Answer {
 	if err != nil {
 		return unknown(ReasonInvalidRequest, err.Error(), false)
 	}
-	return c.call(ctx, http.MethodPost, request.Endpoint, body)
+	return c.call(ctx, message{method: http.MethodPost, path: request.Endpoint, body: body})
 }
 
 // HasInquiry says whether the main product can be asked what became of an order.
@@ -123,7 +133,7 @@ func (c *Client) Inquire(ctx context.Context, orderID string) Answer {
 		return unknown(ReasonInvalidRequest, "order_id cannot be part of a path", true)
 	}
 	path := strings.ReplaceAll(c.inquiryPath, inquiryPlaceholder, url.PathEscape(orderID))
-	answer := c.call(ctx, http.MethodGet, path, nil)
+	answer := c.call(ctx, message{method: http.MethodGet, path: path})
 
 	switch {
 	case answer.Kind == Refused && answer.Code == codeOrderNotFound &&
@@ -141,10 +151,17 @@ func (c *Client) Inquire(ctx context.Context, orderID string) Answer {
 	return answer
 }
 
+// message is what one call sends.
+type message struct {
+	method, path   string
+	body           []byte
+	idempotencyKey string // empty where the body has one
+}
+
 // call makes one HTTP exchange and says what it came to.
-func (c *Client) call(ctx context.Context, method, path string, body []byte) Answer {
+func (c *Client) call(ctx context.Context, m message) Answer {
 	start := time.Now()
-	answer := c.exchange(ctx, method, path, body)
+	answer := c.exchange(ctx, m)
 	answer.Duration = time.Since(start)
 	// In this order, so that neither a control character nor the end of the text hides a part of the key.
 	answer.Code = shorten(c.redact(printable(answer.Code)), maxCodeRunes)
@@ -153,20 +170,23 @@ func (c *Client) call(ctx context.Context, method, path string, body []byte) Ans
 	return answer
 }
 
-func (c *Client) exchange(ctx context.Context, method, path string, body []byte) Answer {
+func (c *Client) exchange(ctx context.Context, m message) Answer {
 	if err := ctx.Err(); err != nil {
 		return unknown(reasonOf(ctx, err, false), "the context ended before the call", false)
 	}
 	ctx, progress := traceProgress(ctx)
-	request, err := http.NewRequestWithContext(ctx, method, c.baseURL+path, bytes.NewReader(body))
+	request, err := http.NewRequestWithContext(ctx, m.method, c.baseURL+m.path, bytes.NewReader(m.body))
 	if err != nil {
 		return unknown(ReasonInvalidRequest, innermost(err), false)
 	}
 	request.Header.Set("Authorization", "Bearer "+c.apiKey)
 	request.Header.Set("Accept", "application/json")
 	request.Header.Set("User-Agent", "quickpass")
-	if method == http.MethodPost {
+	if m.method == http.MethodPost {
 		request.Header.Set("Content-Type", "application/json")
+	}
+	if m.idempotencyKey != "" {
+		request.Header.Set("Idempotency-Key", m.idempotencyKey)
 	}
 
 	response, err := c.http.Do(request)

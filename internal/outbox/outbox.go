@@ -43,8 +43,8 @@ type Options struct {
 	DB      *postgres.DB
 	Client  client.Client
 	Logger  *slog.Logger
-	Workers int  // orders started at the same time
-	Queue   int  // orders that wait in memory; more wait in PostgreSQL
+	Workers int  // orders started at the same time; windows of tasks likewise
+	Queue   int  // orders that wait in memory, and windows likewise; more wait in PostgreSQL
 	Backlog int  // orders that may wait to be started; beyond it new ones are refused
 	Open    int  // orders that may be open in all; likewise
 	Eager   bool // the worker is in this process and shares the client
@@ -55,6 +55,7 @@ type Outbox struct {
 	options Options
 	queue   chan postgres.Unstarted
 	replays chan contract.ReplayInput
+	windows chan postgres.TaskWindowChange
 	waiting atomic.Int64 // in PostgreSQL to be started, as the last sweep counted
 	open    atomic.Int64 // open in PostgreSQL, as the last sweep counted, and those offered since
 
@@ -64,7 +65,8 @@ type Outbox struct {
 
 // New makes an Outbox; Run makes it work.
 func New(options Options) *Outbox {
-	return &Outbox{options: options, queue: make(chan postgres.Unstarted, options.Queue), replays: make(chan contract.ReplayInput, replayQueue)}
+	return &Outbox{options: options, queue: make(chan postgres.Unstarted, options.Queue), replays: make(chan contract.ReplayInput, replayQueue),
+		windows: make(chan postgres.TaskWindowChange, options.Queue)}
 }
 
 // Offer hands over an order that was just reserved. It never waits: when the queue is full the order
@@ -102,6 +104,8 @@ func (o *Outbox) Run(ctx context.Context) {
 	group.Go(func() { o.dispatchReplays(ctx) })
 	group.Go(func() { o.sweep(ctx) })
 	group.Go(func() { o.sweepPerks(ctx) })
+	group.Go(func() { o.dispatchWindows(ctx) })
+	group.Go(func() { o.sweepWindows(ctx) })
 	group.Wait()
 }
 

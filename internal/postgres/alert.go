@@ -31,8 +31,8 @@ func (db *DB) RaiseStockAlerts(ctx context.Context, now time.Time) (opened, reso
 // Alert is what an admin must look at, open until it is resolved.
 type Alert struct {
 	ID         int64
-	Kind       string // stock_low, stock_out
-	Subject    string // the SKU for alerts about stock
+	Kind       string // stock_low, stock_out, task_budget_spent
+	Subject    string // the SKU for alerts about stock, the task's id for those about tasks
 	Detail     json.RawMessage
 	OpenedAt   time.Time
 	ResolvedAt *time.Time // nil while it is open

@@ -42,5 +42,8 @@ func (db *DB) ReadEligibility(ctx context.Context, projectID int32, userID strin
 	for _, c := range counts {
 		bought[c.Sku] = store.Bought{Ever: c.Ever, Day: c.Day, Week: c.Week, Month: c.Month}
 	}
+	if buyer.CompletedTasks, err = db.q.CompletedTasks(ctx, sqlc.CompletedTasksParams{UserID: userID, ProjectID: projectID, Skus: skus}); err != nil {
+		return Eligibility{}, fmt.Errorf("read eligibility: %w", err)
+	}
 	return Eligibility{Buyer: buyer, Bought: bought}, nil
 }

@@ -113,6 +113,12 @@ type purchaseFacts struct {
 	request store.Request
 }
 
+// buyersOffer is sqlc.FindBuyersOfferRow with the part that all reads of offers share.
+type buyersOffer struct {
+	sqlc.FindOfferRow
+	CompletedTasks []string
+}
+
 // lockAndRead begins the transaction, claims the key, locks the buyer and reads what the rules ask for.
 func lockAndRead(ctx context.Context, conn *pgxpool.Conn, p Purchase, now time.Time) (purchaseFacts, error) {
 	facts := purchaseFacts{request: store.Request{Quantity: p.Quantity, Now: now}}
@@ -129,11 +135,14 @@ func lockAndRead(ctx context.Context, conn *pgxpool.Conn, p Purchase, now time.T
 		facts.buyer, err = buyerOf(row)
 		return err
 	}, sqlc.LockBuyer, now, p.UserID)
-	readOne(&batch, func(row sqlc.FindOfferRow) error {
-		offer, err := offerOf(row)
+	readOne(&batch, func(row buyersOffer) error {
+		offer, err := offerOf(row.FindOfferRow)
 		facts.offer = &offer
+		if facts.buyer != nil {
+			facts.buyer.CompletedTasks = row.CompletedTasks
+		}
 		return err
-	}, sqlc.FindOffer, p.ProjectID, p.SKU)
+	}, sqlc.FindBuyersOffer, p.UserID, p.ProjectID, p.SKU)
 	readOne(&batch, func(row sqlc.CountBoughtRow) error {
 		facts.request.Bought = store.Bought{Ever: row.Ever, Day: row.Day, Week: row.Week, Month: row.Month}
 		if facts.buyer != nil && !row.LastPurchaseAt.IsZero() {
@@ -408,15 +417,9 @@ func reserveAgain(ctx context.Context, q *sqlc.Queries, r Replay, order sqlc.Reo
 
 func buyerOf(row sqlc.LockBuyerRow) (*store.Buyer, error) {
 	buyer := &store.Buyer{UserID: row.UserID, Blocked: row.Status == "blocked", Suspicious: row.Suspicious, VIP: row.Vip, Available: row.Available}
-	attributes := map[string]any{}
-	if err := json.Unmarshal(row.Attributes, &attributes); err != nil {
-		return nil, fmt.Errorf("attributes of user %s: %w", row.UserID, err)
-	}
-	buyer.Attributes = make(map[string]string, len(attributes))
-	for name, value := range attributes {
-		buyer.Attributes[name] = fmt.Sprint(value)
-	}
-	return buyer, nil
+	var err error
+	buyer.Attributes, err = attributesOf(row.UserID, row.Attributes)
+	return buyer, err
 }
 
 // ConfirmOrder is the second verification of a large or risky purchase. It fails with ErrConflict when the order

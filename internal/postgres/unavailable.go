@@ -27,3 +27,10 @@ func Unavailable(err error) bool {
 		return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed)
 	}
 }
+
+// Refused tells whether the database said no to the data itself, so that asking again will not help.
+func Refused(err error) bool {
+	var server *pgconn.PgError
+	// 22: a value that no column takes; 23: a constraint.
+	return errors.As(err, &server) && (strings.HasPrefix(server.Code, "22") || strings.HasPrefix(server.Code, "23"))
+}

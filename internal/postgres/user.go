@@ -154,7 +154,7 @@ func adjust(ctx context.Context, q *sqlc.Queries, a Adjustment, now time.Time) (
 type Notification struct {
 	ID        int64
 	OrderID   string // empty when it is about no order
-	Kind      string // purchase_completed, purchase_canceled, purchase_refunded, wallet_adjusted, perk_ended
+	Kind      string // purchase_completed, purchase_canceled, purchase_refunded, wallet_adjusted, perk_ended, task_completed, task_expired, task_canceled, task_available, reward_received
 	Detail    json.RawMessage
 	CreatedAt time.Time
 }

@@ -49,6 +49,15 @@ func (db *DB) Verify(ctx context.Context, o VerifyOptions, now time.Time) ([]Che
 			{"bulk replays report all their orders", q.VerifyReplaysReportTheirItems},
 			{"every order of something for a time gave it once", q.VerifyPerksEqualOrders},
 			{"users have what their orders gave, as long", q.VerifyEntitlementsEqualPerks},
+			{"progress of tasks is what the events added", q.VerifyProgressEqualsEvents},
+			{"every stored event has its key and is there once", q.VerifyEventsHaveKeys},
+			{"every completed window was rewarded once, as promised", q.VerifyRewardsEqualCompletions},
+			{"windows are settled when nothing of their reward is pending", q.VerifySettledMeansNothingPending},
+			{"rewards moved their coins once", q.VerifyRewardsMovedTheirCoins},
+			{"budgets of tasks equal what was paid", q.VerifyBudgetsEqualRewards},
+			{"every window that is over is settled in time", func(ctx context.Context) ([]string, error) {
+				return q.VerifyWindowsAreSettledInTime(ctx, now.Add(-o.Grace))
+			}},
 		} {
 			broken, err := rule.rows(ctx)
 			if err != nil {

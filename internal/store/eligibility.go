@@ -1,16 +1,42 @@
 package store
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 )
 
 // Requirements say who may buy (seed 000, "Privileges").
 type Requirements struct {
 	VIP            bool              `json:"vip,omitempty"`
-	CompletedTasks []string          `json:"completed_tasks,omitempty"`
+	CompletedTasks TaskIDs           `json:"completed_tasks,omitempty"`
 	Attributes     map[string]string `json:"attributes,omitempty"` // of the user, each must be equal
+}
+
+// TaskIDs are ids of tasks as text. JSON may name them by their numbers too.
+type TaskIDs []string
+
+// UnmarshalJSON takes texts and whole numbers.
+func (ids *TaskIDs) UnmarshalJSON(encoded []byte) error {
+	var list []json.RawMessage
+	if err := json.Unmarshal(encoded, &list); err != nil {
+		return err
+	}
+	*ids = nil
+	for _, item := range list {
+		var text string
+		if err := json.Unmarshal(item, &text); err != nil {
+			var number int64
+			if err := json.Unmarshal(item, &number); err != nil {
+				return err
+			}
+			text = strconv.FormatInt(number, 10)
+		}
+		*ids = append(*ids, text)
+	}
+	return nil
 }
 
 func (r Requirements) check(buyer Buyer) *Refusal {

@@ -1,9 +1,6 @@
 package store
 
-import (
-	"hash/fnv"
-	"time"
-)
+import "time"
 
 // Kinds of products that the shop knows (seed 000, "Main Product Product Types"); other names are allowed.
 const (
@@ -22,7 +19,7 @@ const (
 const (
 	minValidity = 60                      // seconds
 	maxValidity = 10 * 365 * 24 * 60 * 60 // seconds
-	perkSpread  = 30_000                  // milliseconds over which the ends of one instant are told
+	perkSpread  = 30 * time.Second        // over which the ends of one instant are told
 )
 
 // PerkGrant is what an order gives for a time, frozen when it is bought.
@@ -71,13 +68,8 @@ func (p Perk) SecondsLeft(now time.Time) int64 {
 	return max(int64((p.ExpiresAt.Sub(now)+time.Second-1)/time.Second), 0)
 }
 
-// PerkJitter is how long after the end the user is told of it. It differs from order to order and is always the
-// same for one, so that ten thousand perks that end in one instant are not ten thousand timers of one instant.
-func PerkJitter(orderID string) time.Duration {
-	hash := fnv.New32a()
-	_, _ = hash.Write([]byte(orderID)) // a hash takes everything
-	return time.Duration(int64(hash.Sum32())%perkSpread) * time.Millisecond
-}
+// PerkJitter is how long after the end the user is told of it, by order.
+func PerkJitter(orderID string) time.Duration { return Jitter(orderID, perkSpread) }
 
 // perkOf is what so many pieces give for a time, nil when the product lasts for good.
 func (p Product) perkOf(quantity int64) *PerkGrant {

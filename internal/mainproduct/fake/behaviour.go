@@ -36,6 +36,7 @@ func Kinds() []Kind {
 const (
 	OnCredit  = "credit"
 	OnInquiry = "inquiry"
+	OnReward  = "reward"
 )
 
 // maxMilliseconds is a day: longer times are mistakes, and very long ones overflow.
@@ -45,12 +46,12 @@ const maxMilliseconds = 24 * 60 * 60 * 1000
 // every condition that is given must hold. Of several behaviours that fit a call, the first acts.
 type Behaviour struct {
 	Kind Kind `json:"kind"`
-	// On is the call it is about: OnCredit, also when empty, or OnInquiry.
+	// On is the call it is about: OnCredit, also when empty, OnInquiry or OnReward.
 	On string `json:"on,omitempty"`
 
 	// Fraction of the fitting calls, 0 to 1; nil is all of them.
 	Fraction *float64 `json:"fraction,omitempty"`
-	// Users are prefixes of user ids, Orders of order ids; one of them must fit. An inquiry has no user.
+	// Users are prefixes of user ids, Orders of order ids and of rewards' keys; one of them must fit. An inquiry has no user.
 	Users  []string `json:"users,omitempty"`
 	Orders []string `json:"orders,omitempty"`
 	// Calls is how many calls it still acts on; 0 is no limit. It counts down.
@@ -83,8 +84,8 @@ func (b Behaviour) Validate() error {
 	if !slices.Contains(Kinds(), b.Kind) {
 		wrong("unknown kind %q", b.Kind)
 	}
-	if b.On != "" && b.On != OnCredit && b.On != OnInquiry {
-		wrong("on is %s or %s", OnCredit, OnInquiry)
+	if b.On != "" && b.On != OnCredit && b.On != OnInquiry && b.On != OnReward {
+		wrong("on is %s, %s or %s", OnCredit, OnInquiry, OnReward)
 	}
 	if b.Fraction != nil && !(*b.Fraction >= 0 && *b.Fraction <= 1) {
 		wrong("fraction is from 0 to 1")

@@ -11,7 +11,8 @@ import (
 	"github.com/shopspring/decimal"
 )
 
-// Order is what one crediting call asked for (seed 000).
+// Order is what one crediting call asked for (seed 000), or one call for a reward (seed 001): its order id is the key of
+// idempotency, its currency the type of the reward.
 type Order struct {
 	OrderID     string          `json:"order_id"`
 	UserID      string          `json:"user_id"`
@@ -20,6 +21,8 @@ type Order struct {
 	ProductName string          `json:"product_name,omitempty"`
 	Source      string          `json:"source,omitempty"`
 	Parameters  Parameters      `json:"parameters,omitempty"`
+	TaskID      int64           `json:"task_id,omitempty"` // of a reward; 0 for orders
+	Reason      string          `json:"reason,omitempty"`  // of a reward
 }
 
 func (o Order) equal(other Order) bool {
@@ -59,6 +62,7 @@ type Totals struct {
 	CreditedOrders int                        `json:"credited_orders"` // orders credited at least once
 	Calls          int                        `json:"calls"`           // crediting calls received
 	Credits        int                        `json:"credits"`         // creditings; more than CreditedOrders means doubled ones
+	Rewards        int                        `json:"rewards"`         // of Orders: rewards of tasks
 	Amounts        map[string]decimal.Decimal `json:"amounts"`         // credited, by currency
 }
 
@@ -71,7 +75,7 @@ type Balance struct {
 
 type account struct{ userID, currency string }
 
-// Books are the fake's accounts: every order received, every crediting, every balance. They are an
+// Books are the fake's accounts: every order and reward received, every crediting, every balance. They are an
 // append-only file of JSON lines, and what is in memory is that file replayed. Safe for concurrent use.
 type Books struct {
 	journal *journal
@@ -138,6 +142,9 @@ func (b *Books) apply(l line) error {
 		b.entries[l.OrderID] = entry
 		b.sequence = append(b.sequence, entry)
 		b.totals.Orders++
+		if entry.TaskID != 0 {
+			b.totals.Rewards++
+		}
 	}
 	entry.LastAt = l.At
 	switch l.Op {

@@ -37,7 +37,8 @@ func failureReply(err error) reply {
 	return reply{http.StatusInternalServerError, "text/plain; charset=utf-8", []byte(err.Error())}
 }
 
-// entryReply is the answer to a settled order, field by field as in seed 000.
+// entryReply is the answer to a settled order, field by field as in seed 000, or to a reward as in seed 001, whose
+// refusals have the fields of seed 000.
 func entryReply(e Entry, acting *Behaviour) reply {
 	if e.Credited == 0 && e.Refusal != nil {
 		status := 0
@@ -46,12 +47,16 @@ func entryReply(e Entry, acting *Behaviour) reply {
 		}
 		return refusalReply(*e.Refusal, status)
 	}
+	credited := json.Number(e.Amount.String())
+	if e.TaskID != 0 {
+		credited = ""
+	}
 	return jsonReply(http.StatusOK, struct {
 		Success        bool        `json:"success"`
 		TransactionID  string      `json:"transaction_id"`
 		NewBalance     json.Number `json:"new_balance"`
-		CreditedAmount json.Number `json:"credited_amount"`
-	}{true, e.TransactionID, json.Number(e.NewBalance.String()), json.Number(e.Amount.String())})
+		CreditedAmount json.Number `json:"credited_amount,omitempty"`
+	}{true, e.TransactionID, json.Number(e.NewBalance.String()), credited})
 }
 
 // refusalReply is the error answer of seed 000; status 0 takes the usual one of the code.
@@ -60,7 +65,7 @@ func refusalReply(r Refusal, status int) reply {
 		switch r.Code {
 		case CodeUserNotFound, CodeOrderNotFound:
 			status = http.StatusNotFound
-		case CodeOrderIDConflict:
+		case CodeOrderIDConflict, CodeKeyReused:
 			status = http.StatusConflict
 		case CodeInvalidRequest:
 			status = http.StatusBadRequest

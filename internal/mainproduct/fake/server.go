@@ -1,5 +1,5 @@
 // Package fake is a main product for tests, for chaos and for development: the crediting API of
-// seed 000 and an inquiry, with books that survive kill -9, and every way to misbehave.
+// seed 000, an inquiry, and the rewards of seed 001, with books that survive kill -9, and every way to misbehave.
 package fake
 
 import (
@@ -23,6 +23,7 @@ import (
 const (
 	CreditPath  = "/api/v1/credits/increase"
 	InquiryPath = "/api/v1/credits/orders/{order_id}"
+	RewardPath  = "/api/v1/rewards"
 )
 
 // The error codes that the fake uses by itself. The first two are seed 000's.
@@ -32,6 +33,7 @@ const (
 	CodeOrderIDConflict   = "ORDER_ID_CONFLICT"
 	CodeInvalidRequest    = "INVALID_REQUEST"
 	CodeOrderNotFound     = "ORDER_NOT_FOUND"
+	CodeKeyReused         = "IDEMPOTENCY_KEY_REUSED"
 )
 
 var defaultMessages = map[string]string{
@@ -39,6 +41,7 @@ var defaultMessages = map[string]string{
 	CodeInsufficientFunds: "Insufficient funds",
 	CodeOrderIDConflict:   "This order_id was used for another order",
 	CodeOrderNotFound:     "This order was never received",
+	CodeKeyReused:         "This Idempotency-Key was used for another reward",
 }
 
 const maxBodyBytes = 64 << 10
@@ -95,6 +98,7 @@ func New(config Config, books *Books) (*Server, error) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+InquiryPath, s.authorized(s.inquire))
 	mux.HandleFunc("POST /api/", s.authorized(s.credit))
+	mux.HandleFunc("POST "+RewardPath, s.authorized(s.reward))
 	s.routeControl(mux)
 	s.routePage(mux)
 	for _, path := range config.CreditPaths {
@@ -151,13 +155,18 @@ func (s *Server) credit(w http.ResponseWriter, r *http.Request) {
 		refusalReply(Refusal{Code: CodeInvalidRequest, Message: err.Error()}, 0).write(w)
 		return
 	}
+	s.give(w, r, OnCredit, order)
+}
+
+// give credits an order or a reward, or does what the behaviour for such a call wants.
+func (s *Server) give(w http.ResponseWriter, r *http.Request, on string, order Order) {
 	// The call counts from here on, whatever becomes of it.
 	conflict, received, err := s.books.receive(order, s.config.Now())
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
-	acting, again := s.behaviours.pick(OnCredit, order.UserID, order.OrderID)
+	acting, again := s.behaviours.pick(on, order.UserID, order.OrderID)
 	call := recentCall{At: s.config.Now(), Order: order}
 	if acting != nil {
 		call.Behaviour = acting.Kind
@@ -166,7 +175,11 @@ func (s *Server) credit(w http.ResponseWriter, r *http.Request) {
 
 	s.answer(w, r, acting, received, func() reply {
 		if conflict {
-			return s.afterLine(received, refusalReply(Refusal{Code: CodeOrderIDConflict, Message: defaultMessages[CodeOrderIDConflict]}, 0))
+			code := CodeOrderIDConflict
+			if on == OnReward {
+				code = CodeKeyReused
+			}
+			return s.afterLine(received, refusalReply(Refusal{Code: code, Message: defaultMessages[code]}, 0))
 		}
 		refusal := acting.refusal()
 		if refusal == nil && !s.exists(order.UserID) {
@@ -218,10 +231,6 @@ func (s *Server) exists(userID string) bool {
 // readOrder reads the body of a crediting call. It demands the types of seed 000, the amount as a JSON
 // number, so that a client that writes something else is found out.
 func readOrder(w http.ResponseWriter, r *http.Request) (Order, error) {
-	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBodyBytes))
-	if err != nil {
-		return Order{}, errors.New("body is too large, or broke off")
-	}
 	var body struct {
 		UserID      string          `json:"user_id"`
 		Amount      json.RawMessage `json:"amount"`
@@ -231,23 +240,43 @@ func readOrder(w http.ResponseWriter, r *http.Request) (Order, error) {
 		Source      string          `json:"source"`
 		Parameters  Parameters      `json:"parameters"`
 	}
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&body); err != nil {
-		return Order{}, errors.New("body is not the documented JSON")
+	if err := readBody(w, r, &body); err != nil {
+		return Order{}, err
 	}
 	if body.UserID == "" || body.OrderID == "" || body.Currency == "" {
 		return Order{}, errors.New("user_id, order_id and currency are required")
 	}
-	if len(body.Amount) == 0 || len(body.Amount) > 100 || body.Amount[0] < '0' || body.Amount[0] > '9' {
-		return Order{}, errors.New("amount must be a positive JSON number")
-	}
-	amount, err := decimal.NewFromString(string(body.Amount))
-	if err != nil || !amount.IsPositive() || amount.Exponent() > 100 || amount.Exponent() < -100 {
-		return Order{}, errors.New("amount must be a positive JSON number")
+	amount, err := readAmount(body.Amount)
+	if err != nil {
+		return Order{}, err
 	}
 	return Order{
 		OrderID: body.OrderID, UserID: body.UserID, Amount: amount, Currency: body.Currency,
 		ProductName: body.ProductName, Source: body.Source, Parameters: body.Parameters,
 	}, nil
+}
+
+func readBody(w http.ResponseWriter, r *http.Request, body any) error {
+	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBodyBytes))
+	if err != nil {
+		return errors.New("body is too large, or broke off")
+	}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(body); err != nil {
+		return errors.New("body is not the documented JSON")
+	}
+	return nil
+}
+
+func readAmount(raw json.RawMessage) (decimal.Decimal, error) {
+	wrong := errors.New("amount must be a positive JSON number")
+	if len(raw) == 0 || len(raw) > 100 || raw[0] < '0' || raw[0] > '9' {
+		return decimal.Decimal{}, wrong
+	}
+	amount, err := decimal.NewFromString(string(raw))
+	if err != nil || !amount.IsPositive() || amount.Exponent() > 100 || amount.Exponent() < -100 {
+		return decimal.Decimal{}, wrong
+	}
+	return amount, nil
 }

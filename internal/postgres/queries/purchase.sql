@@ -247,3 +247,22 @@ WITH confirmed AS (
 )
 INSERT INTO order_timeline (project_id, order_id, attempt, event, at)
 SELECT project_id, order_id, attempt, 'confirmed', @now FROM confirmed RETURNING order_id;
+
+-- name: FindBuyersOffer :one
+-- FindOffer, and which of the tasks that the product requires the buyer has completed; nothing is looked for when it
+-- requires none.
+SELECT p.*, s.initial, s.available, s.sales_day, s.sold_in_day, s.sales_week, s.sold_in_week,
+    (CASE WHEN p.requires ? 'completed_tasks' THEN ARRAY(
+        SELECT DISTINCT r.task_id FROM jsonb_array_elements_text(p.requires -> 'completed_tasks') AS r(task_id)
+        JOIN task_windows w ON w.project_id = p.project_id AND w.user_id = @user_id AND w.state = 'completed'
+            AND w.task_id = CASE WHEN r.task_id ~ '^[1-9][0-9]{0,17}$' THEN r.task_id::bigint END) END)::text[] AS completed_tasks
+FROM products p JOIN stock s USING (project_id, sku)
+WHERE p.project_id = @project_id AND p.sku = @sku;
+
+-- name: CompletedTasks :many
+-- Of the tasks that products of a page require, those that the user has completed.
+SELECT DISTINCT r.task_id::text AS task_id
+FROM products p CROSS JOIN LATERAL jsonb_array_elements_text(p.requires -> 'completed_tasks') AS r(task_id)
+JOIN task_windows w ON w.project_id = p.project_id AND w.user_id = @user_id AND w.state = 'completed'
+    AND w.task_id = CASE WHEN r.task_id ~ '^[1-9][0-9]{0,17}$' THEN r.task_id::bigint END
+WHERE p.project_id = @project_id AND p.sku = ANY (@skus::text[]) AND p.requires ? 'completed_tasks';

@@ -130,3 +130,67 @@ SELECT format('user %s, %s %s: until %s, orders gave it until %s', COALESCE(e.us
               e.expires_at, g.expires_at)::text AS broken
 FROM entitlements e FULL JOIN given g ON g.project_id = e.project_id AND g.user_id = e.user_id AND g.kind = e.kind AND g.sku = e.sku
 WHERE e.expires_at IS DISTINCT FROM g.expires_at LIMIT 20;
+
+-- name: VerifyRewardsEqualCompletions :many
+-- A completed window has one reward for each part that its task promised, from when it is settled at the latest; no other
+-- window has any.
+WITH promised AS (
+    SELECT w.window_id, w.user_id, 'coins' AS kind, (v.definition #>> '{reward,coins}')::bigint AS coins, NULL AS reward_type, NULL::numeric AS amount, w.settled_at
+    FROM task_windows w JOIN task_versions v ON v.task_id = w.task_id AND v.version = w.version
+    WHERE w.state = 'completed' AND (v.definition #>> '{reward,coins}')::bigint > 0
+    UNION ALL
+    SELECT w.window_id, w.user_id, 'main_product', NULL, v.definition #>> '{reward,main_product,reward_type}', (v.definition #>> '{reward,main_product,amount}')::numeric, w.settled_at
+    FROM task_windows w JOIN task_versions v ON v.task_id = w.task_id AND v.version = w.version
+    WHERE w.state = 'completed' AND v.definition #> '{reward,main_product}' IS NOT NULL)
+SELECT format('window %s, %s: promised %s %s %s to %s, rewarded %s %s %s to %s', COALESCE(p.window_id, r.window_id), COALESCE(p.kind, r.kind),
+              p.coins, p.amount, p.reward_type, p.user_id, r.coins, r.amount, r.reward_type, r.user_id)::text AS broken
+FROM promised p FULL JOIN task_rewards r ON r.window_id = p.window_id AND r.kind = p.kind
+WHERE p.window_id IS NULL OR (r.window_id IS NULL AND p.settled_at IS NOT NULL)
+   OR (r.window_id IS NOT NULL AND (p.coins, p.reward_type, p.amount, p.user_id) IS DISTINCT FROM (r.coins, r.reward_type, r.amount, r.user_id))
+LIMIT 20;
+
+-- name: VerifySettledMeansNothingPending :many
+SELECT format('window %s is %s, with %s of %s parts of its reward pending', w.window_id, CASE WHEN w.settled_at IS NULL THEN 'not settled' ELSE 'settled' END,
+              count(*) FILTER (WHERE r.status = 'pending'), count(*))::text AS broken
+FROM task_windows w JOIN task_rewards r ON r.window_id = w.window_id
+GROUP BY w.window_id HAVING (w.settled_at IS NULL) <> (count(*) FILTER (WHERE r.status = 'pending') > 0) LIMIT 20;
+
+-- name: VerifyRewardsMovedTheirCoins :many
+-- Coins that were delivered were issued to the user once, and no others.
+SELECT format('reward %s: %s coins delivered to %s, %s issued to %s', COALESCE(r.reward_id, t.reference), r.coins, r.user_id, t.amount, t.user_id)::text AS broken
+FROM (SELECT * FROM task_rewards d WHERE d.kind = 'coins' AND d.status = 'delivered') r
+FULL JOIN (SELECT * FROM ledger_transfers m WHERE m.kind = 'reward') t ON t.reference = r.reward_id
+WHERE (r.coins, r.user_id) IS DISTINCT FROM (t.amount, t.user_id) OR t.debit <> 'issuance' OR t.credit <> 'available' LIMIT 20;
+
+-- name: VerifyBudgetsEqualRewards :many
+WITH paid AS (
+    SELECT r.task_id, sum(r.coins) AS coins FROM task_rewards r WHERE r.kind = 'coins' AND r.status = 'delivered' GROUP BY r.task_id)
+SELECT format('task %s: %s coins spent, its rewards are %s', COALESCE(b.task_id, p.task_id), COALESCE(b.spent_coins, 0), COALESCE(p.coins, 0))::text AS broken
+FROM task_budgets b FULL JOIN paid p ON p.task_id = b.task_id
+WHERE COALESCE(b.spent_coins, 0) <> COALESCE(p.coins, 0) LIMIT 20;
+
+-- name: VerifyWindowsAreSettledInTime :many
+-- A window that is over is settled within ten minutes; one whose timer was lost is found by the sweep ten minutes after it
+-- should have closed.
+SELECT format('window %s is %s and not settled since %s', w.window_id, w.state, o.since)::text AS broken
+FROM task_windows w
+CROSS JOIN LATERAL (SELECT CASE WHEN w.state = 'open' THEN w.closes_at + interval '10 minutes' ELSE w.updated_at END AS since) AS o
+WHERE w.settled_at IS NULL AND o.since + interval '10 minutes' < sqlc.arg('no_later_than')::timestamptz LIMIT 20;
+
+-- name: VerifyProgressEqualsEvents :many
+-- What a window has counted is what its events say they added, as far as all of them are still stored. A full join, also
+-- because its planner can only hash it: how many windows the events name is more than it can guess.
+WITH counted AS (
+    SELECT (d.decision ->> 'window_id')::text AS window_id, sum((d.decision ->> 'added')::numeric) AS added
+    FROM events e CROSS JOIN LATERAL json_array_elements(e.decisions) AS d (decision)
+    WHERE d.decision ->> 'code' = 'counted' GROUP BY 1)
+SELECT format('window %s of user %s: progress %s of %s, its events added %s', COALESCE(w.window_id, c.window_id), w.user_id, w.progress, w.target, COALESCE(c.added, 0))::text AS broken
+FROM task_windows w FULL JOIN counted c ON c.window_id = w.window_id CROSS JOIN events_kept k
+WHERE COALESCE(w.created_at >= k.kept_from, true) AND COALESCE(w.progress, 0) <> COALESCE(c.added, 0) LIMIT 20;
+
+-- name: VerifyEventsHaveKeys :many
+-- Each stored event has its key, so that it can't be counted again, and is there once.
+SELECT format('event %s of user %s is stored %s times, %s keys', e.event_id, e.user_id, count(*), count(DISTINCT k.key))::text AS broken
+FROM events e CROSS JOIN events_kept f LEFT JOIN event_keys k ON k.key = e.key AND k.received_at = e.received_at
+WHERE e.received_at >= f.kept_from
+GROUP BY e.key, e.event_id, e.user_id HAVING count(*) <> 1 OR count(k.key) <> 1 LIMIT 20;

@@ -104,6 +104,45 @@ type Entitlement struct {
 	ToldAt    *time.Time
 }
 
+type Event struct {
+	Key          pgtype.UUID
+	ProjectID    int32
+	EventID      string
+	IdentifiedBy string
+	Source       string
+	UserID       string
+	EventType    string
+	OccurredAt   time.Time
+	ReceivedAt   time.Time
+	Payload      []byte
+	Decisions    []byte
+}
+
+type EventKey struct {
+	Key        pgtype.UUID
+	ReceivedAt time.Time
+	Duplicates int32
+}
+
+type EventsDefault struct {
+	Key          pgtype.UUID
+	ProjectID    int32
+	EventID      string
+	IdentifiedBy string
+	Source       string
+	UserID       string
+	EventType    string
+	OccurredAt   time.Time
+	ReceivedAt   time.Time
+	Payload      []byte
+	Decisions    []byte
+}
+
+type EventsKept struct {
+	One      bool
+	KeptFrom time.Time
+}
+
 type IdempotencyKey struct {
 	ProjectID   int32
 	Key         string
@@ -307,6 +346,79 @@ type StockEdit struct {
 	Reason    string
 	Results   json.RawMessage
 	CreatedAt time.Time
+}
+
+type Task struct {
+	TaskID      int64
+	ProjectID   int32
+	Version     int64
+	Status      string
+	PublishedAt *time.Time
+	CreatedAt   time.Time
+	UpdatedAt   time.Time
+}
+
+type TaskBudget struct {
+	TaskID     int64
+	SpentCoins int64
+}
+
+type TaskCatalog struct {
+	ProjectID int32
+	Revision  int64
+}
+
+type TaskReward struct {
+	RewardID      string
+	WindowID      string
+	Kind          string
+	ProjectID     int32
+	UserID        string
+	TaskID        int64
+	Coins         *int64
+	RewardType    *string
+	Amount        *decimal.Decimal
+	Status        string
+	Calls         int32
+	ReasonCode    *string
+	ReasonMessage *string
+	TransactionID *string
+	NewBalance    *decimal.Decimal
+	CreatedAt     time.Time
+	UpdatedAt     time.Time
+}
+
+type TaskVersion struct {
+	TaskID     int64
+	Version    int64
+	Definition json.RawMessage
+	CreatedAt  time.Time
+}
+
+type TaskWindow struct {
+	WindowID    string
+	ProjectID   int32
+	UserID      string
+	TaskID      int64
+	Version     int64
+	Number      int32
+	Anchor      time.Time
+	ActivatedAt time.Time
+	EndsAt      time.Time
+	ClosesAt    time.Time
+	TimeZone    string
+	Target      decimal.Decimal
+	Progress    decimal.Decimal
+	Seen        json.RawMessage
+	State       string
+	Live        bool
+	Changes     int32
+	Told        int32
+	SweepAt     time.Time
+	CompletedAt *time.Time
+	SettledAt   *time.Time
+	CreatedAt   time.Time
+	UpdatedAt   time.Time
 }
 
 type User struct {

@@ -150,6 +150,41 @@ func (q *Queries) ClaimIdempotencyKey(ctx context.Context, arg ClaimIdempotencyK
 	return i, err
 }
 
+const CompletedTasks = `-- name: CompletedTasks :many
+SELECT DISTINCT r.task_id::text AS task_id
+FROM products p CROSS JOIN LATERAL jsonb_array_elements_text(p.requires -> 'completed_tasks') AS r(task_id)
+JOIN task_windows w ON w.project_id = p.project_id AND w.user_id = $1 AND w.state = 'completed'
+    AND w.task_id = CASE WHEN r.task_id ~ '^[1-9][0-9]{0,17}$' THEN r.task_id::bigint END
+WHERE p.project_id = $2 AND p.sku = ANY ($3::text[]) AND p.requires ? 'completed_tasks'
+`
+
+type CompletedTasksParams struct {
+	UserID    string
+	ProjectID int32
+	Skus      []string
+}
+
+// Of the tasks that products of a page require, those that the user has completed.
+func (q *Queries) CompletedTasks(ctx context.Context, arg CompletedTasksParams) ([]string, error) {
+	rows, err := q.db.Query(ctx, CompletedTasks, arg.UserID, arg.ProjectID, arg.Skus)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var task_id string
+		if err := rows.Scan(&task_id); err != nil {
+			return nil, err
+		}
+		items = append(items, task_id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const ConfirmOrder = `-- name: ConfirmOrder :one
 WITH confirmed AS (
     UPDATE orders o SET status = 'processing', confirmed_at = $1::timestamptz, updated_at = $1,
@@ -306,6 +341,93 @@ func (q *Queries) CountOpen(ctx context.Context, arg CountOpenParams) (CountOpen
 	row := q.db.QueryRow(ctx, CountOpen, arg.OlderThan, arg.MaxOrders)
 	var i CountOpenRow
 	err := row.Scan(&i.OpenOrders, &i.Unstarted)
+	return i, err
+}
+
+const FindBuyersOffer = `-- name: FindBuyersOffer :one
+SELECT p.project_id, p.sku, p.version, p.name, p.description, p.kind, p.price_coins, p.status, p.minimum_stock, p.hide_at_zero, p.integration, p.delivery, p.created_at, p.updated_at, p.product_group, p.position, p.time_zone, p.limits, p.schedule, p.requires, p.replenishment, p.validity_seconds, s.initial, s.available, s.sales_day, s.sold_in_day, s.sales_week, s.sold_in_week,
+    (CASE WHEN p.requires ? 'completed_tasks' THEN ARRAY(
+        SELECT DISTINCT r.task_id FROM jsonb_array_elements_text(p.requires -> 'completed_tasks') AS r(task_id)
+        JOIN task_windows w ON w.project_id = p.project_id AND w.user_id = $1 AND w.state = 'completed'
+            AND w.task_id = CASE WHEN r.task_id ~ '^[1-9][0-9]{0,17}$' THEN r.task_id::bigint END) END)::text[] AS completed_tasks
+FROM products p JOIN stock s USING (project_id, sku)
+WHERE p.project_id = $2 AND p.sku = $3
+`
+
+type FindBuyersOfferParams struct {
+	UserID    string
+	ProjectID int32
+	Sku       string
+}
+
+type FindBuyersOfferRow struct {
+	ProjectID       int32
+	Sku             string
+	Version         int64
+	Name            string
+	Description     string
+	Kind            string
+	PriceCoins      int64
+	Status          string
+	MinimumStock    int64
+	HideAtZero      bool
+	Integration     json.RawMessage
+	Delivery        json.RawMessage
+	CreatedAt       time.Time
+	UpdatedAt       time.Time
+	ProductGroup    string
+	Position        int32
+	TimeZone        string
+	Limits          json.RawMessage
+	Schedule        json.RawMessage
+	Requires        json.RawMessage
+	Replenishment   json.RawMessage
+	ValiditySeconds int64
+	Initial         int64
+	Available       int64
+	SalesDay        pgtype.Date
+	SoldInDay       int64
+	SalesWeek       pgtype.Date
+	SoldInWeek      int64
+	CompletedTasks  []string
+}
+
+// FindOffer, and which of the tasks that the product requires the buyer has completed; nothing is looked for when it
+// requires none.
+func (q *Queries) FindBuyersOffer(ctx context.Context, arg FindBuyersOfferParams) (FindBuyersOfferRow, error) {
+	row := q.db.QueryRow(ctx, FindBuyersOffer, arg.UserID, arg.ProjectID, arg.Sku)
+	var i FindBuyersOfferRow
+	err := row.Scan(
+		&i.ProjectID,
+		&i.Sku,
+		&i.Version,
+		&i.Name,
+		&i.Description,
+		&i.Kind,
+		&i.PriceCoins,
+		&i.Status,
+		&i.MinimumStock,
+		&i.HideAtZero,
+		&i.Integration,
+		&i.Delivery,
+		&i.CreatedAt,
+		&i.UpdatedAt,
+		&i.ProductGroup,
+		&i.Position,
+		&i.TimeZone,
+		&i.Limits,
+		&i.Schedule,
+		&i.Requires,
+		&i.Replenishment,
+		&i.ValiditySeconds,
+		&i.Initial,
+		&i.Available,
+		&i.SalesDay,
+		&i.SoldInDay,
+		&i.SalesWeek,
+		&i.SoldInWeek,
+		&i.CompletedTasks,
+	)
 	return i, err
 }
 

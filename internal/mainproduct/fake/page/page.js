@@ -23,6 +23,7 @@ async function change(method, body) {
 
 function scoped(behaviour) {
   const scope = {};
+  if (field("on") !== "") scope.on = field("on");
   if (field("fraction") !== "" && field("fraction") !== "1") scope.fraction = Number(field("fraction"));
   if (field("calls") !== "") scope.calls = Number(field("calls"));
   if (field("seconds") !== "") scope.duration_ms = Math.round(Number(field("seconds")) * 1000);

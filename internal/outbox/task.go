@@ -1,0 +1,149 @@
+package outbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/quickpass/quickpass/internal/contract"
+	"github.com/quickpass/quickpass/internal/postgres"
+	"github.com/quickpass/quickpass/internal/tasks"
+)
+
+const (
+	windowLease = 30 * time.Second // a window that could not be told of is tried again after that
+	windowBatch = 500
+)
+
+// OfferTaskWindows hands over windows that were just opened, completed, canceled or reopened. It never waits: what the
+// queue does not take stays in PostgreSQL until the sweep finds it.
+func (o *Outbox) OfferTaskWindows(windows ...postgres.TaskWindowChange) {
+	for _, w := range windows {
+		select {
+		case o.windows <- w:
+		default:
+			return
+		}
+	}
+}
+
+// dispatchWindows tells of windows as they come, those that wait together.
+func (o *Outbox) dispatchWindows(ctx context.Context) {
+	for {
+		select {
+		case first := <-o.windows:
+			if err := o.tellWindows(context.WithoutCancel(ctx), o.queuedWindows(first)); err != nil {
+				o.options.Logger.Warn("windows not told of, the sweep will", "error", err)
+			}
+		case <-ctx.Done():
+			return // the sweep of another process, or of the next, tells what is left
+		}
+	}
+}
+
+func (o *Outbox) queuedWindows(first postgres.TaskWindowChange) []postgres.TaskWindowChange {
+	windows := []postgres.TaskWindowChange{first}
+	for len(windows) < windowBatch {
+		select {
+		case w := <-o.windows:
+			windows = append(windows, w)
+		default:
+			return windows
+		}
+	}
+	return windows
+}
+
+func (o *Outbox) sweepWindows(ctx context.Context) {
+	tick := time.NewTicker(sweepInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			// What is younger is still in a dispatcher's hands.
+			if err := o.SweepTaskWindows(ctx, time.Now().Add(-sweepAge)); err != nil && ctx.Err() == nil {
+				o.options.Logger.Warn("sweep of windows", "error", err)
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// SweepTaskWindows tells of every window that was due to be looked at by this time: a change that no dispatcher told, a
+// signal or a run that was lost, a timer that did not fire.
+func (o *Outbox) SweepTaskWindows(ctx context.Context, due time.Time) error {
+	ctx, cancel := context.WithTimeout(ctx, windowLease)
+	defer cancel()
+	if _, err := o.options.Client.CheckHealth(ctx, &client.CheckHealthRequest{}); err != nil {
+		return fmt.Errorf("temporal is away: %w", err) // leasing now would only delay
+	}
+	for {
+		windows, err := o.options.DB.LeaseTaskWindows(ctx, windowLease, windowBatch, due)
+		if err != nil || len(windows) == 0 {
+			return err
+		}
+		if err := o.tellWindows(ctx, windows); err != nil {
+			return err
+		}
+	}
+}
+
+// tellWindows tells of so many at a time, and notes in one statement which were told of, also when others failed.
+func (o *Outbox) tellWindows(ctx context.Context, windows []postgres.TaskWindowChange) error {
+	var mu sync.Mutex
+	var told []postgres.TaskWindowChange
+	var group errgroup.Group
+	group.SetLimit(o.options.Workers)
+	for _, w := range windows {
+		group.Go(func() error {
+			if err := o.tellWindow(ctx, w); err != nil {
+				return err
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			told = append(told, w)
+			return nil
+		})
+	}
+	err := group.Wait()
+	if len(told) == 0 {
+		return err
+	}
+	return errors.Join(err, o.options.DB.MarkTaskWindowsTold(ctx, told, time.Now()))
+}
+
+// tellWindow is safe to repeat: a run that waits is found, the signal carries nothing, and a run that comes too late
+// finds the window settled.
+func (o *Outbox) tellWindow(ctx context.Context, w postgres.TaskWindowChange) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	options := client.StartWorkflowOptions{
+		ID:                       contract.TaskWindowWorkflowID(w.Input.WindowID),
+		TaskQueue:                contract.TaskQueue,
+		WorkflowIDReusePolicy:    enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE, // the run is over, and the window goes on: a replay, or a run ended by hand
+		WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
+		StaticSummary:            fmt.Sprintf("%.60s of %s", w.TaskName, w.Input.UserID), // Temporal takes 400 bytes
+		TypedSearchAttributes:    temporal.NewSearchAttributes(searchUser.ValueSet(w.Input.UserID)),
+	}
+	var err error
+	if w.State == tasks.Open {
+		delay := time.Until(w.ClosesAt) + tasks.CloseJitter(w.Input.WindowID)
+		options.StartDelay = min(max(delay, 0), longestDelay)
+		_, err = o.options.Client.ExecuteWorkflow(ctx, options, contract.TaskWindowWorkflow, w.Input)
+	} else {
+		// A signal with a start, and no other, ends the delay of a run that has not begun yet.
+		_, err = o.options.Client.SignalWithStartWorkflow(ctx, options.ID, contract.TaskWindowChangedSignal, nil, options, contract.TaskWindowWorkflow, w.Input)
+	}
+	if err != nil {
+		return fmt.Errorf("tell of window %s: %w", w.Input.WindowID, err)
+	}
+	return nil
+}
