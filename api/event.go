@@ -78,8 +78,7 @@ func (h *handlers) takeIn(c echo.Context, message events.Message) error {
 		return unreadable(err)
 	}
 	answer := IntakeAnswer{Rejected: []RejectedEvent{}}
-	var received []tasks.Received
-	var indices []int
+	received, indices := make([]tasks.Received, 0, len(items)), make([]int, 0, len(items))
 	for _, item := range items {
 		if r := item.Rejection; r != nil {
 			answer.Rejected = append(answer.Rejected, RejectedEvent{Index: r.Index, EventID: filled(r.EventID), Code: r.Code, Message: r.Message})

@@ -18,10 +18,10 @@ import (
 )
 
 const (
-	senders       = 3 // of events, at the same time
-	largestBatch  = 60
-	sendAgain     = 10 // one batch in so many is sent again, to another process
-	betweenSends  = 60 * time.Millisecond
+	senders       = 2 // of events, at the same time
+	largestBatch  = 30
+	sendAgain     = 10                     // one batch in so many is sent again, to another process
+	betweenSends  = 100 * time.Millisecond // on average
 	games         = 6
 	giftType      = "bonus_coins"
 	eventSeedBase = 1000 // the senders' random choices are none of the buyers'

@@ -163,7 +163,8 @@ func (h home) initialize(ctx context.Context, programs string, ephemeral bool, p
 	}
 	args := []string{
 		"-D", unfinished, "-U", postgresUser, "--pwfile=" + passwordFile, "--auth=scram-sha-256",
-		"--encoding=UTF8", "--locale=C.UTF-8", // sorts by code point on every machine, and knows capitals of all scripts
+		"--encoding=UTF8", "--locale=C.UTF-8", // knows capitals of all scripts
+		"--lc-collate=C", // the same order, by code point on every machine, compared in half the time
 	}
 	if ephemeral {
 		args = append(args, "--no-sync")

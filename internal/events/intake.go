@@ -206,9 +206,12 @@ func (i *Intake) count(jobs []job) {
 }
 
 func (i *Intake) countJobs(projectID int32, jobs []job) (duplicates []bool, err error) {
-	batch := postgres.EventBatch{ProjectID: projectID}
-	for _, j := range jobs {
-		batch.Events = append(batch.Events, j.events...)
+	batch := postgres.EventBatch{ProjectID: projectID, Events: jobs[0].events}
+	if len(jobs) > 1 {
+		batch.Events = make([]tasks.Received, 0, i.options.Batch)
+		for _, j := range jobs {
+			batch.Events = append(batch.Events, j.events...)
+		}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), writeTimeout) // the callers may leave, what they sent stays
 	defer cancel()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"strings"
+	"sync"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -82,9 +83,14 @@ func syntaxText(err error) string {
 	return text[:min(len(text), most)]
 }
 
+// decoders are used again, one event after the other: a new one costs more than most events.
+var decoders = sync.Pool{New: func() any { return jsontext.NewDecoder(bytes.NewBuffer(nil)) }}
+
 // readObject reads one JSON object strictly: names once, valid UTF-8, nothing behind it. Numbers are json.Number.
 func readObject(raw []byte) (map[string]any, *tasks.EventError) {
-	decoder := jsontext.NewDecoder(bytes.NewBuffer(raw))
+	decoder := decoders.Get().(*jsontext.Decoder)
+	defer decoders.Put(decoder)
+	decoder.Reset(bytes.NewBuffer(raw))
 	if decoder.PeekKind() != '{' {
 		if !jsontext.Value(raw).IsValid() {
 			return nil, &tasks.EventError{Code: CodeInvalidJSON, Message: "the event is not valid JSON"}

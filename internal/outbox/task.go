@@ -137,6 +137,8 @@ func (o *Outbox) tellWindow(ctx context.Context, w postgres.TaskWindowChange) er
 	if w.State == tasks.Open {
 		delay := time.Until(w.ClosesAt) + tasks.CloseJitter(w.Input.WindowID)
 		options.StartDelay = min(max(delay, 0), longestDelay)
+		// A run that has completed has settled the window: this news is late, and another run would wait for nothing.
+		options.WorkflowIDReusePolicy = enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE_FAILED_ONLY
 		_, err = o.options.Client.ExecuteWorkflow(ctx, options, contract.TaskWindowWorkflow, w.Input)
 	} else {
 		// A signal with a start, and no other, ends the delay of a run that has not begun yet.

@@ -188,6 +188,26 @@ func TestCompletedWindowIsRewardedAtOnce(t *testing.T) {
 	testkit.RequireClean(t, b.db)
 }
 
+// A process that was held up tells of an opened window after another has told of its completion, and its run is over. No
+// second run waits for the closing of a window that is settled.
+func TestLateNewsOfAnOpenedWindow(t *testing.T) {
+	t.Parallel()
+	b := newBoard(t, testkit.Temporal(t))
+	b.work()
+	opened := b.open(10 * time.Hour)
+	quick, slow := b.outbox(), b.outbox()
+	quick.OfferTaskWindows(b.complete(opened))
+	run(t, quick)
+	b.requireRow(opened, "told, settled_at IS NOT NULL", "(2,t)")
+	only := b.requireStarted(opened).GetOriginalExecutionRunId()
+	require.NoError(t, b.engine.Client.GetWorkflow(t.Context(), contract.TaskWindowWorkflowID(opened.Input.WindowID), only).Get(t.Context(), nil))
+	another := b.open(10 * time.Hour)
+	slow.OfferTaskWindows(opened, another) // told of together
+	run(t, slow)
+	b.requireRow(another, "told", "1")
+	require.Equal(t, only, b.requireStarted(opened).GetOriginalExecutionRunId())
+}
+
 func TestWindowExpires(t *testing.T) {
 	t.Parallel()
 	b := newBoard(t, testkit.Temporal(t))

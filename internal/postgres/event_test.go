@@ -1,7 +1,9 @@
 package postgres_test
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -10,6 +12,7 @@ import (
 
 	"github.com/shopspring/decimal"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/quickpass/quickpass/internal/postgres"
 	"github.com/quickpass/quickpass/internal/tasks"
@@ -222,5 +225,45 @@ func TestWindowsOpenLazily(t *testing.T) {
 		states = append(states, fmt.Sprintf("%s %s %s", w.EndsAt.Format(time.DateOnly), w.State, w.Progress))
 	}
 	require.ElementsMatch(t, []string{"2026-11-24 completed 2", "2026-11-23 open 1"}, states, "the first is closed and not looked at any more")
+	testkit.RequireClean(t, db)
+}
+
+// Somebody else changed the window's row while the count waited for it: it is somewhere else in the table by then, and is counted
+// in as it is there.
+func TestCountFollowsAWindowThatMoved(t *testing.T) {
+	t.Parallel()
+	db := testkit.Database(t)
+	testkit.AddUser(t, db, better, 0)
+	task := createTask(t, db, fiveBets())
+	now := taskClock.Add(time.Hour)
+	activateTask(t, db, better, task.TaskID, now)
+	batch := batchOf(t, db, now, bet("1", now))
+	place := func() (ctid string) {
+		require.NoError(t, db.Pool().QueryRow(t.Context(), "SELECT ctid::text FROM task_windows").Scan(&ctid))
+		return ctid
+	}
+	before := place()
+
+	other, err := db.Pool().Begin(t.Context())
+	require.NoError(t, err)
+	_, err = other.Exec(t.Context(), "UPDATE task_windows SET sweep_at = sweep_at + interval '1 second'")
+	require.NoError(t, err)
+	var counting errgroup.Group
+	counting.Go(func() error {
+		_, err := db.CountEvents(t.Context(), batch, now)
+		return err
+	})
+	testkit.Eventually(t, "the count waits", func(ctx context.Context) error {
+		var waiting int
+		err := db.Pool().QueryRow(ctx, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'").Scan(&waiting)
+		if err == nil && waiting == 0 {
+			err = errors.New("nobody waits")
+		}
+		return err
+	})
+	require.NoError(t, other.Commit(t.Context()))
+	require.NoError(t, counting.Wait())
+	require.NotEqual(t, before, place())
+	require.Equal(t, "1", window(t, db, better, task.TaskID).Progress.String())
 	testkit.RequireClean(t, db)
 }

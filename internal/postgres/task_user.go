@@ -116,6 +116,9 @@ func taskUserOf(row sqlc.ReadTaskUsersRow) (tasks.User, error) {
 
 // attributesOf are a user's attributes as rules compare them: as text.
 func attributesOf(userID string, encoded json.RawMessage) (map[string]string, error) {
+	if string(encoded) == "{}" { // as most have it
+		return nil, nil
+	}
 	values := map[string]any{}
 	if err := json.Unmarshal(encoded, &values); err != nil {
 		return nil, fmt.Errorf("attributes of user %s: %w", userID, err)
@@ -133,13 +136,17 @@ func windowOf(row sqlc.TaskWindow) (tasks.Window, error) {
 		ActivatedAt: row.ActivatedAt, EndsAt: row.EndsAt, ClosesAt: row.ClosesAt, TimeZone: row.TimeZone, State: tasks.State(row.State),
 		Target: row.Target, Progress: row.Progress, CompletedAt: row.CompletedAt,
 	}
-	if row.Seen == nil {
-		return window, nil
+	return window, readSeen(row.Seen, &window)
+}
+
+func readSeen(seen []byte, window *tasks.Window) error {
+	if seen == nil {
+		return nil
 	}
-	if err := json.Unmarshal(row.Seen, &window.Seen); err != nil {
-		return window, fmt.Errorf("what window %s has seen: %w", row.WindowID, err)
+	if err := json.Unmarshal(seen, &window.Seen); err != nil {
+		return fmt.Errorf("what window %s has seen: %w", window.WindowID, err)
 	}
-	return window, nil
+	return nil
 }
 
 // TaskVersion reads one version of a task; ErrNotFound when there is none.

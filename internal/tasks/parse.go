@@ -143,7 +143,7 @@ func within(field, name string) string {
 
 // storable: U+FFFD is what decoders make of broken UTF-8 and of half a surrogate pair.
 func storable(text string) bool {
-	return utf8.ValidString(text) && !strings.ContainsAny(text, "\x00\uFFFD")
+	return utf8.ValidString(text) && strings.IndexByte(text, 0) < 0 && !strings.Contains(text, "\uFFFD")
 }
 
 func parseUserID(object map[string]any) (string, *EventError) {

@@ -4,12 +4,6 @@ INSERT INTO event_keys AS k (key, received_at)
 SELECT u.key, @now::timestamptz FROM unnest(@keys::uuid[]) AS u (key) ORDER BY u.key
 ON CONFLICT (key) DO NOTHING RETURNING k.key;
 
--- name: LockEventWindows :many
--- The windows that events of these users may count for, locked in one order.
-SELECT w.* FROM unnest(@user_ids::text[]) AS u (user_id)
-JOIN task_windows w ON w.project_id = @project_id AND w.user_id = u.user_id AND w.live
-ORDER BY w.window_id FOR NO KEY UPDATE OF w;
-
 -- name: TaskCatalogRevision :one
 SELECT COALESCE((SELECT c.revision FROM task_catalogs c WHERE c.project_id = @project_id), 0)::bigint AS revision;
 
@@ -20,17 +14,6 @@ FROM (SELECT unnest(@keys::uuid[]) AS key, unnest(@event_ids::text[]) AS event_i
         unnest(@sources::text[]) AS source, unnest(@user_ids::text[]) AS user_id, unnest(@event_types::text[]) AS event_type,
         unnest(@occurred_at::timestamptz[]) AS occurred_at, unnest(@payloads::text[]) AS payload,
         unnest(@decisions::text[]) AS decisions) u;
-
--- name: CountInWindows :exec
--- A window that reaches its target is completed here, and its workflow is to be told.
-UPDATE task_windows w SET progress = u.progress, seen = NULLIF(u.seen, '')::jsonb, updated_at = @now::timestamptz,
-    state = CASE WHEN u.completed THEN 'completed' ELSE w.state END,
-    completed_at = CASE WHEN u.completed THEN u.completed_at ELSE w.completed_at END,
-    changes = w.changes + u.completed::integer,
-    sweep_at = CASE WHEN u.completed THEN @now::timestamptz ELSE w.sweep_at END
-FROM (SELECT unnest(@window_ids::text[]) AS window_id, unnest(@progress::numeric[]) AS progress, unnest(@seen::text[]) AS seen,
-        unnest(@completed::boolean[]) AS completed, unnest(@completed_at::timestamptz[]) AS completed_at) u
-WHERE w.window_id = u.window_id;
 
 -- name: OpenWindows :exec
 -- Windows that begin with an event. An earlier one of the task that takes no event any more is not looked at from now on.

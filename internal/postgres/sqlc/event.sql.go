@@ -61,39 +61,6 @@ func (q *Queries) CountDuplicates(ctx context.Context, arg CountDuplicatesParams
 	return err
 }
 
-const CountInWindows = `-- name: CountInWindows :exec
-UPDATE task_windows w SET progress = u.progress, seen = NULLIF(u.seen, '')::jsonb, updated_at = $1::timestamptz,
-    state = CASE WHEN u.completed THEN 'completed' ELSE w.state END,
-    completed_at = CASE WHEN u.completed THEN u.completed_at ELSE w.completed_at END,
-    changes = w.changes + u.completed::integer,
-    sweep_at = CASE WHEN u.completed THEN $1::timestamptz ELSE w.sweep_at END
-FROM (SELECT unnest($2::text[]) AS window_id, unnest($3::numeric[]) AS progress, unnest($4::text[]) AS seen,
-        unnest($5::boolean[]) AS completed, unnest($6::timestamptz[]) AS completed_at) u
-WHERE w.window_id = u.window_id
-`
-
-type CountInWindowsParams struct {
-	Now         time.Time
-	WindowIds   []string
-	Progress    []decimal.Decimal
-	Seen        []string
-	Completed   []bool
-	CompletedAt []time.Time
-}
-
-// A window that reaches its target is completed here, and its workflow is to be told.
-func (q *Queries) CountInWindows(ctx context.Context, arg CountInWindowsParams) error {
-	_, err := q.db.Exec(ctx, CountInWindows,
-		arg.Now,
-		arg.WindowIds,
-		arg.Progress,
-		arg.Seen,
-		arg.Completed,
-		arg.CompletedAt,
-	)
-	return err
-}
-
 const DropStrayEvents = `-- name: DropStrayEvents :exec
 DELETE FROM events_default e WHERE e.received_at < $1::timestamptz
 `
@@ -128,62 +95,6 @@ UPDATE events_kept k SET kept_from = GREATEST(k.kept_from, $1::timestamptz)
 func (q *Queries) KeepEventsFrom(ctx context.Context, keepFrom time.Time) error {
 	_, err := q.db.Exec(ctx, KeepEventsFrom, keepFrom)
 	return err
-}
-
-const LockEventWindows = `-- name: LockEventWindows :many
-SELECT w.window_id, w.project_id, w.user_id, w.task_id, w.version, w.number, w.anchor, w.activated_at, w.ends_at, w.closes_at, w.time_zone, w.target, w.progress, w.seen, w.state, w.live, w.changes, w.told, w.sweep_at, w.completed_at, w.settled_at, w.created_at, w.updated_at FROM unnest($1::text[]) AS u (user_id)
-JOIN task_windows w ON w.project_id = $2 AND w.user_id = u.user_id AND w.live
-ORDER BY w.window_id FOR NO KEY UPDATE OF w
-`
-
-type LockEventWindowsParams struct {
-	UserIds   []string
-	ProjectID int32
-}
-
-// The windows that events of these users may count for, locked in one order.
-func (q *Queries) LockEventWindows(ctx context.Context, arg LockEventWindowsParams) ([]TaskWindow, error) {
-	rows, err := q.db.Query(ctx, LockEventWindows, arg.UserIds, arg.ProjectID)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []TaskWindow
-	for rows.Next() {
-		var i TaskWindow
-		if err := rows.Scan(
-			&i.WindowID,
-			&i.ProjectID,
-			&i.UserID,
-			&i.TaskID,
-			&i.Version,
-			&i.Number,
-			&i.Anchor,
-			&i.ActivatedAt,
-			&i.EndsAt,
-			&i.ClosesAt,
-			&i.TimeZone,
-			&i.Target,
-			&i.Progress,
-			&i.Seen,
-			&i.State,
-			&i.Live,
-			&i.Changes,
-			&i.Told,
-			&i.SweepAt,
-			&i.CompletedAt,
-			&i.SettledAt,
-			&i.CreatedAt,
-			&i.UpdatedAt,
-		); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
 }
 
 const OpenWindows = `-- name: OpenWindows :exec
