@@ -120,10 +120,13 @@ func (h *handlers) AdminListTaskVersions(ctx context.Context, r AdminListTaskVer
 // orChain tells which mistake of requires the database found.
 func orChain(err error) error {
 	var unknown *postgres.UnknownTasksError
+	var unknownItems *postgres.UnknownItemsError
 	switch {
 	case errors.As(err, &unknown):
 		ids := each(unknown.TaskIDs, func(id int64) string { return strconv.FormatInt(id, 10) })
 		return invalid("requires", "there is no task "+strings.Join(ids, ", "))
+	case errors.As(err, &unknownItems):
+		return invalid("reward.items", "the catalog has no item "+strings.Join(unknownItems.SKUs, ", "))
 	case errors.Is(err, postgres.ErrTaskCycle):
 		return invalid("requires", "the task would require itself, through the tasks that it requires")
 	default:

@@ -83,7 +83,13 @@ func (k *keyring) find(ctx context.Context, key string) (postgres.APIKey, error)
 func (s *Server) authorize(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		call := callOf(c.Request().Context())
-		if call.operation == nil || call.operation.signed {
+		switch {
+		case call.operation == nil || call.operation.signed:
+			return next(c)
+		case len(call.operation.auth) > 0:
+			if err := s.authorizeV2(c, call); err != nil {
+				return err
+			}
 			return next(c)
 		}
 		scheme, key, _ := strings.Cut(c.Request().Header.Get(echo.HeaderAuthorization), " ")

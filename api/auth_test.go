@@ -2,6 +2,7 @@ package api
 
 import (
 	"crypto/sha256"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -19,9 +20,11 @@ func TestRoles(t *testing.T) {
 	s := newShop(t)
 	operations, err := operationsOf(testDoc())
 	require.NoError(t, err)
-	require.Len(t, operations, 72)
+	v1 := maps.Clone(operations)
+	maps.DeleteFunc(v1, func(_ string, op *operation) bool { return len(op.auth) > 0 })
+	require.Len(t, v1, 95)
 	fill := strings.NewReplacer(":sku", "no-such", ":id", "no-such")
-	for route, op := range operations {
+	for route, op := range v1 {
 		if op.signed {
 			continue // it takes no key
 		}
@@ -47,7 +50,7 @@ func TestRolesAreSensible(t *testing.T) {
 	operations, err := operationsOf(testDoc())
 	require.NoError(t, err)
 	for route, op := range operations {
-		if op.signed {
+		if op.signed || len(op.auth) > 0 {
 			require.Empty(t, op.roles, route)
 			continue
 		}

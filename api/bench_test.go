@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/golang-jwt/jwt/v5"
 	"github.com/labstack/echo/v4"
 	"github.com/stretchr/testify/require"
 
@@ -112,6 +113,35 @@ func BenchmarkLimiter(b *testing.B) {
 			for b.Loop() {
 				l.take(b.Context(), "k")
 			}
+		})
+	}
+}
+
+// BenchmarkEntitlement is the check that a game makes on every action, whole, by its server and by the user, on the real database; and what
+// a handler that does nothing costs: GET /healthz. All callers at once, in process.
+func BenchmarkEntitlement(b *testing.B) {
+	c := newChest(b)
+	require.Equal(b, 200, c.give("pass", 1).status)
+	bearer := header("Authorization", "Bearer "+token(b, "u", func(claims jwt.MapClaims) { claims["exp"] = c.clock().Add(time.Hour).Unix() }))
+	for _, cell := range []struct {
+		name, path string
+		as         with
+	}{
+		{"nothing", "/healthz", byServer()},
+		{"server", ofProject + "/entitlements/u/pass", byServer()},
+		{"user", ofProject + "/entitlements/u/pass", bearer},
+	} {
+		b.Run(cell.name, func(b *testing.B) {
+			b.ReportAllocs()
+			b.SetParallelism(32)
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					if recorder := c.serveOne("GET", cell.path, "", cell.as); recorder.Code != 200 {
+						b.Error(recorder.Code, recorder.Body)
+						return
+					}
+				}
+			})
 		})
 	}
 }

@@ -95,7 +95,7 @@ func serveStyle(w http.ResponseWriter, _ *http.Request) {
 
 func docsProblems() []docsProblem {
 	var problems []docsProblem
-	for code, entry := range catalog {
+	for code, entry := range problemKinds {
 		problems = append(problems, docsProblem{string(code), entry.title, entry.status})
 	}
 	slices.SortFunc(problems, func(a, b docsProblem) int {
@@ -139,14 +139,18 @@ func docsOperationOf(path, method string, item *openapi3.PathItem, op *openapi3.
 	}
 	shown.Curl += " http://127.0.0.1:8080" + address
 	if shown.Roles != nil {
-		shown.Curl += " \\\n  -H 'Authorization: Bearer dev-" + shown.Roles[0] + "'"
+		shown.Curl += docsAuthorization(shown.Roles[0])
 	}
 	shown.Curl += headers
 	if op.RequestBody != nil {
-		schema := op.RequestBody.Value.Content.Get("application/json").Schema.Value
+		schema := bodySchema(op.RequestBody.Value)
 		compact, _ := json.Marshal(sample(schema)) // examples of the document are JSON
 		shown.Body = &docsBody{Required: op.RequestBody.Value.Required, Fields: fieldsOf("", schema), Example: pretty(sample(schema))}
-		shown.Curl += " \\\n  -H 'Content-Type: application/json' -d '" + string(compact) + "'"
+		if op.RequestBody.Value.Content.Get("application/json") == nil {
+			shown.Curl += " \\\n  -H 'Content-Type: text/plain' --data-binary @keys.txt"
+		} else {
+			shown.Curl += " \\\n  -H 'Content-Type: application/json' -d '" + string(compact) + "'"
+		}
 	}
 	for status, ref := range op.Responses.Map() {
 		shown.Responses = append(shown.Responses, docsResponseOf(status, ref.Value))
@@ -155,13 +159,30 @@ func docsOperationOf(path, method string, item *openapi3.PathItem, op *openapi3.
 	return shown
 }
 
+// rolesOf are the roles of a call of v1, or whom a call of v2 is for.
 func rolesOf(op *openapi3.Operation) []string {
-	listed, _ := op.Extensions["x-roles"].([]any)
 	var roles []string
-	for _, role := range listed {
-		roles = append(roles, fmt.Sprint(role))
+	for _, extension := range []string{"x-roles", "x-auth"} {
+		listed, _ := op.Extensions[extension].([]any)
+		for _, role := range listed {
+			roles = append(roles, fmt.Sprint(role))
+		}
 	}
 	return roles
+}
+
+// docsAuthorization is what curl sends as somebody of `quickpass dev`.
+func docsAuthorization(role string) string {
+	switch role {
+	case asNobody:
+		return ""
+	case asUser, asOrder:
+		return " \\\n  -H \"Authorization: Bearer $TOKEN\""
+	case asServer:
+		return " \\\n  -u 1:dev-project"
+	default:
+		return " \\\n  -H 'Authorization: Bearer dev-" + role + "'"
+	}
 }
 
 func docsResponseOf(status string, r *openapi3.Response) docsResponse {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,6 +21,7 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/openapi3filter"
 	"github.com/getkin/kin-openapi/routers"
+	"github.com/golang-jwt/jwt/v5"
 	"github.com/jackc/pgx/v5"
 	"github.com/shopspring/decimal"
 	"github.com/stretchr/testify/require"
@@ -55,6 +57,7 @@ type fakeStarter struct {
 	confirmed []contract.PurchaseInput
 	replays   []contract.ReplayInput
 	windows   []postgres.TaskWindowChange
+	checkouts []postgres.CheckoutChange
 	full      bool
 	do        func(contract.PurchaseInput)
 }
@@ -84,6 +87,12 @@ func (f *fakeStarter) OfferTaskWindows(windows ...postgres.TaskWindowChange) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.windows = append(f.windows, windows...)
+}
+
+func (f *fakeStarter) OfferCheckout(order postgres.CheckoutChange) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.checkouts = append(f.checkouts, order)
 }
 
 func (f *fakeStarter) told() []contract.ReplayInput {
@@ -224,7 +233,7 @@ func (s *shop) written() string {
 	defer func() { _ = conn.Close(context.Background()) }()
 	var digest string
 	for _, table := range []string{"users", "products", "stock", "orders", "ledger_transfers", "order_timeline", "idempotency_keys", "notifications", "audit_log", "order_refunds", "approvals", "disputes", "dispute_notes", "denied_addresses", "stock_edits", "stock_changes", "replays", "replay_items",
-		"tasks", "task_versions", "task_catalogs", "task_windows", "task_rewards", "task_budgets", "events", "event_keys"} {
+		"tasks", "task_versions", "catalog_items", "catalog_groups", "catalog_revisions", "item_sales", "game_keys", "projects", "api_keys", "task_catalogs", "task_windows", "task_rewards", "task_budgets", "events", "event_keys"} {
 		var part string
 		require.NoError(s.t, conn.QueryRow(s.t.Context(), fmt.Sprintf("SELECT count(*) || md5(coalesce(string_agg(r::text, '|' ORDER BY r::text), '')) FROM %s r", table)).Scan(&part))
 		digest += table + part + "\n"
@@ -250,6 +259,41 @@ func into[T any](t testing.TB, a answer) T {
 	var v T
 	require.NoError(t, json.Unmarshal(a.body, &v), "%s", a.body)
 	return v
+}
+
+// Who calls /api/v2, in the tests.
+const (
+	jwtSecret  = "test-project-jwt-secret-0123456789"
+	projectKey = "test-project-key"
+)
+
+// token of a project's user as its login makes one, with some claims changed.
+func token(t testing.TB, userID string, changes ...func(jwt.MapClaims)) string {
+	t.Helper()
+	claims := jwt.MapClaims{"sub": userID, "exp": time.Now().Add(time.Hour).Unix(), "project_id": 1}
+	for _, change := range changes {
+		change(claims)
+	}
+	signed, err := jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString([]byte(jwtSecret))
+	require.NoError(t, err)
+	return signed
+}
+
+// byUser calls as a user of the project, byServer as its server.
+func byUser(t testing.TB, userID string) with {
+	return header("Authorization", "Bearer "+token(t, userID))
+}
+
+func byServer() with {
+	return header("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte("1:"+projectKey)))
+}
+
+// openV2 lets users and a server of project 1 call /api/v2.
+func (s *shop) openV2() *shop {
+	s.t.Helper()
+	testkit.Exec(s.t, s.db, "UPDATE projects SET jwt_secret = '"+jwtSecret+"' WHERE project_id = 1")
+	s.putKey(projectKey, "server")
+	return s
 }
 
 type with func(*http.Request)
@@ -298,11 +342,16 @@ func conforms(t testing.TB, r *http.Request, a answer) {
 	t.Helper()
 	require.NotEmpty(t, a.header.Get("X-Request-Id"))
 	require.Equal(t, "nosniff", a.header.Get("X-Content-Type-Options"))
-	if a.status >= 400 && r.URL.Path != "/readyz" {
+	if a.status >= 400 && isV2(r.URL.Path) {
+		refused := into[v2Error](t, a)
+		require.Equal(t, a.status, refused.StatusCode)
+		require.NotEmpty(t, refused.ErrorMessage)
+		require.Equal(t, a.header.Get("X-Request-Id"), refused.TransactionID)
+	} else if a.status >= 400 && r.URL.Path != "/readyz" {
 		require.Equal(t, "application/problem+json", a.header.Get("Content-Type"))
 		p := into[Problem](t, a)
 		require.Equal(t, a.status, p.Status)
-		require.Equal(t, a.status, catalog[p.Code].status, "%s", p.Code)
+		require.Equal(t, a.status, problemKinds[p.Code].status, "%s", p.Code)
 		require.NotEmpty(t, p.Detail)
 		require.Equal(t, a.header.Get("X-Request-Id"), *p.RequestID)
 	}

@@ -23,6 +23,7 @@ type call struct {
 	connection  *http.ResponseController
 	operation   *operation
 	key         postgres.APIKey
+	caller      caller // of a call of /api/v2
 	body        []byte
 	media       string // of the body
 	value       any    // the body, decoded; a text if it is no JSON

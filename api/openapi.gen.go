@@ -16,8 +16,13 @@ import (
 
 	"github.com/labstack/echo/v4"
 	"github.com/oapi-codegen/runtime"
+	"github.com/quickpass/quickpass/internal/catalog"
+	"github.com/quickpass/quickpass/internal/checkout"
 	"github.com/quickpass/quickpass/internal/contract"
+	"github.com/quickpass/quickpass/internal/inventory"
+	"github.com/quickpass/quickpass/internal/postgres"
 	"github.com/quickpass/quickpass/internal/store"
+	"github.com/quickpass/quickpass/internal/subscriptions"
 	"github.com/quickpass/quickpass/internal/tasks"
 	"github.com/shopspring/decimal"
 )
@@ -109,6 +114,105 @@ func (e BulkReplayStatus) Valid() bool {
 	}
 }
 
+// Defines values for CatalogLimitsPerUserRecurrentScheduleIntervalType.
+const (
+	Daily   CatalogLimitsPerUserRecurrentScheduleIntervalType = "daily"
+	Monthly CatalogLimitsPerUserRecurrentScheduleIntervalType = "monthly"
+	Weekly  CatalogLimitsPerUserRecurrentScheduleIntervalType = "weekly"
+)
+
+// Valid indicates whether the value is a known member of the CatalogLimitsPerUserRecurrentScheduleIntervalType enum.
+func (e CatalogLimitsPerUserRecurrentScheduleIntervalType) Valid() bool {
+	switch e {
+	case Daily:
+		return true
+	case Monthly:
+		return true
+	case Weekly:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for CatalogPromotionBonusBundleType.
+const (
+	Standard               CatalogPromotionBonusBundleType = "standard"
+	VirtualCurrencyPackage CatalogPromotionBonusBundleType = "virtual_currency_package"
+)
+
+// Valid indicates whether the value is a known member of the CatalogPromotionBonusBundleType enum.
+func (e CatalogPromotionBonusBundleType) Valid() bool {
+	switch e {
+	case Standard:
+		return true
+	case VirtualCurrencyPackage:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for CatalogPromotionBonusType.
+const (
+	CatalogPromotionBonusTypeBundle          CatalogPromotionBonusType = "bundle"
+	CatalogPromotionBonusTypeGameKey         CatalogPromotionBonusType = "game_key"
+	CatalogPromotionBonusTypeUnit            CatalogPromotionBonusType = "unit"
+	CatalogPromotionBonusTypeVirtualCurrency CatalogPromotionBonusType = "virtual_currency"
+	CatalogPromotionBonusTypeVirtualGood     CatalogPromotionBonusType = "virtual_good"
+)
+
+// Valid indicates whether the value is a known member of the CatalogPromotionBonusType enum.
+func (e CatalogPromotionBonusType) Valid() bool {
+	switch e {
+	case CatalogPromotionBonusTypeBundle:
+		return true
+	case CatalogPromotionBonusTypeGameKey:
+		return true
+	case CatalogPromotionBonusTypeUnit:
+		return true
+	case CatalogPromotionBonusTypeVirtualCurrency:
+		return true
+	case CatalogPromotionBonusTypeVirtualGood:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for CatalogVirtualPriceType.
+const (
+	CatalogVirtualPriceTypeVirtualCurrency CatalogVirtualPriceType = "virtual_currency"
+)
+
+// Valid indicates whether the value is a known member of the CatalogVirtualPriceType enum.
+func (e CatalogVirtualPriceType) Valid() bool {
+	switch e {
+	case CatalogVirtualPriceTypeVirtualCurrency:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for CheckoutOrderSummaryMode.
+const (
+	CheckoutOrderSummaryModeDefault CheckoutOrderSummaryMode = "default"
+	CheckoutOrderSummaryModeSandbox CheckoutOrderSummaryMode = "sandbox"
+)
+
+// Valid indicates whether the value is a known member of the CheckoutOrderSummaryMode enum.
+func (e CheckoutOrderSummaryMode) Valid() bool {
+	switch e {
+	case CheckoutOrderSummaryModeDefault:
+		return true
+	case CheckoutOrderSummaryModeSandbox:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for DeliveryInputMethod.
 const (
 	APICall DeliveryInputMethod = "api_call"
@@ -169,6 +273,24 @@ func (e EventDecisionsIdentifiedBy) Valid() bool {
 	}
 }
 
+// Defines values for FoundOrderMode.
+const (
+	FoundOrderModeDefault FoundOrderMode = "default"
+	FoundOrderModeSandbox FoundOrderMode = "sandbox"
+)
+
+// Valid indicates whether the value is a known member of the FoundOrderMode enum.
+func (e FoundOrderMode) Valid() bool {
+	switch e {
+	case FoundOrderModeDefault:
+		return true
+	case FoundOrderModeSandbox:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for HoursDay.
 const (
 	Fri HoursDay = "fri"
@@ -196,6 +318,36 @@ func (e HoursDay) Valid() bool {
 	case Tue:
 		return true
 	case Wed:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for InventoryOptionsExpirationPeriodType.
+const (
+	Day    InventoryOptionsExpirationPeriodType = "day"
+	Hour   InventoryOptionsExpirationPeriodType = "hour"
+	Minute InventoryOptionsExpirationPeriodType = "minute"
+	Month  InventoryOptionsExpirationPeriodType = "month"
+	Week   InventoryOptionsExpirationPeriodType = "week"
+	Year   InventoryOptionsExpirationPeriodType = "year"
+)
+
+// Valid indicates whether the value is a known member of the InventoryOptionsExpirationPeriodType enum.
+func (e InventoryOptionsExpirationPeriodType) Valid() bool {
+	switch e {
+	case Day:
+		return true
+	case Hour:
+		return true
+	case Minute:
+		return true
+	case Month:
+		return true
+	case Week:
+		return true
+	case Year:
 		return true
 	default:
 		return false
@@ -241,6 +393,7 @@ const (
 	ProblemCodeApprovalNotFound        ProblemCode = "approval_not_found"
 	ProblemCodeAutomatic               ProblemCode = "automatic"
 	ProblemCodeBodyTooLarge            ProblemCode = "body_too_large"
+	ProblemCodeCardDeclined            ProblemCode = "card_declined"
 	ProblemCodeDisputeClosed           ProblemCode = "dispute_closed"
 	ProblemCodeDisputeNotFound         ProblemCode = "dispute_not_found"
 	ProblemCodeEventNotFound           ProblemCode = "event_not_found"
@@ -251,8 +404,10 @@ const (
 	ProblemCodeInsufficientCoins       ProblemCode = "insufficient_coins"
 	ProblemCodeInternal                ProblemCode = "internal"
 	ProblemCodeInvalidRequest          ProblemCode = "invalid_request"
+	ProblemCodeItemNotFound            ProblemCode = "item_not_found"
 	ProblemCodeLocked                  ProblemCode = "locked"
 	ProblemCodeMethodNotAllowed        ProblemCode = "method_not_allowed"
+	ProblemCodeNotAGameKey             ProblemCode = "not_a_game_key"
 	ProblemCodeNotActive               ProblemCode = "not_active"
 	ProblemCodeNotAwaitingConfirmation ProblemCode = "not_awaiting_confirmation"
 	ProblemCodeNotEligible             ProblemCode = "not_eligible"
@@ -266,7 +421,13 @@ const (
 	ProblemCodeOrderNotResolvable      ProblemCode = "order_not_resolvable"
 	ProblemCodeOutOfStock              ProblemCode = "out_of_stock"
 	ProblemCodeOverloaded              ProblemCode = "overloaded"
+	ProblemCodePaymentCodeRequired     ProblemCode = "payment_code_required"
+	ProblemCodePaymentNotDecidable     ProblemCode = "payment_not_decidable"
+	ProblemCodePaymentNotFound         ProblemCode = "payment_not_found"
+	ProblemCodePaymentNotTaken         ProblemCode = "payment_not_taken"
+	ProblemCodePaymentTimeout          ProblemCode = "payment_timeout"
 	ProblemCodeProductNotFound         ProblemCode = "product_not_found"
+	ProblemCodeProjectNotFound         ProblemCode = "project_not_found"
 	ProblemCodePurchaseLimitReached    ProblemCode = "purchase_limit_reached"
 	ProblemCodeRateLimited             ProblemCode = "rate_limited"
 	ProblemCodeRefundTooLarge          ProblemCode = "refund_too_large"
@@ -276,7 +437,9 @@ const (
 	ProblemCodeRewardNotFound          ProblemCode = "reward_not_found"
 	ProblemCodeRewardNotReplayable     ProblemCode = "reward_not_replayable"
 	ProblemCodeSalesLimitReached       ProblemCode = "sales_limit_reached"
+	ProblemCodeSandboxOff              ProblemCode = "sandbox_off"
 	ProblemCodeSecondAdminRequired     ProblemCode = "second_admin_required"
+	ProblemCodeServerKeyNotFound       ProblemCode = "server_key_not_found"
 	ProblemCodeSignatureInvalid        ProblemCode = "signature_invalid"
 	ProblemCodeSignatureMissing        ProblemCode = "signature_missing"
 	ProblemCodeSkuTaken                ProblemCode = "sku_taken"
@@ -323,6 +486,8 @@ func (e ProblemCode) Valid() bool {
 		return true
 	case ProblemCodeBodyTooLarge:
 		return true
+	case ProblemCodeCardDeclined:
+		return true
 	case ProblemCodeDisputeClosed:
 		return true
 	case ProblemCodeDisputeNotFound:
@@ -343,9 +508,13 @@ func (e ProblemCode) Valid() bool {
 		return true
 	case ProblemCodeInvalidRequest:
 		return true
+	case ProblemCodeItemNotFound:
+		return true
 	case ProblemCodeLocked:
 		return true
 	case ProblemCodeMethodNotAllowed:
+		return true
+	case ProblemCodeNotAGameKey:
 		return true
 	case ProblemCodeNotActive:
 		return true
@@ -373,7 +542,19 @@ func (e ProblemCode) Valid() bool {
 		return true
 	case ProblemCodeOverloaded:
 		return true
+	case ProblemCodePaymentCodeRequired:
+		return true
+	case ProblemCodePaymentNotDecidable:
+		return true
+	case ProblemCodePaymentNotFound:
+		return true
+	case ProblemCodePaymentNotTaken:
+		return true
+	case ProblemCodePaymentTimeout:
+		return true
 	case ProblemCodeProductNotFound:
+		return true
+	case ProblemCodeProjectNotFound:
 		return true
 	case ProblemCodePurchaseLimitReached:
 		return true
@@ -393,7 +574,11 @@ func (e ProblemCode) Valid() bool {
 		return true
 	case ProblemCodeSalesLimitReached:
 		return true
+	case ProblemCodeSandboxOff:
+		return true
 	case ProblemCodeSecondAdminRequired:
+		return true
+	case ProblemCodeServerKeyNotFound:
 		return true
 	case ProblemCodeSignatureInvalid:
 		return true
@@ -664,6 +849,198 @@ func (e AdminExportProductsParamsFormat) Valid() bool {
 	}
 }
 
+// Defines values for GetUserInventoryParamsPlatform.
+const (
+	GetUserInventoryParamsPlatformAndroidOther       GetUserInventoryParamsPlatform = "android_other"
+	GetUserInventoryParamsPlatformAndroidStandalone  GetUserInventoryParamsPlatform = "android_standalone"
+	GetUserInventoryParamsPlatformAppStoreIos        GetUserInventoryParamsPlatform = "app_store_ios"
+	GetUserInventoryParamsPlatformGooglePlay         GetUserInventoryParamsPlatform = "google_play"
+	GetUserInventoryParamsPlatformIosOther           GetUserInventoryParamsPlatform = "ios_other"
+	GetUserInventoryParamsPlatformIosStandalone      GetUserInventoryParamsPlatform = "ios_standalone"
+	GetUserInventoryParamsPlatformNintendoShop       GetUserInventoryParamsPlatform = "nintendo_shop"
+	GetUserInventoryParamsPlatformPcOther            GetUserInventoryParamsPlatform = "pc_other"
+	GetUserInventoryParamsPlatformPcStandalone       GetUserInventoryParamsPlatform = "pc_standalone"
+	GetUserInventoryParamsPlatformPlaystationNetwork GetUserInventoryParamsPlatform = "playstation_network"
+	GetUserInventoryParamsPlatformXboxLive           GetUserInventoryParamsPlatform = "xbox_live"
+	GetUserInventoryParamsPlatformXsolla             GetUserInventoryParamsPlatform = "xsolla"
+)
+
+// Valid indicates whether the value is a known member of the GetUserInventoryParamsPlatform enum.
+func (e GetUserInventoryParamsPlatform) Valid() bool {
+	switch e {
+	case GetUserInventoryParamsPlatformAndroidOther:
+		return true
+	case GetUserInventoryParamsPlatformAndroidStandalone:
+		return true
+	case GetUserInventoryParamsPlatformAppStoreIos:
+		return true
+	case GetUserInventoryParamsPlatformGooglePlay:
+		return true
+	case GetUserInventoryParamsPlatformIosOther:
+		return true
+	case GetUserInventoryParamsPlatformIosStandalone:
+		return true
+	case GetUserInventoryParamsPlatformNintendoShop:
+		return true
+	case GetUserInventoryParamsPlatformPcOther:
+		return true
+	case GetUserInventoryParamsPlatformPcStandalone:
+		return true
+	case GetUserInventoryParamsPlatformPlaystationNetwork:
+		return true
+	case GetUserInventoryParamsPlatformXboxLive:
+		return true
+	case GetUserInventoryParamsPlatformXsolla:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for GetSubscriptionItemsParamsPlatform.
+const (
+	GetSubscriptionItemsParamsPlatformAndroidOther       GetSubscriptionItemsParamsPlatform = "android_other"
+	GetSubscriptionItemsParamsPlatformAndroidStandalone  GetSubscriptionItemsParamsPlatform = "android_standalone"
+	GetSubscriptionItemsParamsPlatformAppStoreIos        GetSubscriptionItemsParamsPlatform = "app_store_ios"
+	GetSubscriptionItemsParamsPlatformGooglePlay         GetSubscriptionItemsParamsPlatform = "google_play"
+	GetSubscriptionItemsParamsPlatformIosOther           GetSubscriptionItemsParamsPlatform = "ios_other"
+	GetSubscriptionItemsParamsPlatformIosStandalone      GetSubscriptionItemsParamsPlatform = "ios_standalone"
+	GetSubscriptionItemsParamsPlatformNintendoShop       GetSubscriptionItemsParamsPlatform = "nintendo_shop"
+	GetSubscriptionItemsParamsPlatformPcOther            GetSubscriptionItemsParamsPlatform = "pc_other"
+	GetSubscriptionItemsParamsPlatformPcStandalone       GetSubscriptionItemsParamsPlatform = "pc_standalone"
+	GetSubscriptionItemsParamsPlatformPlaystationNetwork GetSubscriptionItemsParamsPlatform = "playstation_network"
+	GetSubscriptionItemsParamsPlatformXboxLive           GetSubscriptionItemsParamsPlatform = "xbox_live"
+	GetSubscriptionItemsParamsPlatformXsolla             GetSubscriptionItemsParamsPlatform = "xsolla"
+)
+
+// Valid indicates whether the value is a known member of the GetSubscriptionItemsParamsPlatform enum.
+func (e GetSubscriptionItemsParamsPlatform) Valid() bool {
+	switch e {
+	case GetSubscriptionItemsParamsPlatformAndroidOther:
+		return true
+	case GetSubscriptionItemsParamsPlatformAndroidStandalone:
+		return true
+	case GetSubscriptionItemsParamsPlatformAppStoreIos:
+		return true
+	case GetSubscriptionItemsParamsPlatformGooglePlay:
+		return true
+	case GetSubscriptionItemsParamsPlatformIosOther:
+		return true
+	case GetSubscriptionItemsParamsPlatformIosStandalone:
+		return true
+	case GetSubscriptionItemsParamsPlatformNintendoShop:
+		return true
+	case GetSubscriptionItemsParamsPlatformPcOther:
+		return true
+	case GetSubscriptionItemsParamsPlatformPcStandalone:
+		return true
+	case GetSubscriptionItemsParamsPlatformPlaystationNetwork:
+		return true
+	case GetSubscriptionItemsParamsPlatformXboxLive:
+		return true
+	case GetSubscriptionItemsParamsPlatformXsolla:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for GetTimeLimitedItemsParamsPlatform.
+const (
+	GetTimeLimitedItemsParamsPlatformAndroidOther       GetTimeLimitedItemsParamsPlatform = "android_other"
+	GetTimeLimitedItemsParamsPlatformAndroidStandalone  GetTimeLimitedItemsParamsPlatform = "android_standalone"
+	GetTimeLimitedItemsParamsPlatformAppStoreIos        GetTimeLimitedItemsParamsPlatform = "app_store_ios"
+	GetTimeLimitedItemsParamsPlatformGooglePlay         GetTimeLimitedItemsParamsPlatform = "google_play"
+	GetTimeLimitedItemsParamsPlatformIosOther           GetTimeLimitedItemsParamsPlatform = "ios_other"
+	GetTimeLimitedItemsParamsPlatformIosStandalone      GetTimeLimitedItemsParamsPlatform = "ios_standalone"
+	GetTimeLimitedItemsParamsPlatformNintendoShop       GetTimeLimitedItemsParamsPlatform = "nintendo_shop"
+	GetTimeLimitedItemsParamsPlatformPcOther            GetTimeLimitedItemsParamsPlatform = "pc_other"
+	GetTimeLimitedItemsParamsPlatformPcStandalone       GetTimeLimitedItemsParamsPlatform = "pc_standalone"
+	GetTimeLimitedItemsParamsPlatformPlaystationNetwork GetTimeLimitedItemsParamsPlatform = "playstation_network"
+	GetTimeLimitedItemsParamsPlatformXboxLive           GetTimeLimitedItemsParamsPlatform = "xbox_live"
+	GetTimeLimitedItemsParamsPlatformXsolla             GetTimeLimitedItemsParamsPlatform = "xsolla"
+)
+
+// Valid indicates whether the value is a known member of the GetTimeLimitedItemsParamsPlatform enum.
+func (e GetTimeLimitedItemsParamsPlatform) Valid() bool {
+	switch e {
+	case GetTimeLimitedItemsParamsPlatformAndroidOther:
+		return true
+	case GetTimeLimitedItemsParamsPlatformAndroidStandalone:
+		return true
+	case GetTimeLimitedItemsParamsPlatformAppStoreIos:
+		return true
+	case GetTimeLimitedItemsParamsPlatformGooglePlay:
+		return true
+	case GetTimeLimitedItemsParamsPlatformIosOther:
+		return true
+	case GetTimeLimitedItemsParamsPlatformIosStandalone:
+		return true
+	case GetTimeLimitedItemsParamsPlatformNintendoShop:
+		return true
+	case GetTimeLimitedItemsParamsPlatformPcOther:
+		return true
+	case GetTimeLimitedItemsParamsPlatformPcStandalone:
+		return true
+	case GetTimeLimitedItemsParamsPlatformPlaystationNetwork:
+		return true
+	case GetTimeLimitedItemsParamsPlatformXboxLive:
+		return true
+	case GetTimeLimitedItemsParamsPlatformXsolla:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for GetVirtualCurrencyBalanceParamsPlatform.
+const (
+	GetVirtualCurrencyBalanceParamsPlatformAndroidOther       GetVirtualCurrencyBalanceParamsPlatform = "android_other"
+	GetVirtualCurrencyBalanceParamsPlatformAndroidStandalone  GetVirtualCurrencyBalanceParamsPlatform = "android_standalone"
+	GetVirtualCurrencyBalanceParamsPlatformAppStoreIos        GetVirtualCurrencyBalanceParamsPlatform = "app_store_ios"
+	GetVirtualCurrencyBalanceParamsPlatformGooglePlay         GetVirtualCurrencyBalanceParamsPlatform = "google_play"
+	GetVirtualCurrencyBalanceParamsPlatformIosOther           GetVirtualCurrencyBalanceParamsPlatform = "ios_other"
+	GetVirtualCurrencyBalanceParamsPlatformIosStandalone      GetVirtualCurrencyBalanceParamsPlatform = "ios_standalone"
+	GetVirtualCurrencyBalanceParamsPlatformNintendoShop       GetVirtualCurrencyBalanceParamsPlatform = "nintendo_shop"
+	GetVirtualCurrencyBalanceParamsPlatformPcOther            GetVirtualCurrencyBalanceParamsPlatform = "pc_other"
+	GetVirtualCurrencyBalanceParamsPlatformPcStandalone       GetVirtualCurrencyBalanceParamsPlatform = "pc_standalone"
+	GetVirtualCurrencyBalanceParamsPlatformPlaystationNetwork GetVirtualCurrencyBalanceParamsPlatform = "playstation_network"
+	GetVirtualCurrencyBalanceParamsPlatformXboxLive           GetVirtualCurrencyBalanceParamsPlatform = "xbox_live"
+	GetVirtualCurrencyBalanceParamsPlatformXsolla             GetVirtualCurrencyBalanceParamsPlatform = "xsolla"
+)
+
+// Valid indicates whether the value is a known member of the GetVirtualCurrencyBalanceParamsPlatform enum.
+func (e GetVirtualCurrencyBalanceParamsPlatform) Valid() bool {
+	switch e {
+	case GetVirtualCurrencyBalanceParamsPlatformAndroidOther:
+		return true
+	case GetVirtualCurrencyBalanceParamsPlatformAndroidStandalone:
+		return true
+	case GetVirtualCurrencyBalanceParamsPlatformAppStoreIos:
+		return true
+	case GetVirtualCurrencyBalanceParamsPlatformGooglePlay:
+		return true
+	case GetVirtualCurrencyBalanceParamsPlatformIosOther:
+		return true
+	case GetVirtualCurrencyBalanceParamsPlatformIosStandalone:
+		return true
+	case GetVirtualCurrencyBalanceParamsPlatformNintendoShop:
+		return true
+	case GetVirtualCurrencyBalanceParamsPlatformPcOther:
+		return true
+	case GetVirtualCurrencyBalanceParamsPlatformPcStandalone:
+		return true
+	case GetVirtualCurrencyBalanceParamsPlatformPlaystationNetwork:
+		return true
+	case GetVirtualCurrencyBalanceParamsPlatformXboxLive:
+		return true
+	case GetVirtualCurrencyBalanceParamsPlatformXsolla:
+		return true
+	default:
+		return false
+	}
+}
+
 // Accepted defines model for Accepted.
 type Accepted struct {
 	// ConfirmBy With `awaiting_confirmation`: until when.
@@ -705,6 +1082,15 @@ type AdjustmentInput struct {
 
 	// Reason Example: goodwill
 	Reason Reason500 `json:"reason"`
+}
+
+// AdminItem defines model for AdminItem.
+type AdminItem = adminItem
+
+// AdminItemPage defines model for AdminItemPage.
+type AdminItemPage struct {
+	Items      []AdminItem `json:"items"`
+	NextCursor *string     `json:"next_cursor"`
 }
 
 // AdminUser defines model for AdminUser.
@@ -904,6 +1290,332 @@ type BulkReplayStatus string
 // BulkReplayTally defines model for BulkReplayTally.
 type BulkReplayTally = store.ReplayTally
 
+// Cart defines model for Cart.
+type Cart = checkout.ShownCart
+
+// CartFill defines model for CartFill.
+type CartFill struct {
+	// Country ISO 3166-1 alpha-2.
+	//
+	// Example: DE
+	Country *string `json:"country,omitempty"`
+
+	// Currency ISO 4217.
+	//
+	// Example: USD
+	Currency *string    `json:"currency,omitempty"`
+	Items    []CartLine `json:"items"`
+}
+
+// CartLine defines model for CartLine.
+type CartLine = checkout.Wanted
+
+// CartQuantity defines model for CartQuantity.
+type CartQuantity struct {
+	// Quantity Example: 3
+	Quantity int64 `json:"quantity"`
+}
+
+// CatalogAttribute defines model for CatalogAttribute.
+type CatalogAttribute struct {
+	// ExternalID Example: rarity
+	ExternalID string `json:"external_id"`
+
+	// Name Example: Rarity
+	Name   string `json:"name"`
+	Values []struct {
+		// ExternalID Example: rare
+		ExternalID string `json:"external_id"`
+
+		// Value Example: Rare
+		Value string `json:"value"`
+	} `json:"values"`
+}
+
+// CatalogBundle defines model for CatalogBundle.
+type CatalogBundle = catalog.ShownBundle
+
+// CatalogBundlePage defines model for CatalogBundlePage.
+type CatalogBundlePage struct {
+	// HasMore There are more after these.
+	HasMore bool            `json:"has_more"`
+	Items   []CatalogBundle `json:"items"`
+}
+
+// CatalogGroupName defines model for CatalogGroupName.
+type CatalogGroupName struct {
+	// ExternalID Example: weapons
+	ExternalID string `json:"external_id"`
+
+	// Name Example: Weapons
+	Name string `json:"name"`
+}
+
+// CatalogGroupTree defines model for CatalogGroupTree.
+type CatalogGroupTree struct {
+	Groups []ShownGroup `json:"groups"`
+}
+
+// CatalogItem A virtual item or a virtual currency.
+type CatalogItem = catalog.ShownItem
+
+// CatalogItemPage defines model for CatalogItemPage.
+type CatalogItemPage struct {
+	// HasMore There are more after these.
+	HasMore bool          `json:"has_more"`
+	Items   []CatalogItem `json:"items"`
+}
+
+// CatalogKey defines model for CatalogKey.
+type CatalogKey = catalog.ShownKey
+
+// CatalogKeyPage defines model for CatalogKeyPage.
+type CatalogKeyPage struct {
+	// HasMore There are more after these.
+	HasMore bool         `json:"has_more"`
+	Items   []CatalogKey `json:"items"`
+}
+
+// CatalogLimits defines model for CatalogLimits.
+type CatalogLimits struct {
+	PerItem *struct {
+		Available int64 `json:"available"`
+		Reserved  int64 `json:"reserved"`
+		Sold      int64 `json:"sold"`
+		Total     int64 `json:"total"`
+	} `json:"per_item"`
+
+	// PerUser Without a token, `available` is `total`.
+	PerUser *struct {
+		// Available Example: 2
+		Available         int64 `json:"available"`
+		RecurrentSchedule *struct {
+			IntervalType CatalogLimitsPerUserRecurrentScheduleIntervalType `json:"interval_type"`
+
+			// ResetNextDate Unix seconds.
+			ResetNextDate int64 `json:"reset_next_date"`
+		} `json:"recurrent_schedule"`
+
+		// Total Example: 3
+		Total int64 `json:"total"`
+	} `json:"per_user"`
+}
+
+// CatalogLimitsPerUserRecurrentScheduleIntervalType defines model for CatalogLimits.PerUser.RecurrentSchedule.IntervalType.
+type CatalogLimitsPerUserRecurrentScheduleIntervalType string
+
+// CatalogPackage A package of virtual currency.
+type CatalogPackage = catalog.ShownPackage
+
+// CatalogPackagePage defines model for CatalogPackagePage.
+type CatalogPackagePage struct {
+	// HasMore There are more after these.
+	HasMore bool             `json:"has_more"`
+	Items   []CatalogPackage `json:"items"`
+}
+
+// CatalogPromotion defines model for CatalogPromotion.
+type CatalogPromotion struct {
+	Bonus []struct {
+		BundleType *CatalogPromotionBonusBundleType `json:"bundle_type,omitempty"`
+		ImageURL   *string                          `json:"image_url"`
+		Name       string                           `json:"name"`
+		Quantity   int64                            `json:"quantity"`
+		Sku        string                           `json:"sku"`
+		Type       CatalogPromotionBonusType        `json:"type"`
+	} `json:"bonus"`
+	DateEnd   *time.Time `json:"date_end"`
+	DateStart *time.Time `json:"date_start"`
+	Discount  *struct {
+		// Percent Example: 50.00
+		Percent *string `json:"percent"`
+		Value   *string `json:"value"`
+	} `json:"discount"`
+	Limits *struct {
+		PerUser struct {
+			Available int64 `json:"available"`
+			Total     int64 `json:"total"`
+		} `json:"per_user"`
+	} `json:"limits"`
+
+	// Name Example: Half price
+	Name string `json:"name"`
+}
+
+// CatalogPromotionBonusBundleType defines model for CatalogPromotion.Bonus.BundleType.
+type CatalogPromotionBonusBundleType string
+
+// CatalogPromotionBonusType defines model for CatalogPromotion.Bonus.Type.
+type CatalogPromotionBonusType string
+
+// CatalogQuote defines model for CatalogQuote.
+type CatalogQuote struct {
+	// Amount Of one piece; after the discount.
+	//
+	// Example: 0.9950
+	Amount string `json:"amount"`
+
+	// AmountWithoutDiscount Of one piece.
+	//
+	// Example: 1.9900
+	AmountWithoutDiscount string `json:"amount_without_discount"`
+
+	// Currency Example: USD
+	Currency string `json:"currency"`
+}
+
+// CatalogUnit A game.
+type CatalogUnit = catalog.ShownUnit
+
+// CatalogUnitItem A key within its game.
+type CatalogUnitItem = catalog.ShownUnitItem
+
+// CatalogUnitPage defines model for CatalogUnitPage.
+type CatalogUnitPage struct {
+	// HasMore There are more after these.
+	HasMore bool          `json:"has_more"`
+	Items   []CatalogUnit `json:"items"`
+}
+
+// CatalogVirtualPrice defines model for CatalogVirtualPrice.
+type CatalogVirtualPrice struct {
+	// Amount Example: 450
+	Amount int64 `json:"amount"`
+
+	// AmountWithoutDiscount Example: 900
+	AmountWithoutDiscount int64 `json:"amount_without_discount"`
+
+	// CalculatedPrice In the lists of everything for sale only.
+	CalculatedPrice *struct {
+		// Amount Example: 450
+		Amount string `json:"amount"`
+
+		// AmountWithoutDiscount Example: 900
+		AmountWithoutDiscount string `json:"amount_without_discount"`
+	} `json:"calculated_price,omitempty"`
+	Description string  `json:"description"`
+	ImageURL    *string `json:"image_url"`
+	IsDefault   bool    `json:"is_default"`
+
+	// ItemID In the lists of everything for sale only.
+	ItemID *int64 `json:"item_id,omitempty"`
+
+	// Name Example: Gold
+	Name string `json:"name"`
+
+	// Sku Example: gold
+	Sku  string                  `json:"sku"`
+	Type CatalogVirtualPriceType `json:"type"`
+}
+
+// CatalogVirtualPriceType defines model for CatalogVirtualPrice.Type.
+type CatalogVirtualPriceType string
+
+// CheckoutOrder defines model for CheckoutOrder.
+type CheckoutOrder = ShownOrder
+
+// CheckoutOrderDetail defines model for CheckoutOrderDetail.
+type CheckoutOrderDetail struct {
+	Lines    []checkout.OrderLine `json:"lines"`
+	Order    CheckoutOrderSummary `json:"order"`
+	Payments []CheckoutPayment    `json:"payments"`
+	Refunds  []CheckoutRefund     `json:"refunds"`
+}
+
+// CheckoutOrderPage defines model for CheckoutOrderPage.
+type CheckoutOrderPage struct {
+	Items      []CheckoutOrderSummary `json:"items"`
+	NextCursor *string                `json:"next_cursor"`
+}
+
+// CheckoutOrderSummary defines model for CheckoutOrderSummary.
+type CheckoutOrderSummary struct {
+	CartID     *string                  `json:"cart_id,omitempty"`
+	CreatedAt  time.Time                `json:"created_at"`
+	ExpiresAt  *time.Time               `json:"expires_at,omitempty"`
+	ExternalID *string                  `json:"external_id,omitempty"`
+	FinishedAt *time.Time               `json:"finished_at,omitempty"`
+	IsFree     bool                     `json:"is_free"`
+	Mode       CheckoutOrderSummaryMode `json:"mode"`
+	OrderID    int64                    `json:"order_id"`
+	PaidAt     *time.Time               `json:"paid_at,omitempty"`
+	Price      *catalog.Quote           `json:"price"`
+
+	// Reason Why it was canceled.
+	Reason *string `json:"reason,omitempty"`
+
+	// Refunded Example: 500
+	Refunded Decimal `json:"refunded"`
+
+	// Status `done`, `canceled` and `expired` are final; a refund cancels an order that was done.
+	Status       CheckoutStatus              `json:"status"`
+	UpdatedAt    time.Time                   `json:"updated_at"`
+	UserID       string                      `json:"user_id"`
+	VirtualPrice *checkout.ShownVirtualPrice `json:"virtual_price"`
+}
+
+// CheckoutOrderSummaryMode defines model for CheckoutOrderSummary.Mode.
+type CheckoutOrderSummaryMode string
+
+// CheckoutPayment defines model for CheckoutPayment.
+type CheckoutPayment struct {
+	// Amount Example: 500
+	Amount    Decimal    `json:"amount"`
+	CreatedAt time.Time  `json:"created_at"`
+	Currency  string     `json:"currency"`
+	DecidedAt *time.Time `json:"decided_at,omitempty"`
+
+	// DecidedBy Who ended a held one.
+	DecidedBy *string        `json:"decided_by,omitempty"`
+	OrderID   int64          `json:"order_id"`
+	Outcome   PaymentOutcome `json:"outcome"`
+	PaymentID *int64         `json:"payment_id,omitempty"`
+
+	// Provider Example: sandbox
+	Provider   string          `json:"provider"`
+	ProviderID string          `json:"provider_id"`
+	Reason     checkout.Reason `json:"reason"`
+	Sandbox    bool            `json:"sandbox"`
+}
+
+// CheckoutPaymentPage defines model for CheckoutPaymentPage.
+type CheckoutPaymentPage struct {
+	Items      []CheckoutPayment `json:"items"`
+	NextCursor *string           `json:"next_cursor"`
+}
+
+// CheckoutQuote defines model for CheckoutQuote.
+type CheckoutQuote struct {
+	// Amount Example: 122.3850
+	Amount string `json:"amount"`
+
+	// AmountWithoutDiscount Example: 244.7700
+	AmountWithoutDiscount string `json:"amount_without_discount"`
+
+	// Currency ISO 4217, or the SKU of a virtual currency.
+	//
+	// Example: USD
+	Currency string `json:"currency"`
+}
+
+// CheckoutRefund defines model for CheckoutRefund.
+type CheckoutRefund = checkout.Refund
+
+// CheckoutRefundInput defines model for CheckoutRefundInput.
+type CheckoutRefundInput struct {
+	// Lines All that is left when it is missing.
+	Lines *[]CheckoutRefundLine `json:"lines,omitempty"`
+
+	// Reason Example: goodwill
+	Reason Reason500 `json:"reason"`
+}
+
+// CheckoutRefundLine defines model for CheckoutRefundLine.
+type CheckoutRefundLine = checkout.RefundLine
+
+// CheckoutStatus `done`, `canceled` and `expired` are final; a refund cancels an order that was done.
+type CheckoutStatus = checkout.OrderStatus
+
 // Client The buyer's address and device, for the checks against fraud.
 type Client struct {
 	// DeviceID Example: a1b2c3
@@ -913,6 +1625,46 @@ type Client struct {
 	//
 	// Example: 203.0.113.7
 	IP *string `json:"ip,omitempty"`
+}
+
+// ConsumeInput defines model for ConsumeInput.
+type ConsumeInput struct {
+	// InstanceID Null: pieces are not told apart.
+	InstanceID *string `json:"instance_id,omitempty"`
+
+	// Quantity Example: 1
+	Quantity *int64 `json:"quantity,omitempty"`
+
+	// Sku Example: potion
+	Sku *string `json:"sku,omitempty"`
+}
+
+// Consumed defines model for Consumed.
+type Consumed = inventory.AnsweredItem
+
+// CurrencyBalance defines model for CurrencyBalance.
+type CurrencyBalance struct {
+	Amount      int64   `json:"amount"`
+	Description string  `json:"description"`
+	ImageURL    *string `json:"image_url"`
+	Name        string  `json:"name"`
+
+	// Sku Example: battle-pass
+	Sku  ItemSKU      `json:"sku"`
+	Type catalog.Type `json:"type"`
+}
+
+// CurrencyBalances defines model for CurrencyBalances.
+type CurrencyBalances struct {
+	Items []CurrencyBalance `json:"items"`
+}
+
+// DRM defines model for DRM.
+type DRM = catalog.DRM
+
+// DRMList defines model for DRMList.
+type DRMList struct {
+	Drm []DRM `json:"drm"`
 }
 
 // Decimal Example: 500
@@ -1064,6 +1816,24 @@ type DisputePage struct {
 // DisputeState defines model for DisputeState.
 type DisputeState string
 
+// Entitlement defines model for Entitlement.
+type Entitlement struct {
+	Active bool `json:"active"`
+
+	// ExpiresAt Of a subscription; exclusive.
+	ExpiresAt *time.Time `json:"expires_at"`
+	Quantity  int64      `json:"quantity"`
+
+	// Sku Example: battle-pass
+	Sku ItemSKU `json:"sku"`
+
+	// Status Of an item without an end active or none.
+	Status subscriptions.Status `json:"status"`
+
+	// UserID Example: 12345
+	UserID ID `json:"user_id"`
+}
+
 // EventDecision defines model for EventDecision.
 type EventDecision struct {
 	Added *Decimal `json:"added"`
@@ -1115,6 +1885,87 @@ type FieldProblem struct {
 	// Example: client.ip
 	Field   string `json:"field"`
 	Message string `json:"message"`
+}
+
+// FoundOrder defines model for FoundOrder.
+type FoundOrder struct {
+	Coupons     []map[string]interface{} `json:"coupons"`
+	DateCreated time.Time                `json:"date_created"`
+
+	// InvoiceID Of the payment at its provider.
+	InvoiceID  *string                  `json:"invoice_id"`
+	IsFree     bool                     `json:"is_free"`
+	Items      []FoundOrderItem         `json:"items"`
+	Mode       FoundOrderMode           `json:"mode"`
+	OrderID    int64                    `json:"order_id"`
+	Price      *FoundOrderPrice         `json:"price"`
+	ProjectID  int32                    `json:"project_id"`
+	Promotions []map[string]interface{} `json:"promotions"`
+
+	// Status `done`, `canceled` and `expired` are final; a refund cancels an order that was done.
+	Status CheckoutStatus `json:"status"`
+	User   struct {
+		Country *string `json:"country"`
+		ID      string  `json:"id"`
+	} `json:"user"`
+}
+
+// FoundOrderMode defines model for FoundOrder.Mode.
+type FoundOrderMode string
+
+// FoundOrderItem defines model for FoundOrderItem.
+type FoundOrderItem struct {
+	Description struct {
+		Description string  `json:"description"`
+		ImageURL    *string `json:"image_url"`
+		Name        string  `json:"name"`
+	} `json:"description"`
+	IsBonus     bool           `json:"is_bonus"`
+	IsFree      bool           `json:"is_free"`
+	OrderItemID string         `json:"order_item_id"`
+	Price       *catalog.Quote `json:"price"`
+	Quantity    int64          `json:"quantity"`
+	Sku         string         `json:"sku"`
+	Type        string         `json:"type"`
+}
+
+// FoundOrderPrice defines model for FoundOrderPrice.
+type FoundOrderPrice struct {
+	Amount                string `json:"amount"`
+	AmountWithoutDiscount string `json:"amount_without_discount"`
+	Currency              string `json:"currency"`
+	IsVirtualCurrency     bool   `json:"is_virtual_currency"`
+}
+
+// FoundOrders defines model for FoundOrders.
+type FoundOrders struct {
+	HasMore         bool         `json:"has_more"`
+	Orders          []FoundOrder `json:"orders"`
+	TotalItemsCount int64        `json:"total_items_count"`
+}
+
+// GameKeyCounts defines model for GameKeyCounts.
+type GameKeyCounts struct {
+	Free  int64 `json:"free"`
+	Given int64 `json:"given"`
+
+	// Reserved By orders that are not paid yet.
+	Reserved int64 `json:"reserved"`
+	Revoked  int64 `json:"revoked"`
+}
+
+// GameKeyUpload defines model for GameKeyUpload.
+type GameKeyUpload struct {
+	Added int64 `json:"added"`
+	Free  int64 `json:"free"`
+	Given int64 `json:"given"`
+
+	// Reserved By orders that are not paid yet.
+	Reserved int64 `json:"reserved"`
+	Revoked  int64 `json:"revoked"`
+
+	// Skipped Keys that the game had already, or that the file has twice.
+	Skipped int64 `json:"skipped"`
 }
 
 // HistoryEntry defines model for HistoryEntry.
@@ -1219,8 +2070,144 @@ type IntegrationInput struct {
 	ResourceType *string          `json:"resource_type,omitempty"`
 }
 
+// InventoryAnswer defines model for InventoryAnswer.
+type InventoryAnswer = inventory.Answer
+
+// InventoryItem defines model for InventoryItem.
+type InventoryItem struct {
+	Attributes  []catalog.ShownAttribute `json:"attributes"`
+	Description string                   `json:"description"`
+	Groups      []catalog.ShownGroupName `json:"groups"`
+	ImageURL    *string                  `json:"image_url"`
+
+	// InstanceID Always null: pieces are not told apart.
+	InstanceID *string `json:"instance_id"`
+	Name       string  `json:"name"`
+	Quantity   int64   `json:"quantity"`
+
+	// RemainingUses Of consumables: the uses of all pieces.
+	RemainingUses *int64 `json:"remaining_uses"`
+
+	// Sku Example: battle-pass
+	Sku  ItemSKU      `json:"sku"`
+	Type catalog.Type `json:"type"`
+
+	// VirtualItemType Of virtual goods.
+	VirtualItemType *catalog.VirtualItemType `json:"virtual_item_type"`
+}
+
+// InventoryItems defines model for InventoryItems.
+type InventoryItems struct {
+	Items []InventoryItem `json:"items"`
+}
+
+// InventoryOptions defines model for InventoryOptions.
+type InventoryOptions struct {
+	Consumable *struct {
+		// UsagesCount Example: 1
+		UsagesCount int `json:"usages_count"`
+	} `json:"consumable"`
+
+	// ExpirationPeriod Of a non-renewing subscription - how long one piece lasts. Months and years are those of the calendar.
+	ExpirationPeriod *struct {
+		Type InventoryOptionsExpirationPeriodType `json:"type"`
+
+		// Value Example: 30
+		Value int `json:"value"`
+	} `json:"expiration_period"`
+}
+
+// InventoryOptionsExpirationPeriodType defines model for InventoryOptions.ExpirationPeriod.Type.
+type InventoryOptionsExpirationPeriodType string
+
+// InventoryRequest defines model for InventoryRequest.
+type InventoryRequest = inventory.Request
+
+// ItemGroups defines model for ItemGroups.
+type ItemGroups struct {
+	Groups []catalog.Group `json:"groups"`
+}
+
+// ItemImport defines model for ItemImport.
+type ItemImport struct {
+	Created int  `json:"created"`
+	DryRun  bool `json:"dry_run"`
+
+	// ImportID Null for a dry run.
+	ImportID  *string                      `json:"import_id"`
+	Items     []postgres.ImportedRowOfItem `json:"items"`
+	Replaced  int                          `json:"replaced"`
+	Unchanged int                          `json:"unchanged"`
+}
+
+// ItemInput defines model for ItemInput.
+type ItemInput = json.RawMessage
+
+// ItemOrderInput defines model for ItemOrderInput.
+type ItemOrderInput struct {
+	// Country ISO 3166-1 alpha-2.
+	//
+	// Example: DE
+	Country *string `json:"country,omitempty"`
+
+	// Currency ISO 4217.
+	//
+	// Example: USD
+	Currency         *string          `json:"currency,omitempty"`
+	CustomParameters *json.RawMessage `json:"custom_parameters,omitempty"`
+
+	// Locale Example: en
+	Locale *string `json:"locale,omitempty"`
+
+	// PromoCode QuickPass has none: answers 404/9802.
+	PromoCode *string `json:"promo_code,omitempty"`
+	Quantity  *int64  `json:"quantity,omitempty"`
+
+	// Sandbox Refused unless the project is in sandbox mode; there every order is a sandbox order.
+	Sandbox *bool `json:"sandbox,omitempty"`
+
+	// Settings `external_id` is kept with the order, the rest is taken and ignored.
+	Settings *OrderSettings `json:"settings,omitempty"`
+}
+
+// ItemPatch Any of the fields of an item, or null.
+//
+// Example: {"status":"published"}
+type ItemPatch = json.RawMessage
+
+// ItemSKU Example: battle-pass
+type ItemSKU = string
+
+// ItemStatus A draft is not shown or sold by itself; a bundle may contain it.
+type ItemStatus = catalog.Status
+
+// ItemType defines model for ItemType.
+type ItemType = catalog.Type
+
 // Limits Most pieces that are sold; 0 is no limit. Days, weeks (from Monday) and months are those of `schedule.time_zone`.
 type Limits = store.Limits
+
+// LocalizedText By locale.
+//
+// Example: {"en":"Basic Blaster"}
+type LocalizedText map[string]string
+
+// MadeOrder defines model for MadeOrder.
+type MadeOrder struct {
+	// ExpiresAt Until when it can be paid.
+	ExpiresAt *time.Time `json:"expires_at,omitempty"`
+
+	// OrderID Example: 641
+	OrderID int64 `json:"order_id"`
+
+	// PriceChanges Lines that cost another amount than the cart was last shown with.
+	PriceChanges *[]PriceChange `json:"price_changes,omitempty"`
+
+	// Token Pays for the order.
+	//
+	// Example: f4puMEFFDZcx9nv5HoNHIkPe9qghvBQo
+	Token *string `json:"token,omitempty"`
+}
 
 // MainProductCost defines model for MainProductCost.
 type MainProductCost struct {
@@ -1242,7 +2229,7 @@ type Notification struct {
 	// ID Example: 7
 	ID int64 `json:"id"`
 
-	// Kind `purchase_completed`, `purchase_canceled`, `purchase_refunded`, `wallet_adjusted`, `perk_ended`, `task_completed`, `task_expired`, `task_canceled`, `task_available` or `reward_received`; more may come.
+	// Kind `purchase_completed`, `purchase_canceled`, `purchase_refunded`, `wallet_adjusted`, `perk_ended`, `task_completed`, `task_expired`, `task_canceled`, `task_available`, `reward_received`, `subscription_ending`, `subscription_expired`, `checkout_done`, `checkout_canceled`, `checkout_expired` or `checkout_refunded`; more may come.
 	//
 	// Example: purchase_completed
 	Kind    string  `json:"kind"`
@@ -1310,6 +2297,29 @@ type Order struct {
 	UserID ID `json:"user_id"`
 }
 
+// OrderInput defines model for OrderInput.
+type OrderInput struct {
+	// Country ISO 3166-1 alpha-2.
+	//
+	// Example: DE
+	Country *string `json:"country,omitempty"`
+
+	// Currency ISO 4217.
+	//
+	// Example: USD
+	Currency         *string          `json:"currency,omitempty"`
+	CustomParameters *json.RawMessage `json:"custom_parameters,omitempty"`
+
+	// Locale Example: en
+	Locale *string `json:"locale,omitempty"`
+
+	// Sandbox Refused unless the project is in sandbox mode; there every order is a sandbox order.
+	Sandbox *bool `json:"sandbox,omitempty"`
+
+	// Settings `external_id` is kept with the order, the rest is taken and ignored.
+	Settings *OrderSettings `json:"settings,omitempty"`
+}
+
 // OrderLinks defines model for OrderLinks.
 type OrderLinks struct {
 	Self     string `json:"self"`
@@ -1340,8 +2350,69 @@ type OrderReason struct {
 	RetryAllowed *bool `json:"retry_allowed,omitempty"`
 }
 
+// OrderSearch defines model for OrderSearch.
+type OrderSearch struct {
+	CreatedDateFrom *time.Time `json:"created_date_from,omitempty"`
+
+	// CreatedDateUntil Exclusive.
+	CreatedDateUntil *time.Time `json:"created_date_until,omitempty"`
+	Limit            *int       `json:"limit,omitempty"`
+	Offset           *int       `json:"offset,omitempty"`
+}
+
+// OrderSettings `external_id` is kept with the order, the rest is taken and ignored.
+type OrderSettings struct {
+	ExternalID           *string                `json:"external_id,omitempty"`
+	AdditionalProperties map[string]interface{} `json:"-"`
+}
+
 // OrderStatus defines model for OrderStatus.
 type OrderStatus string
+
+// PaymentOutcome defines model for PaymentOutcome.
+type PaymentOutcome = checkout.Outcome
+
+// PaymentReview defines model for PaymentReview.
+type PaymentReview struct {
+	Accept bool `json:"accept"`
+
+	// Reason Example: goodwill
+	Reason Reason500 `json:"reason"`
+}
+
+// PaymentTokenInput defines model for PaymentTokenInput.
+type PaymentTokenInput struct {
+	CustomParameters *json.RawMessage `json:"custom_parameters,omitempty"`
+	Purchase         struct {
+		Items []CartLine `json:"items"`
+	} `json:"purchase"`
+	Sandbox  *bool                       `json:"sandbox,omitempty"`
+	Settings *PaymentTokenInput_Settings `json:"settings,omitempty"`
+	User     PaymentTokenInput_User      `json:"user"`
+}
+
+// PaymentTokenInput_Settings defines model for PaymentTokenInput.Settings.
+type PaymentTokenInput_Settings struct {
+	// Currency ISO 4217.
+	//
+	// Example: USD
+	Currency             *string                `json:"currency,omitempty"`
+	ExternalID           *string                `json:"external_id,omitempty"`
+	Language             *string                `json:"language,omitempty"`
+	AdditionalProperties map[string]interface{} `json:"-"`
+}
+
+// PaymentTokenInput_User defines model for PaymentTokenInput.User.
+type PaymentTokenInput_User struct {
+	Country *struct {
+		Value *string `json:"value,omitempty"`
+	} `json:"country,omitempty"`
+	ID struct {
+		// Value Example: 12345
+		Value ID `json:"value"`
+	} `json:"id"`
+	AdditionalProperties map[string]interface{} `json:"-"`
+}
 
 // Perk defines model for Perk.
 type Perk struct {
@@ -1372,6 +2443,14 @@ type PerkPage struct {
 	Items      []Perk  `json:"items"`
 	NextCursor *string `json:"next_cursor"`
 }
+
+// PriceAmount A decimal as a text or a number; it is never read as a float.
+//
+// Example: 1.99
+type PriceAmount = json.RawMessage
+
+// PriceChange defines model for PriceChange.
+type PriceChange = checkout.PriceMove
 
 // Problem What went wrong (RFC 9457).
 type Problem struct {
@@ -1645,6 +2724,64 @@ type ProductRowStatus string
 // ProductStatus defines model for ProductStatus.
 type ProductStatus string
 
+// Project defines model for Project.
+type Project struct {
+	CartSeconds int `json:"cart_seconds"`
+
+	// DefaultCurrency Example: USD
+	DefaultCurrency string `json:"default_currency"`
+
+	// DefaultLocale Example: en
+	DefaultLocale string  `json:"default_locale"`
+	JwksURL       *string `json:"jwks_url"`
+
+	// JwtSecretSet Whether there is one; it is not shown.
+	JwtSecretSet    bool   `json:"jwt_secret_set"`
+	Name            string `json:"name"`
+	OrderSeconds    int    `json:"order_seconds"`
+	ProjectID       int32  `json:"project_id"`
+	ReminderSeconds int    `json:"reminder_seconds"`
+	Sandbox         bool   `json:"sandbox"`
+
+	// TimeZone Example: UTC
+	TimeZone string `json:"time_zone"`
+}
+
+// ProjectPatch defines model for ProjectPatch.
+type ProjectPatch struct {
+	// CartSeconds Until an abandoned cart expires.
+	CartSeconds *int32 `json:"cart_seconds,omitempty"`
+
+	// DefaultCurrency Example: USD
+	DefaultCurrency *string `json:"default_currency,omitempty"`
+
+	// DefaultLocale Example: en
+	DefaultLocale *string `json:"default_locale,omitempty"`
+
+	// JwksURL Where the issuer of the users' tokens publishes its keys; empty: nowhere.
+	JwksURL *string `json:"jwks_url,omitempty"`
+
+	// JwtSecret At least 32 characters, for HS256; empty: no such tokens are taken.
+	//
+	// Example: my-project-jwt-secret-0123456789
+	JwtSecret *string `json:"jwt_secret,omitempty"`
+	Name      *string `json:"name,omitempty"`
+
+	// OrderSeconds Until an unpaid order expires.
+	OrderSeconds *int32 `json:"order_seconds,omitempty"`
+
+	// ReminderSeconds Before a subscription ends; 0: no reminder.
+	ReminderSeconds *int32 `json:"reminder_seconds,omitempty"`
+
+	// Sandbox Orders may be paid with test cards.
+	Sandbox *bool `json:"sandbox,omitempty"`
+
+	// TimeZone IANA; of months and years of subscriptions.
+	//
+	// Example: UTC
+	TimeZone *string `json:"time_zone,omitempty"`
+}
+
 // Purchasable defines model for Purchasable.
 type Purchasable struct {
 	Allowed bool `json:"allowed"`
@@ -1672,15 +2809,19 @@ type PurchaseInput struct {
 	UserID ID `json:"user_id"`
 }
 
+// PurchasedRequest defines model for PurchasedRequest.
+type PurchasedRequest = inventory.Request
+
 // Reason500 Example: goodwill
 type Reason500 = string
 
 // ReceivedReward defines model for ReceivedReward.
 type ReceivedReward struct {
-	Amount     *Decimal  `json:"amount"`
-	Coins      *int64    `json:"coins"`
-	ReceivedAt time.Time `json:"received_at"`
-	RewardID   string    `json:"reward_id"`
+	Amount     *Decimal         `json:"amount"`
+	Coins      *int64           `json:"coins"`
+	Items      *json.RawMessage `json:"items,omitempty"`
+	ReceivedAt time.Time        `json:"received_at"`
+	RewardID   string           `json:"reward_id"`
 
 	// RewardType Example: bonus_coins
 	RewardType *string `json:"reward_type"`
@@ -1752,20 +2893,21 @@ type Reward struct {
 	Amount *Decimal `json:"amount"`
 
 	// Calls To the main product.
-	Calls         int           `json:"calls"`
-	Coins         *int64        `json:"coins"`
-	CreatedAt     time.Time     `json:"created_at"`
-	NewBalance    *Decimal      `json:"new_balance"`
-	Reason        *RewardReason `json:"reason"`
-	RewardID      string        `json:"reward_id"`
-	RewardType    *string       `json:"reward_type"`
-	Status        RewardStatus  `json:"status"`
-	TaskID        int64         `json:"task_id"`
-	TaskName      string        `json:"task_name"`
-	TransactionID *string       `json:"transaction_id"`
-	UpdatedAt     time.Time     `json:"updated_at"`
-	UserID        string        `json:"user_id"`
-	WindowID      string        `json:"window_id"`
+	Calls         int              `json:"calls"`
+	Coins         *int64           `json:"coins"`
+	CreatedAt     time.Time        `json:"created_at"`
+	Items         *json.RawMessage `json:"items,omitempty"`
+	NewBalance    *Decimal         `json:"new_balance"`
+	Reason        *RewardReason    `json:"reason"`
+	RewardID      string           `json:"reward_id"`
+	RewardType    *string          `json:"reward_type"`
+	Status        RewardStatus     `json:"status"`
+	TaskID        int64            `json:"task_id"`
+	TaskName      string           `json:"task_name"`
+	TransactionID *string          `json:"transaction_id"`
+	UpdatedAt     time.Time        `json:"updated_at"`
+	UserID        string           `json:"user_id"`
+	WindowID      string           `json:"window_id"`
 }
 
 // RewardPage defines model for RewardPage.
@@ -1820,8 +2962,40 @@ type RowProblem struct {
 // SKU Example: credits-500
 type SKU = string
 
+// SandboxPayment defines model for SandboxPayment.
+type SandboxPayment struct {
+	// Card Example: 4111111111111111
+	Card string `json:"card"`
+
+	// Code Example: 1234
+	Code *string `json:"code,omitempty"`
+
+	// Token Of the order.
+	Token string `json:"token"`
+}
+
 // Schedule When it is sold; empty is always.
 type Schedule = store.Schedule
+
+// SellableItem In the form of its kind.
+type SellableItem = json.RawMessage
+
+// SellableItemPage defines model for SellableItemPage.
+type SellableItemPage struct {
+	// HasMore There are more after these.
+	HasMore bool           `json:"has_more"`
+	Items   []SellableItem `json:"items"`
+}
+
+// ServerKey defines model for ServerKey.
+type ServerKey struct {
+	// APIKey Shown once.
+	APIKey string `json:"api_key"`
+	KeyID  string `json:"key_id"`
+}
+
+// SetRequest defines model for SetRequest.
+type SetRequest = inventory.Request
 
 // ShadowInput defines model for ShadowInput.
 type ShadowInput struct {
@@ -1936,6 +3110,17 @@ type ShopStock struct {
 	Available int64       `json:"available"`
 	Status    StockStatus `json:"status"`
 }
+
+// ShortItem defines model for ShortItem.
+type ShortItem = catalog.ShortItem
+
+// ShortItemList defines model for ShortItemList.
+type ShortItemList struct {
+	Items []ShortItem `json:"items"`
+}
+
+// ShownGroup defines model for ShownGroup.
+type ShownGroup = catalog.ShownGroup
 
 // Stock defines model for Stock.
 type Stock struct {
@@ -2169,6 +3354,23 @@ type StockLevelPage struct {
 
 // StockStatus defines model for StockStatus.
 type StockStatus string
+
+// TakenPayment defines model for TakenPayment.
+type TakenPayment struct {
+	OrderID int64          `json:"order_id"`
+	Outcome PaymentOutcome `json:"outcome"`
+
+	// PaymentID Missing when the payment contradicts what was told of it before; what is recorded stays, and an alert was raised.
+	PaymentID *int64 `json:"payment_id,omitempty"`
+
+	// Reason `paid`, `review_accepted`; `late_payment`, `order_canceled`, `duplicate_payment`, `nothing_due`, `review_refused`; `amount_differs`, `currency_differs`, `mode_differs` or `payment_differs`.
+	//
+	// Example: paid
+	Reason checkout.Reason `json:"reason"`
+
+	// Status `done`, `canceled` and `expired` are final; a refund cancels an order that was done.
+	Status CheckoutStatus `json:"status"`
+}
 
 // Task defines model for Task.
 type Task struct {
@@ -2446,6 +3648,29 @@ type TaskWindowInput struct {
 	Unit     *tasks.Unit `json:"unit,omitempty"`
 }
 
+// TimeLimitedItem defines model for TimeLimitedItem.
+type TimeLimitedItem struct {
+	Description string `json:"description"`
+
+	// ExpiredAt Unix seconds.
+	//
+	// Example: 1798675200
+	ExpiredAt *int64  `json:"expired_at"`
+	ImageURL  *string `json:"image_url"`
+	Name      string  `json:"name"`
+
+	// Sku Example: battle-pass
+	Sku             ItemSKU                 `json:"sku"`
+	Status          subscriptions.Status    `json:"status"`
+	Type            catalog.Type            `json:"type"`
+	VirtualItemType catalog.VirtualItemType `json:"virtual_item_type"`
+}
+
+// TimeLimitedItems defines model for TimeLimitedItems.
+type TimeLimitedItems struct {
+	Items []TimeLimitedItem `json:"items"`
+}
+
 // Timeline defines model for Timeline.
 type Timeline struct {
 	Items []TimelineEntry `json:"items"`
@@ -2504,6 +3729,32 @@ type UserInput struct {
 // UserStatus defines model for UserStatus.
 type UserStatus string
 
+// UserSubscription defines model for UserSubscription.
+type UserSubscription struct {
+	// ExpiresAt Exclusive.
+	ExpiresAt time.Time `json:"expires_at"`
+
+	// Name In the language of the project.
+	Name string `json:"name"`
+
+	// SecondsLeft 0 when it has run out.
+	//
+	// Example: 3600
+	SecondsLeft int64 `json:"seconds_left"`
+
+	// Sku Example: battle-pass
+	Sku ItemSKU `json:"sku"`
+
+	// StartedAt When the unbroken time began.
+	StartedAt time.Time            `json:"started_at"`
+	Status    subscriptions.Status `json:"status"`
+}
+
+// UserSubscriptions defines model for UserSubscriptions.
+type UserSubscriptions struct {
+	Items []UserSubscription `json:"items"`
+}
+
 // UserTask defines model for UserTask.
 type UserTask struct {
 	ActivatedAt *time.Time     `json:"activated_at"`
@@ -2555,6 +3806,34 @@ type UserTasks struct {
 	Tasks []UserTask `json:"tasks"`
 }
 
+// V2Error What went wrong, in the shape that clients of /api/v2 know.
+type V2Error struct {
+	// ErrorCode Example: 1102
+	ErrorCode int `json:"errorCode"`
+
+	// ErrorMessage Example: [0401-1102]: see errorMessageExtended for each mistake
+	ErrorMessage         string `json:"errorMessage"`
+	ErrorMessageExtended *[]struct {
+		Message  string `json:"message"`
+		Property string `json:"property"`
+	} `json:"errorMessageExtended,omitempty"`
+
+	// StatusCode Example: 422
+	StatusCode int `json:"statusCode"`
+
+	// TransactionID Quote it to support.
+	TransactionID string `json:"transactionId"`
+}
+
+// V2VirtualItem defines model for V2VirtualItem.
+type V2VirtualItem = json.RawMessage
+
+// VirtualOrderInput defines model for VirtualOrderInput.
+type VirtualOrderInput struct {
+	CustomParameters *json.RawMessage `json:"custom_parameters,omitempty"`
+	Quantity         *int64           `json:"quantity,omitempty"`
+}
+
 // Wallet defines model for Wallet.
 type Wallet struct {
 	// Available Coins to spend.
@@ -2571,8 +3850,32 @@ type Wallet struct {
 	UserID ID `json:"user_id"`
 }
 
+// AdditionalFields defines model for AdditionalFields.
+type AdditionalFields = []string
+
+// CartID defines model for CartID.
+type CartID = string
+
+// CatalogLimit defines model for CatalogLimit.
+type CatalogLimit = int
+
+// CatalogOffset defines model for CatalogOffset.
+type CatalogOffset = int
+
+// CheckoutOrderID defines model for CheckoutOrderID.
+type CheckoutOrderID = int64
+
+// Country defines model for Country.
+type Country = string
+
+// Currency defines model for Currency.
+type Currency = string
+
 // ForUser Example: 12345
 type ForUser = ID
+
+// ForUserID Example: 12345
+type ForUserID = ID
 
 // IdempotencyKey defines model for IdempotencyKey.
 type IdempotencyKey = string
@@ -2580,20 +3883,41 @@ type IdempotencyKey = string
 // IfNoneMatch defines model for IfNoneMatch.
 type IfNoneMatch = string
 
+// ItemSKUInPath Example: battle-pass
+type ItemSKUInPath = ItemSKU
+
 // Limit defines model for Limit.
 type Limit = int
+
+// Locale defines model for Locale.
+type Locale = string
 
 // OrderID Example: 12345
 type OrderID = ID
 
+// ProjectID defines model for ProjectID.
+type ProjectID = int32
+
+// PromoCode defines model for PromoCode.
+type PromoCode = string
+
+// ShowInactive defines model for ShowInactive.
+type ShowInactive = int
+
 // TaskID defines model for TaskID.
 type TaskID = int64
+
+// UserFor defines model for UserFor.
+type UserFor = string
 
 // UserID Example: 12345
 type UserID = ID
 
 // UserTaskID defines model for UserTaskID.
 type UserTaskID = int64
+
+// VirtualCurrencySKU Example: battle-pass
+type VirtualCurrencySKU = ItemSKU
 
 // AdminListAlertsParams defines parameters for AdminListAlerts.
 type AdminListAlertsParams struct {
@@ -2640,6 +3964,27 @@ type AdminListAuditParams struct {
 	Cursor *string    `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
+// AdminListCheckoutOrdersParams defines parameters for AdminListCheckoutOrders.
+type AdminListCheckoutOrdersParams struct {
+	Limit  *Limit          `form:"limit,omitempty" json:"limit,omitempty"`
+	Cursor *string         `form:"cursor,omitempty" json:"cursor,omitempty"`
+	Status *CheckoutStatus `form:"status,omitempty" json:"status,omitempty"`
+	UserID *ID             `form:"user_id,omitempty" json:"user_id,omitempty"`
+}
+
+// AdminRefundCheckoutOrderParams defines parameters for AdminRefundCheckoutOrder.
+type AdminRefundCheckoutOrderParams struct {
+	// IdempotencyKey Any visible ASCII, such as a UUID. Makes it safe to send the request again.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// AdminListCheckoutPaymentsParams defines parameters for AdminListCheckoutPayments.
+type AdminListCheckoutPaymentsParams struct {
+	Limit   *Limit          `form:"limit,omitempty" json:"limit,omitempty"`
+	Cursor  *string         `form:"cursor,omitempty" json:"cursor,omitempty"`
+	Outcome *PaymentOutcome `form:"outcome,omitempty" json:"outcome,omitempty"`
+}
+
 // AdminAllowAddressParams defines parameters for AdminAllowAddress.
 type AdminAllowAddressParams struct {
 	// Address As it is listed.
@@ -2673,6 +4018,52 @@ type AdminNoteDisputeParams struct {
 	// IdempotencyKey Any visible ASCII, such as a UUID. Makes it safe to send the request again.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
+
+// AdminListItemsParams defines parameters for AdminListItems.
+type AdminListItemsParams struct {
+	Type   *ItemType   `form:"type,omitempty" json:"type,omitempty"`
+	Status *ItemStatus `form:"status,omitempty" json:"status,omitempty"`
+	Limit  *Limit      `form:"limit,omitempty" json:"limit,omitempty"`
+	Cursor *ItemSKU    `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// AdminCreateItemParams defines parameters for AdminCreateItem.
+type AdminCreateItemParams struct {
+	// IdempotencyKey Any visible ASCII, such as a UUID. Makes it safe to send the request again.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// AdminImportItemsJSONBody defines parameters for AdminImportItems.
+type AdminImportItemsJSONBody = json.RawMessage
+
+// AdminImportItemsParams defines parameters for AdminImportItems.
+type AdminImportItemsParams struct {
+	DryRun *bool `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
+	// IdempotencyKey Any visible ASCII, such as a UUID. Makes it safe to send the request again.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// AdminGetItemParams defines parameters for AdminGetItem.
+type AdminGetItemParams struct {
+	// IfNoneMatch An ETag you have; 304 when nothing has changed.
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
+}
+
+// AdminPatchItemParams defines parameters for AdminPatchItem.
+type AdminPatchItemParams struct {
+	// IfMatch Only if the item still is at this version; `*` means any.
+	IfMatch *string `json:"If-Match,omitempty"`
+}
+
+// AdminPutItemParams defines parameters for AdminPutItem.
+type AdminPutItemParams struct {
+	// IfMatch Only if the item still is at this version; `*` means any.
+	IfMatch *string `json:"If-Match,omitempty"`
+}
+
+// AdminUploadGameKeysTextBody defines parameters for AdminUploadGameKeys.
+type AdminUploadGameKeysTextBody = string
 
 // AdminListOrdersParams defines parameters for AdminListOrders.
 type AdminListOrdersParams struct {
@@ -2903,6 +4294,12 @@ type CreatePurchaseParams struct {
 	Prefer *string `json:"Prefer,omitempty"`
 }
 
+// PaySandboxParams defines parameters for PaySandbox.
+type PaySandboxParams struct {
+	// IdempotencyKey Any visible ASCII, such as a UUID. Makes it safe to send the request again.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // ListNotificationsParams defines parameters for ListNotifications.
 type ListNotificationsParams struct {
 	Limit  *Limit  `form:"limit,omitempty" json:"limit,omitempty"`
@@ -2935,11 +4332,710 @@ type ActivateTaskParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// ServerFillCurrentCartParams defines parameters for ServerFillCurrentCart.
+type ServerFillCurrentCartParams struct {
+	// Locale Falls back to the language, to `en`, to the default of the project.
+	Locale *Locale `form:"locale,omitempty" json:"locale,omitempty"`
+
+	// XUserFor A token of the user.
+	XUserFor *UserFor   `json:"x-user-for,omitempty"`
+	XUserID  *ForUserID `json:"x-user-id,omitempty"`
+}
+
+// ServerFillCartParams defines parameters for ServerFillCart.
+type ServerFillCartParams struct {
+	// Locale Falls back to the language, to `en`, to the default of the project.
+	Locale *Locale `form:"locale,omitempty" json:"locale,omitempty"`
+
+	// XUserFor A token of the user.
+	XUserFor *UserFor   `json:"x-user-for,omitempty"`
+	XUserID  *ForUserID `json:"x-user-id,omitempty"`
+}
+
+// GetCurrentCartParams defines parameters for GetCurrentCart.
+type GetCurrentCartParams struct {
+	// Locale Falls back to the language, to `en`, to the default of the project.
+	Locale *Locale `form:"locale,omitempty" json:"locale,omitempty"`
+
+	// Country ISO 3166-1 alpha-2. Without it, prices are the items' default ones, and what is sold in some countries only is left out.
+	Country *Country `form:"country,omitempty" json:"country,omitempty"`
+
+	// Currency ISO 4217. Prices in others are null; without it, the country's or the item's default.
+	Currency *Currency `form:"currency,omitempty" json:"currency,omitempty"`
+}
+
+// FillCurrentCartParams defines parameters for FillCurrentCart.
+type FillCurrentCartParams struct {
+	// Locale Falls back to the language, to `en`, to the default of the project.
+	Locale *Locale `form:"locale,omitempty" json:"locale,omitempty"`
+
+	// Country ISO 3166-1 alpha-2. Without it, prices are the items' default ones, and what is sold in some countries only is left out.
+	Country *Country `form:"country,omitempty" json:"country,omitempty"`
+
+	// Currency ISO 4217. Prices in others are null; without it, the country's or the item's default.
+	Currency *Currency `form:"currency,omitempty" json:"currency,omitempty"`
+}
+
+// GetCartParams defines parameters for GetCart.
+type GetCartParams struct {
+	// Locale Falls back to the language, to `en`, to the default of the project.
+	Locale *Locale `form:"locale,omitempty" json:"locale,omitempty"`
+
+	// Country ISO 3166-1 alpha-2. Without it, prices are the items' default ones, and what is sold in some countries only is left out.
+	Country *Country `form:"country,omitempty" json:"country,omitempty"`
+
+	// Currency ISO 4217. Prices in others are null; without it, the country's or the item's default.
+	Currency *Currency `form:"currency,omitempty" json:"currency,omitempty"`
+}
+
+// FillCartParams defines parameters for FillCart.
+type FillCartParams struct {
+	// Locale Falls back to the language, to `en`, to the default of the project.
+	Locale *Locale `form:"locale,omitempty" json:"locale,omitempty"`
+
+	// Country ISO 3166-1 alpha-2. Without it, prices are the items' default ones, and what is sold in some countries only is left out.
+	Country *Country `form:"country,omitempty" json:"country,omitempty"`
+
+	// Currency ISO 4217. Prices in others are null; without it, the country's or the item's default.
+	Currency *Currency `form:"currency,omitempty" json:"currency,omitempty"`
+}
+
+// OrderCurrentCartFreeParams defines parameters for OrderCurrentCartFree.
+type OrderCurrentCartFreeParams struct {
+	// IdempotencyKey Any visible ASCII, such as a UUID. Makes it safe to send the request again.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// OrderCartFreeParams defines parameters for OrderCartFree.
+type OrderCartFreeParams struct {
+	// IdempotencyKey Any visible ASCII, such as a UUID. Makes it safe to send the request again.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// OrderItemFreeParams defines parameters for OrderItemFree.
+type OrderItemFreeParams struct {
+	// IdempotencyKey Any visible ASCII, such as a UUID. Makes it safe to send the request again.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// GrantPurchaseJSONBody defines parameters for GrantPurchase.
+type GrantPurchaseJSONBody = []PurchasedRequest
+
+// GrantPurchaseParams defines parameters for GrantPurchase.
+type GrantPurchaseParams struct {
+	// IdempotencyKey Any visible ASCII, such as a UUID. Makes it safe to send the request again.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// RevokeInventoryJSONBody defines parameters for RevokeInventory.
+type RevokeInventoryJSONBody = []InventoryRequest
+
+// RevokeInventoryParams defines parameters for RevokeInventory.
+type RevokeInventoryParams struct {
+	// IdempotencyKey Any visible ASCII, such as a UUID. Makes it safe to send the request again.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// GrantRewardJSONBody defines parameters for GrantReward.
+type GrantRewardJSONBody = []InventoryRequest
+
+// GrantRewardParams defines parameters for GrantReward.
+type GrantRewardParams struct {
+	// IdempotencyKey Any visible ASCII, such as a UUID. Makes it safe to send the request again.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// SetInventoryJSONBody defines parameters for SetInventory.
+type SetInventoryJSONBody = []SetRequest
+
+// SetInventoryParams defines parameters for SetInventory.
+type SetInventoryParams struct {
+	// IdempotencyKey Any visible ASCII, such as a UUID. Makes it safe to send the request again.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ListSellableItemsParams defines parameters for ListSellableItems.
+type ListSellableItemsParams struct {
+	Limit *CatalogLimit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Offset How many to leave out at the beginning.
+	Offset *CatalogOffset `form:"offset,omitempty" json:"offset,omitempty"`
+
+	// Locale Falls back to the language, to `en`, to the default of the project.
+	Locale *Locale `form:"locale,omitempty" json:"locale,omitempty"`
+
+	// Country ISO 3166-1 alpha-2. Without it, prices are the items' default ones, and what is sold in some countries only is left out.
+	Country *Country `form:"country,omitempty" json:"country,omitempty"`
+
+	// Currency ISO 4217. Prices in others are null; without it, the country's or the item's default.
+	Currency *Currency `form:"currency,omitempty" json:"currency,omitempty"`
+
+	// AdditionalFields `media_list` and `long_description` show these; others are shown anyway, or ignored.
+	AdditionalFields *AdditionalFields `form:"additional_fields[],omitempty" json:"additional_fields[],omitempty"`
+
+	// PromoCode Accepted; it unlocks nothing.
+	PromoCode *PromoCode `form:"promo_code,omitempty" json:"promo_code,omitempty"`
+
+	// ShowInactiveTimeLimitedItems 1: also what is outside of its sale periods.
+	ShowInactiveTimeLimitedItems *ShowInactive `form:"show_inactive_time_limited_items,omitempty" json:"show_inactive_time_limited_items,omitempty"`
+}
+
+// ListBundlesParams defines parameters for ListBundles.
+type ListBundlesParams struct {
+	Limit *CatalogLimit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Offset How many to leave out at the beginning.
+	Offset *CatalogOffset `form:"offset,omitempty" json:"offset,omitempty"`
+
+	// Locale Falls back to the language, to `en`, to the default of the project.
+	Locale *Locale `form:"locale,omitempty" json:"locale,omitempty"`
+
+	// Country ISO 3166-1 alpha-2. Without it, prices are the items' default ones, and what is sold in some countries only is left out.
+	Country *Country `form:"country,omitempty" json:"country,omitempty"`
+
+	// Currency ISO 4217. Prices in others are null; without it, the country's or the item's default.
+	Currency *Currency `form:"currency,omitempty" json:"currency,omitempty"`
+
+	// AdditionalFields `media_list` and `long_description` show these; others are shown anyway, or ignored.
+	AdditionalFields *AdditionalFields `form:"additional_fields[],omitempty" json:"additional_fields[],omitempty"`
+
+	// PromoCode Accepted; it unlocks nothing.
+	PromoCode *PromoCode `form:"promo_code,omitempty" json:"promo_code,omitempty"`
+
+	// ShowInactiveTimeLimitedItems 1: also what is outside of its sale periods.
+	ShowInactiveTimeLimitedItems *ShowInactive `form:"show_inactive_time_limited_items,omitempty" json:"show_inactive_time_limited_items,omitempty"`
+}
+
+// ListBundlesOfGroupParams defines parameters for ListBundlesOfGroup.
+type ListBundlesOfGroupParams struct {
+	Limit *CatalogLimit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Offset How many to leave out at the beginning.
+	Offset *CatalogOffset `form:"offset,omitempty" json:"offset,omitempty"`
+
+	// Locale Falls back to the language, to `en`, to the default of the project.
+	Locale *Locale `form:"locale,omitempty" json:"locale,omitempty"`
+
+	// Country ISO 3166-1 alpha-2. Without it, prices are the items' default ones, and what is sold in some countries only is left out.
+	Country *Country `form:"country,omitempty" json:"country,omitempty"`
+
+	// Currency ISO 4217. Prices in others are null; without it, the country's or the item's default.
+	Currency *Currency `form:"currency,omitempty" json:"currency,omitempty"`
+
+	// AdditionalFields `media_list` and `long_description` show these; others are shown anyway, or ignored.
+	AdditionalFields *AdditionalFields `form:"additional_fields[],omitempty" json:"additional_fields[],omitempty"`
+
+	// PromoCode Accepted; it unlocks nothing.
+	PromoCode *PromoCode `form:"promo_code,omitempty" json:"promo_code,omitempty"`
+
+	// ShowInactiveTimeLimitedItems 1: also what is outside of its sale periods.
+	ShowInactiveTimeLimitedItems *ShowInactive `form:"show_inactive_time_limited_items,omitempty" json:"show_inactive_time_limited_items,omitempty"`
+}
+
+// GetBundleParams defines parameters for GetBundle.
+type GetBundleParams struct {
+	// Locale Falls back to the language, to `en`, to the default of the project.
+	Locale *Locale `form:"locale,omitempty" json:"locale,omitempty"`
+
+	// Country ISO 3166-1 alpha-2. Without it, prices are the items' default ones, and what is sold in some countries only is left out.
+	Country *Country `form:"country,omitempty" json:"country,omitempty"`
+
+	// Currency ISO 4217. Prices in others are null; without it, the country's or the item's default.
+	Currency *Currency `form:"currency,omitempty" json:"currency,omitempty"`
+
+	// AdditionalFields `media_list` and `long_description` show these; others are shown anyway, or ignored.
+	AdditionalFields *AdditionalFields `form:"additional_fields[],omitempty" json:"additional_fields[],omitempty"`
+
+	// PromoCode Accepted; it unlocks nothing.
+	PromoCode *PromoCode `form:"promo_code,omitempty" json:"promo_code,omitempty"`
+
+	// ShowInactiveTimeLimitedItems 1: also what is outside of its sale periods.
+	ShowInactiveTimeLimitedItems *ShowInactive `form:"show_inactive_time_limited_items,omitempty" json:"show_inactive_time_limited_items,omitempty"`
+}
+
+// ListGamesParams defines parameters for ListGames.
+type ListGamesParams struct {
+	Limit *CatalogLimit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Offset How many to leave out at the beginning.
+	Offset *CatalogOffset `form:"offset,omitempty" json:"offset,omitempty"`
+
+	// Locale Falls back to the language, to `en`, to the default of the project.
+	Locale *Locale `form:"locale,omitempty" json:"locale,omitempty"`
+
+	// Country ISO 3166-1 alpha-2. Without it, prices are the items' default ones, and what is sold in some countries only is left out.
+	Country *Country `form:"country,omitempty" json:"country,omitempty"`
+
+	// Currency ISO 4217. Prices in others are null; without it, the country's or the item's default.
+	Currency *Currency `form:"currency,omitempty" json:"currency,omitempty"`
+
+	// AdditionalFields `media_list` and `long_description` show these; others are shown anyway, or ignored.
+	AdditionalFields *AdditionalFields `form:"additional_fields[],omitempty" json:"additional_fields[],omitempty"`
+
+	// PromoCode Accepted; it unlocks nothing.
+	PromoCode *PromoCode `form:"promo_code,omitempty" json:"promo_code,omitempty"`
+
+	// ShowInactiveTimeLimitedItems 1: also what is outside of its sale periods.
+	ShowInactiveTimeLimitedItems *ShowInactive `form:"show_inactive_time_limited_items,omitempty" json:"show_inactive_time_limited_items,omitempty"`
+}
+
+// ListGamesOfGroupParams defines parameters for ListGamesOfGroup.
+type ListGamesOfGroupParams struct {
+	Limit *CatalogLimit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Offset How many to leave out at the beginning.
+	Offset *CatalogOffset `form:"offset,omitempty" json:"offset,omitempty"`
+
+	// Locale Falls back to the language, to `en`, to the default of the project.
+	Locale *Locale `form:"locale,omitempty" json:"locale,omitempty"`
+
+	// Country ISO 3166-1 alpha-2. Without it, prices are the items' default ones, and what is sold in some countries only is left out.
+	Country *Country `form:"country,omitempty" json:"country,omitempty"`
+
+	// Currency ISO 4217. Prices in others are null; without it, the country's or the item's default.
+	Currency *Currency `form:"currency,omitempty" json:"currency,omitempty"`
+
+	// AdditionalFields `media_list` and `long_description` show these; others are shown anyway, or ignored.
+	AdditionalFields *AdditionalFields `form:"additional_fields[],omitempty" json:"additional_fields[],omitempty"`
+
+	// PromoCode Accepted; it unlocks nothing.
+	PromoCode *PromoCode `form:"promo_code,omitempty" json:"promo_code,omitempty"`
+
+	// ShowInactiveTimeLimitedItems 1: also what is outside of its sale periods.
+	ShowInactiveTimeLimitedItems *ShowInactive `form:"show_inactive_time_limited_items,omitempty" json:"show_inactive_time_limited_items,omitempty"`
+}
+
+// ListGameKeysOfGroupParams defines parameters for ListGameKeysOfGroup.
+type ListGameKeysOfGroupParams struct {
+	Limit *CatalogLimit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Offset How many to leave out at the beginning.
+	Offset *CatalogOffset `form:"offset,omitempty" json:"offset,omitempty"`
+
+	// Locale Falls back to the language, to `en`, to the default of the project.
+	Locale *Locale `form:"locale,omitempty" json:"locale,omitempty"`
+
+	// Country ISO 3166-1 alpha-2. Without it, prices are the items' default ones, and what is sold in some countries only is left out.
+	Country *Country `form:"country,omitempty" json:"country,omitempty"`
+
+	// Currency ISO 4217. Prices in others are null; without it, the country's or the item's default.
+	Currency *Currency `form:"currency,omitempty" json:"currency,omitempty"`
+
+	// AdditionalFields `media_list` and `long_description` show these; others are shown anyway, or ignored.
+	AdditionalFields *AdditionalFields `form:"additional_fields[],omitempty" json:"additional_fields[],omitempty"`
+
+	// PromoCode Accepted; it unlocks nothing.
+	PromoCode *PromoCode `form:"promo_code,omitempty" json:"promo_code,omitempty"`
+
+	// ShowInactiveTimeLimitedItems 1: also what is outside of its sale periods.
+	ShowInactiveTimeLimitedItems *ShowInactive `form:"show_inactive_time_limited_items,omitempty" json:"show_inactive_time_limited_items,omitempty"`
+}
+
+// GetGameKeyParams defines parameters for GetGameKey.
+type GetGameKeyParams struct {
+	// Locale Falls back to the language, to `en`, to the default of the project.
+	Locale *Locale `form:"locale,omitempty" json:"locale,omitempty"`
+
+	// Country ISO 3166-1 alpha-2. Without it, prices are the items' default ones, and what is sold in some countries only is left out.
+	Country *Country `form:"country,omitempty" json:"country,omitempty"`
+
+	// Currency ISO 4217. Prices in others are null; without it, the country's or the item's default.
+	Currency *Currency `form:"currency,omitempty" json:"currency,omitempty"`
+
+	// AdditionalFields `media_list` and `long_description` show these; others are shown anyway, or ignored.
+	AdditionalFields *AdditionalFields `form:"additional_fields[],omitempty" json:"additional_fields[],omitempty"`
+
+	// PromoCode Accepted; it unlocks nothing.
+	PromoCode *PromoCode `form:"promo_code,omitempty" json:"promo_code,omitempty"`
+
+	// ShowInactiveTimeLimitedItems 1: also what is outside of its sale periods.
+	ShowInactiveTimeLimitedItems *ShowInactive `form:"show_inactive_time_limited_items,omitempty" json:"show_inactive_time_limited_items,omitempty"`
+}
+
+// GetGameParams defines parameters for GetGame.
+type GetGameParams struct {
+	// Locale Falls back to the language, to `en`, to the default of the project.
+	Locale *Locale `form:"locale,omitempty" json:"locale,omitempty"`
+
+	// Country ISO 3166-1 alpha-2. Without it, prices are the items' default ones, and what is sold in some countries only is left out.
+	Country *Country `form:"country,omitempty" json:"country,omitempty"`
+
+	// Currency ISO 4217. Prices in others are null; without it, the country's or the item's default.
+	Currency *Currency `form:"currency,omitempty" json:"currency,omitempty"`
+
+	// AdditionalFields `media_list` and `long_description` show these; others are shown anyway, or ignored.
+	AdditionalFields *AdditionalFields `form:"additional_fields[],omitempty" json:"additional_fields[],omitempty"`
+
+	// PromoCode Accepted; it unlocks nothing.
+	PromoCode *PromoCode `form:"promo_code,omitempty" json:"promo_code,omitempty"`
+
+	// ShowInactiveTimeLimitedItems 1: also what is outside of its sale periods.
+	ShowInactiveTimeLimitedItems *ShowInactive `form:"show_inactive_time_limited_items,omitempty" json:"show_inactive_time_limited_items,omitempty"`
+}
+
+// ListSellableItemsOfGroupParams defines parameters for ListSellableItemsOfGroup.
+type ListSellableItemsOfGroupParams struct {
+	Limit *CatalogLimit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Offset How many to leave out at the beginning.
+	Offset *CatalogOffset `form:"offset,omitempty" json:"offset,omitempty"`
+
+	// Locale Falls back to the language, to `en`, to the default of the project.
+	Locale *Locale `form:"locale,omitempty" json:"locale,omitempty"`
+
+	// Country ISO 3166-1 alpha-2. Without it, prices are the items' default ones, and what is sold in some countries only is left out.
+	Country *Country `form:"country,omitempty" json:"country,omitempty"`
+
+	// Currency ISO 4217. Prices in others are null; without it, the country's or the item's default.
+	Currency *Currency `form:"currency,omitempty" json:"currency,omitempty"`
+
+	// AdditionalFields `media_list` and `long_description` show these; others are shown anyway, or ignored.
+	AdditionalFields *AdditionalFields `form:"additional_fields[],omitempty" json:"additional_fields[],omitempty"`
+
+	// PromoCode Accepted; it unlocks nothing.
+	PromoCode *PromoCode `form:"promo_code,omitempty" json:"promo_code,omitempty"`
+
+	// ShowInactiveTimeLimitedItems 1: also what is outside of its sale periods.
+	ShowInactiveTimeLimitedItems *ShowInactive `form:"show_inactive_time_limited_items,omitempty" json:"show_inactive_time_limited_items,omitempty"`
+}
+
+// ListItemGroupsParams defines parameters for ListItemGroups.
+type ListItemGroupsParams struct {
+	// Locale Falls back to the language, to `en`, to the default of the project.
+	Locale *Locale `form:"locale,omitempty" json:"locale,omitempty"`
+
+	// PromoCode Accepted; it unlocks nothing.
+	PromoCode *PromoCode `form:"promo_code,omitempty" json:"promo_code,omitempty"`
+}
+
+// GetSellableItemByIDParams defines parameters for GetSellableItemByID.
+type GetSellableItemByIDParams struct {
+	// Locale Falls back to the language, to `en`, to the default of the project.
+	Locale *Locale `form:"locale,omitempty" json:"locale,omitempty"`
+
+	// Country ISO 3166-1 alpha-2. Without it, prices are the items' default ones, and what is sold in some countries only is left out.
+	Country *Country `form:"country,omitempty" json:"country,omitempty"`
+
+	// Currency ISO 4217. Prices in others are null; without it, the country's or the item's default.
+	Currency *Currency `form:"currency,omitempty" json:"currency,omitempty"`
+
+	// AdditionalFields `media_list` and `long_description` show these; others are shown anyway, or ignored.
+	AdditionalFields *AdditionalFields `form:"additional_fields[],omitempty" json:"additional_fields[],omitempty"`
+
+	// PromoCode Accepted; it unlocks nothing.
+	PromoCode *PromoCode `form:"promo_code,omitempty" json:"promo_code,omitempty"`
+
+	// ShowInactiveTimeLimitedItems 1: also what is outside of its sale periods.
+	ShowInactiveTimeLimitedItems *ShowInactive `form:"show_inactive_time_limited_items,omitempty" json:"show_inactive_time_limited_items,omitempty"`
+}
+
+// GetSellableItemParams defines parameters for GetSellableItem.
+type GetSellableItemParams struct {
+	// Locale Falls back to the language, to `en`, to the default of the project.
+	Locale *Locale `form:"locale,omitempty" json:"locale,omitempty"`
+
+	// Country ISO 3166-1 alpha-2. Without it, prices are the items' default ones, and what is sold in some countries only is left out.
+	Country *Country `form:"country,omitempty" json:"country,omitempty"`
+
+	// Currency ISO 4217. Prices in others are null; without it, the country's or the item's default.
+	Currency *Currency `form:"currency,omitempty" json:"currency,omitempty"`
+
+	// AdditionalFields `media_list` and `long_description` show these; others are shown anyway, or ignored.
+	AdditionalFields *AdditionalFields `form:"additional_fields[],omitempty" json:"additional_fields[],omitempty"`
+
+	// PromoCode Accepted; it unlocks nothing.
+	PromoCode *PromoCode `form:"promo_code,omitempty" json:"promo_code,omitempty"`
+
+	// ShowInactiveTimeLimitedItems 1: also what is outside of its sale periods.
+	ShowInactiveTimeLimitedItems *ShowInactive `form:"show_inactive_time_limited_items,omitempty" json:"show_inactive_time_limited_items,omitempty"`
+}
+
+// ListVirtualCurrenciesParams defines parameters for ListVirtualCurrencies.
+type ListVirtualCurrenciesParams struct {
+	Limit *CatalogLimit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Offset How many to leave out at the beginning.
+	Offset *CatalogOffset `form:"offset,omitempty" json:"offset,omitempty"`
+
+	// Locale Falls back to the language, to `en`, to the default of the project.
+	Locale *Locale `form:"locale,omitempty" json:"locale,omitempty"`
+
+	// Country ISO 3166-1 alpha-2. Without it, prices are the items' default ones, and what is sold in some countries only is left out.
+	Country *Country `form:"country,omitempty" json:"country,omitempty"`
+
+	// Currency ISO 4217. Prices in others are null; without it, the country's or the item's default.
+	Currency *Currency `form:"currency,omitempty" json:"currency,omitempty"`
+
+	// AdditionalFields `media_list` and `long_description` show these; others are shown anyway, or ignored.
+	AdditionalFields *AdditionalFields `form:"additional_fields[],omitempty" json:"additional_fields[],omitempty"`
+
+	// PromoCode Accepted; it unlocks nothing.
+	PromoCode *PromoCode `form:"promo_code,omitempty" json:"promo_code,omitempty"`
+
+	// ShowInactiveTimeLimitedItems 1: also what is outside of its sale periods.
+	ShowInactiveTimeLimitedItems *ShowInactive `form:"show_inactive_time_limited_items,omitempty" json:"show_inactive_time_limited_items,omitempty"`
+}
+
+// ListCurrencyPackagesParams defines parameters for ListCurrencyPackages.
+type ListCurrencyPackagesParams struct {
+	Limit *CatalogLimit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Offset How many to leave out at the beginning.
+	Offset *CatalogOffset `form:"offset,omitempty" json:"offset,omitempty"`
+
+	// Locale Falls back to the language, to `en`, to the default of the project.
+	Locale *Locale `form:"locale,omitempty" json:"locale,omitempty"`
+
+	// Country ISO 3166-1 alpha-2. Without it, prices are the items' default ones, and what is sold in some countries only is left out.
+	Country *Country `form:"country,omitempty" json:"country,omitempty"`
+
+	// Currency ISO 4217. Prices in others are null; without it, the country's or the item's default.
+	Currency *Currency `form:"currency,omitempty" json:"currency,omitempty"`
+
+	// AdditionalFields `media_list` and `long_description` show these; others are shown anyway, or ignored.
+	AdditionalFields *AdditionalFields `form:"additional_fields[],omitempty" json:"additional_fields[],omitempty"`
+
+	// PromoCode Accepted; it unlocks nothing.
+	PromoCode *PromoCode `form:"promo_code,omitempty" json:"promo_code,omitempty"`
+
+	// ShowInactiveTimeLimitedItems 1: also what is outside of its sale periods.
+	ShowInactiveTimeLimitedItems *ShowInactive `form:"show_inactive_time_limited_items,omitempty" json:"show_inactive_time_limited_items,omitempty"`
+}
+
+// GetCurrencyPackageParams defines parameters for GetCurrencyPackage.
+type GetCurrencyPackageParams struct {
+	// Locale Falls back to the language, to `en`, to the default of the project.
+	Locale *Locale `form:"locale,omitempty" json:"locale,omitempty"`
+
+	// Country ISO 3166-1 alpha-2. Without it, prices are the items' default ones, and what is sold in some countries only is left out.
+	Country *Country `form:"country,omitempty" json:"country,omitempty"`
+
+	// Currency ISO 4217. Prices in others are null; without it, the country's or the item's default.
+	Currency *Currency `form:"currency,omitempty" json:"currency,omitempty"`
+
+	// AdditionalFields `media_list` and `long_description` show these; others are shown anyway, or ignored.
+	AdditionalFields *AdditionalFields `form:"additional_fields[],omitempty" json:"additional_fields[],omitempty"`
+
+	// PromoCode Accepted; it unlocks nothing.
+	PromoCode *PromoCode `form:"promo_code,omitempty" json:"promo_code,omitempty"`
+
+	// ShowInactiveTimeLimitedItems 1: also what is outside of its sale periods.
+	ShowInactiveTimeLimitedItems *ShowInactive `form:"show_inactive_time_limited_items,omitempty" json:"show_inactive_time_limited_items,omitempty"`
+}
+
+// GetVirtualCurrencyParams defines parameters for GetVirtualCurrency.
+type GetVirtualCurrencyParams struct {
+	// Locale Falls back to the language, to `en`, to the default of the project.
+	Locale *Locale `form:"locale,omitempty" json:"locale,omitempty"`
+
+	// Country ISO 3166-1 alpha-2. Without it, prices are the items' default ones, and what is sold in some countries only is left out.
+	Country *Country `form:"country,omitempty" json:"country,omitempty"`
+
+	// Currency ISO 4217. Prices in others are null; without it, the country's or the item's default.
+	Currency *Currency `form:"currency,omitempty" json:"currency,omitempty"`
+
+	// AdditionalFields `media_list` and `long_description` show these; others are shown anyway, or ignored.
+	AdditionalFields *AdditionalFields `form:"additional_fields[],omitempty" json:"additional_fields[],omitempty"`
+
+	// PromoCode Accepted; it unlocks nothing.
+	PromoCode *PromoCode `form:"promo_code,omitempty" json:"promo_code,omitempty"`
+
+	// ShowInactiveTimeLimitedItems 1: also what is outside of its sale periods.
+	ShowInactiveTimeLimitedItems *ShowInactive `form:"show_inactive_time_limited_items,omitempty" json:"show_inactive_time_limited_items,omitempty"`
+}
+
+// ListVirtualItemsParams defines parameters for ListVirtualItems.
+type ListVirtualItemsParams struct {
+	Limit *CatalogLimit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Offset How many to leave out at the beginning.
+	Offset *CatalogOffset `form:"offset,omitempty" json:"offset,omitempty"`
+
+	// Locale Falls back to the language, to `en`, to the default of the project.
+	Locale *Locale `form:"locale,omitempty" json:"locale,omitempty"`
+
+	// Country ISO 3166-1 alpha-2. Without it, prices are the items' default ones, and what is sold in some countries only is left out.
+	Country *Country `form:"country,omitempty" json:"country,omitempty"`
+
+	// Currency ISO 4217. Prices in others are null; without it, the country's or the item's default.
+	Currency *Currency `form:"currency,omitempty" json:"currency,omitempty"`
+
+	// AdditionalFields `media_list` and `long_description` show these; others are shown anyway, or ignored.
+	AdditionalFields *AdditionalFields `form:"additional_fields[],omitempty" json:"additional_fields[],omitempty"`
+
+	// PromoCode Accepted; it unlocks nothing.
+	PromoCode *PromoCode `form:"promo_code,omitempty" json:"promo_code,omitempty"`
+
+	// ShowInactiveTimeLimitedItems 1: also what is outside of its sale periods.
+	ShowInactiveTimeLimitedItems *ShowInactive `form:"show_inactive_time_limited_items,omitempty" json:"show_inactive_time_limited_items,omitempty"`
+}
+
+// ListAllVirtualItemsParams defines parameters for ListAllVirtualItems.
+type ListAllVirtualItemsParams struct {
+	// Locale Falls back to the language, to `en`, to the default of the project.
+	Locale *Locale `form:"locale,omitempty" json:"locale,omitempty"`
+
+	// Country ISO 3166-1 alpha-2. Without it, prices are the items' default ones, and what is sold in some countries only is left out.
+	Country *Country `form:"country,omitempty" json:"country,omitempty"`
+
+	// PromoCode Accepted; it unlocks nothing.
+	PromoCode *PromoCode `form:"promo_code,omitempty" json:"promo_code,omitempty"`
+}
+
+// ListVirtualItemsOfGroupParams defines parameters for ListVirtualItemsOfGroup.
+type ListVirtualItemsOfGroupParams struct {
+	Limit *CatalogLimit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Offset How many to leave out at the beginning.
+	Offset *CatalogOffset `form:"offset,omitempty" json:"offset,omitempty"`
+
+	// Locale Falls back to the language, to `en`, to the default of the project.
+	Locale *Locale `form:"locale,omitempty" json:"locale,omitempty"`
+
+	// Country ISO 3166-1 alpha-2. Without it, prices are the items' default ones, and what is sold in some countries only is left out.
+	Country *Country `form:"country,omitempty" json:"country,omitempty"`
+
+	// Currency ISO 4217. Prices in others are null; without it, the country's or the item's default.
+	Currency *Currency `form:"currency,omitempty" json:"currency,omitempty"`
+
+	// AdditionalFields `media_list` and `long_description` show these; others are shown anyway, or ignored.
+	AdditionalFields *AdditionalFields `form:"additional_fields[],omitempty" json:"additional_fields[],omitempty"`
+
+	// PromoCode Accepted; it unlocks nothing.
+	PromoCode *PromoCode `form:"promo_code,omitempty" json:"promo_code,omitempty"`
+
+	// ShowInactiveTimeLimitedItems 1: also what is outside of its sale periods.
+	ShowInactiveTimeLimitedItems *ShowInactive `form:"show_inactive_time_limited_items,omitempty" json:"show_inactive_time_limited_items,omitempty"`
+}
+
+// GetVirtualItemParams defines parameters for GetVirtualItem.
+type GetVirtualItemParams struct {
+	// Locale Falls back to the language, to `en`, to the default of the project.
+	Locale *Locale `form:"locale,omitempty" json:"locale,omitempty"`
+
+	// Country ISO 3166-1 alpha-2. Without it, prices are the items' default ones, and what is sold in some countries only is left out.
+	Country *Country `form:"country,omitempty" json:"country,omitempty"`
+
+	// Currency ISO 4217. Prices in others are null; without it, the country's or the item's default.
+	Currency *Currency `form:"currency,omitempty" json:"currency,omitempty"`
+
+	// AdditionalFields `media_list` and `long_description` show these; others are shown anyway, or ignored.
+	AdditionalFields *AdditionalFields `form:"additional_fields[],omitempty" json:"additional_fields[],omitempty"`
+
+	// PromoCode Accepted; it unlocks nothing.
+	PromoCode *PromoCode `form:"promo_code,omitempty" json:"promo_code,omitempty"`
+
+	// ShowInactiveTimeLimitedItems 1: also what is outside of its sale periods.
+	ShowInactiveTimeLimitedItems *ShowInactive `form:"show_inactive_time_limited_items,omitempty" json:"show_inactive_time_limited_items,omitempty"`
+}
+
+// GetCheckoutOrderParams defines parameters for GetCheckoutOrder.
+type GetCheckoutOrderParams struct {
+	// Prefer `wait=N` holds the answer for up to N seconds (at most 60) until the order is final (RFC 7240).
+	Prefer *string `json:"Prefer,omitempty"`
+}
+
+// OrderCurrentCartParams defines parameters for OrderCurrentCart.
+type OrderCurrentCartParams struct {
+	// IdempotencyKey Any visible ASCII, such as a UUID. Makes it safe to send the request again.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// OrderCartParams defines parameters for OrderCart.
+type OrderCartParams struct {
+	// IdempotencyKey Any visible ASCII, such as a UUID. Makes it safe to send the request again.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// OrderItemParams defines parameters for OrderItem.
+type OrderItemParams struct {
+	// IdempotencyKey Any visible ASCII, such as a UUID. Makes it safe to send the request again.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// OrderItemVirtualParams defines parameters for OrderItemVirtual.
+type OrderItemVirtualParams struct {
+	// Platform Taken and ignored; QuickPass has one inventory for all.
+	Platform *string `form:"platform,omitempty" json:"platform,omitempty"`
+
+	// IdempotencyKey Any visible ASCII, such as a UUID. Makes it safe to send the request again.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ConsumeItemParams defines parameters for ConsumeItem.
+type ConsumeItemParams struct {
+	// IdempotencyKey Any visible ASCII, such as a UUID. Makes it safe to send the request again.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// GetUserInventoryParams defines parameters for GetUserInventory.
+type GetUserInventoryParams struct {
+	Limit  *int `form:"limit,omitempty" json:"limit,omitempty"`
+	Offset *int `form:"offset,omitempty" json:"offset,omitempty"`
+
+	// Locale Falls back to the language, to `en`, to the default of the project.
+	Locale *Locale `form:"locale,omitempty" json:"locale,omitempty"`
+
+	// Platform Taken and ignored; QuickPass has one inventory for all.
+	Platform *GetUserInventoryParamsPlatform `form:"platform,omitempty" json:"platform,omitempty"`
+}
+
+// GetUserInventoryParamsPlatform defines parameters for GetUserInventory.
+type GetUserInventoryParamsPlatform string
+
+// GetSubscriptionItemsParams defines parameters for GetSubscriptionItems.
+type GetSubscriptionItemsParams struct {
+	// Locale Falls back to the language, to `en`, to the default of the project.
+	Locale *Locale `form:"locale,omitempty" json:"locale,omitempty"`
+
+	// Platform Taken and ignored; QuickPass has one inventory for all.
+	Platform *GetSubscriptionItemsParamsPlatform `form:"platform,omitempty" json:"platform,omitempty"`
+}
+
+// GetSubscriptionItemsParamsPlatform defines parameters for GetSubscriptionItems.
+type GetSubscriptionItemsParamsPlatform string
+
+// GetTimeLimitedItemsParams defines parameters for GetTimeLimitedItems.
+type GetTimeLimitedItemsParams struct {
+	// Locale Falls back to the language, to `en`, to the default of the project.
+	Locale *Locale `form:"locale,omitempty" json:"locale,omitempty"`
+
+	// Platform Taken and ignored; QuickPass has one inventory for all.
+	Platform *GetTimeLimitedItemsParamsPlatform `form:"platform,omitempty" json:"platform,omitempty"`
+}
+
+// GetTimeLimitedItemsParamsPlatform defines parameters for GetTimeLimitedItems.
+type GetTimeLimitedItemsParamsPlatform string
+
+// GetVirtualCurrencyBalanceParams defines parameters for GetVirtualCurrencyBalance.
+type GetVirtualCurrencyBalanceParams struct {
+	// Locale Falls back to the language, to `en`, to the default of the project.
+	Locale *Locale `form:"locale,omitempty" json:"locale,omitempty"`
+
+	// Platform Taken and ignored; QuickPass has one inventory for all.
+	Platform *GetVirtualCurrencyBalanceParamsPlatform `form:"platform,omitempty" json:"platform,omitempty"`
+}
+
+// GetVirtualCurrencyBalanceParamsPlatform defines parameters for GetVirtualCurrencyBalance.
+type GetVirtualCurrencyBalanceParamsPlatform string
+
+// CreatePaymentTokenParams defines parameters for CreatePaymentToken.
+type CreatePaymentTokenParams struct {
+	// IdempotencyKey Any visible ASCII, such as a UUID. Makes it safe to send the request again.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // AdminApproveJSONRequestBody defines body for AdminApprove for application/json ContentType.
 type AdminApproveJSONRequestBody = DecisionInput
 
 // AdminRejectJSONRequestBody defines body for AdminReject for application/json ContentType.
 type AdminRejectJSONRequestBody = DecisionInput
+
+// AdminRefundCheckoutOrderJSONRequestBody defines body for AdminRefundCheckoutOrder for application/json ContentType.
+type AdminRefundCheckoutOrderJSONRequestBody = CheckoutRefundInput
+
+// AdminDecideCheckoutPaymentJSONRequestBody defines body for AdminDecideCheckoutPayment for application/json ContentType.
+type AdminDecideCheckoutPaymentJSONRequestBody = PaymentReview
 
 // AdminDenyAddressJSONRequestBody defines body for AdminDenyAddress for application/json ContentType.
 type AdminDenyAddressJSONRequestBody = DenyInput
@@ -2949,6 +5045,27 @@ type AdminMoveDisputeJSONRequestBody = DisputeMoveInput
 
 // AdminNoteDisputeJSONRequestBody defines body for AdminNoteDispute for application/json ContentType.
 type AdminNoteDisputeJSONRequestBody = DisputeNoteInput
+
+// AdminPutItemGroupsJSONRequestBody defines body for AdminPutItemGroups for application/json ContentType.
+type AdminPutItemGroupsJSONRequestBody = ItemGroups
+
+// AdminCreateItemJSONRequestBody defines body for AdminCreateItem for application/json ContentType.
+type AdminCreateItemJSONRequestBody = ItemInput
+
+// AdminImportItemsJSONRequestBody defines body for AdminImportItems for application/json ContentType.
+type AdminImportItemsJSONRequestBody = AdminImportItemsJSONBody
+
+// AdminPatchItemJSONRequestBody defines body for AdminPatchItem for application/json ContentType.
+type AdminPatchItemJSONRequestBody = ItemPatch
+
+// AdminPatchItemApplicationMergePatchPlusJSONRequestBody defines body for AdminPatchItem for application/merge-patch+json ContentType.
+type AdminPatchItemApplicationMergePatchPlusJSONRequestBody = ItemPatch
+
+// AdminPutItemJSONRequestBody defines body for AdminPutItem for application/json ContentType.
+type AdminPutItemJSONRequestBody = ItemInput
+
+// AdminUploadGameKeysTextRequestBody defines body for AdminUploadGameKeys for text/plain ContentType.
+type AdminUploadGameKeysTextRequestBody = AdminUploadGameKeysTextBody
 
 // AdminOpenDisputeJSONRequestBody defines body for AdminOpenDispute for application/json ContentType.
 type AdminOpenDisputeJSONRequestBody = DisputeNoteInput
@@ -2970,6 +5087,9 @@ type AdminImportProductsJSONRequestBody = AdminImportProductsJSONBody
 
 // AdminPutProductJSONRequestBody defines body for AdminPutProduct for application/json ContentType.
 type AdminPutProductJSONRequestBody = ProductInput
+
+// AdminPatchProjectJSONRequestBody defines body for AdminPatchProject for application/json ContentType.
+type AdminPatchProjectJSONRequestBody = ProjectPatch
 
 // AdminCreateReplayJSONRequestBody defines body for AdminCreateReplay for application/json ContentType.
 type AdminCreateReplayJSONRequestBody = BulkReplayInput
@@ -3019,11 +5139,327 @@ type AdminAdjustWalletJSONRequestBody = AdjustmentInput
 // CreatePurchaseJSONRequestBody defines body for CreatePurchase for application/json ContentType.
 type CreatePurchaseJSONRequestBody = PurchaseInput
 
+// PaySandboxJSONRequestBody defines body for PaySandbox for application/json ContentType.
+type PaySandboxJSONRequestBody = SandboxPayment
+
 // PutUserJSONRequestBody defines body for PutUser for application/json ContentType.
 type PutUserJSONRequestBody = UserInput
 
 // CancelTaskJSONRequestBody defines body for CancelTask for application/json ContentType.
 type CancelTaskJSONRequestBody = TaskCancellation
+
+// ServerFillCurrentCartJSONRequestBody defines body for ServerFillCurrentCart for application/json ContentType.
+type ServerFillCurrentCartJSONRequestBody = CartFill
+
+// ServerFillCartJSONRequestBody defines body for ServerFillCart for application/json ContentType.
+type ServerFillCartJSONRequestBody = CartFill
+
+// V2CreateVirtualItemJSONRequestBody defines body for V2CreateVirtualItem for application/json ContentType.
+type V2CreateVirtualItemJSONRequestBody = V2VirtualItem
+
+// V2PutVirtualItemJSONRequestBody defines body for V2PutVirtualItem for application/json ContentType.
+type V2PutVirtualItemJSONRequestBody = V2VirtualItem
+
+// FillCurrentCartJSONRequestBody defines body for FillCurrentCart for application/json ContentType.
+type FillCurrentCartJSONRequestBody = CartFill
+
+// SetCurrentCartItemJSONRequestBody defines body for SetCurrentCartItem for application/json ContentType.
+type SetCurrentCartItemJSONRequestBody = CartQuantity
+
+// FillCartJSONRequestBody defines body for FillCart for application/json ContentType.
+type FillCartJSONRequestBody = CartFill
+
+// SetCartItemJSONRequestBody defines body for SetCartItem for application/json ContentType.
+type SetCartItemJSONRequestBody = CartQuantity
+
+// OrderCurrentCartFreeJSONRequestBody defines body for OrderCurrentCartFree for application/json ContentType.
+type OrderCurrentCartFreeJSONRequestBody = OrderInput
+
+// OrderCartFreeJSONRequestBody defines body for OrderCartFree for application/json ContentType.
+type OrderCartFreeJSONRequestBody = OrderInput
+
+// OrderItemFreeJSONRequestBody defines body for OrderItemFree for application/json ContentType.
+type OrderItemFreeJSONRequestBody = ItemOrderInput
+
+// GrantPurchaseJSONRequestBody defines body for GrantPurchase for application/json ContentType.
+type GrantPurchaseJSONRequestBody = GrantPurchaseJSONBody
+
+// RevokeInventoryJSONRequestBody defines body for RevokeInventory for application/json ContentType.
+type RevokeInventoryJSONRequestBody = RevokeInventoryJSONBody
+
+// GrantRewardJSONRequestBody defines body for GrantReward for application/json ContentType.
+type GrantRewardJSONRequestBody = GrantRewardJSONBody
+
+// SetInventoryJSONRequestBody defines body for SetInventory for application/json ContentType.
+type SetInventoryJSONRequestBody = SetInventoryJSONBody
+
+// OrderCurrentCartJSONRequestBody defines body for OrderCurrentCart for application/json ContentType.
+type OrderCurrentCartJSONRequestBody = OrderInput
+
+// OrderCartJSONRequestBody defines body for OrderCart for application/json ContentType.
+type OrderCartJSONRequestBody = OrderInput
+
+// OrderItemJSONRequestBody defines body for OrderItem for application/json ContentType.
+type OrderItemJSONRequestBody = ItemOrderInput
+
+// OrderItemVirtualJSONRequestBody defines body for OrderItemVirtual for application/json ContentType.
+type OrderItemVirtualJSONRequestBody = VirtualOrderInput
+
+// ConsumeItemJSONRequestBody defines body for ConsumeItem for application/json ContentType.
+type ConsumeItemJSONRequestBody = ConsumeInput
+
+// SearchCheckoutOrdersJSONRequestBody defines body for SearchCheckoutOrders for application/json ContentType.
+type SearchCheckoutOrdersJSONRequestBody = OrderSearch
+
+// CreatePaymentTokenJSONRequestBody defines body for CreatePaymentToken for application/json ContentType.
+type CreatePaymentTokenJSONRequestBody = PaymentTokenInput
+
+// Getter for additional properties for OrderSettings. Returns the specified
+// element and whether it was found
+func (a OrderSettings) Get(fieldName string) (value interface{}, found bool) {
+	if a.AdditionalProperties != nil {
+		value, found = a.AdditionalProperties[fieldName]
+	}
+	return
+}
+
+// Setter for additional properties for OrderSettings
+func (a *OrderSettings) Set(fieldName string, value interface{}) {
+	if a.AdditionalProperties == nil {
+		a.AdditionalProperties = make(map[string]interface{})
+	}
+	a.AdditionalProperties[fieldName] = value
+}
+
+// Override default JSON handling for OrderSettings to handle AdditionalProperties
+func (a *OrderSettings) UnmarshalJSON(b []byte) error {
+	object := make(map[string]json.RawMessage)
+	err := json.Unmarshal(b, &object)
+	if err != nil {
+		return err
+	}
+
+	if raw, found := object["external_id"]; found {
+		err = json.Unmarshal(raw, &a.ExternalID)
+		if err != nil {
+			return fmt.Errorf("error reading 'external_id': %w", err)
+		}
+		delete(object, "external_id")
+	}
+
+	if len(object) != 0 {
+		a.AdditionalProperties = make(map[string]interface{})
+		for fieldName, fieldBuf := range object {
+			var fieldVal interface{}
+			err := json.Unmarshal(fieldBuf, &fieldVal)
+			if err != nil {
+				return fmt.Errorf("error unmarshaling field %s: %w", fieldName, err)
+			}
+			a.AdditionalProperties[fieldName] = fieldVal
+		}
+	}
+	return nil
+}
+
+// Override default JSON handling for OrderSettings to handle AdditionalProperties
+func (a OrderSettings) MarshalJSON() ([]byte, error) {
+	var err error
+	object := make(map[string]json.RawMessage)
+
+	if a.ExternalID != nil {
+		object["external_id"], err = json.Marshal(a.ExternalID)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling 'external_id': %w", err)
+		}
+	}
+
+	for fieldName, field := range a.AdditionalProperties {
+		object[fieldName], err = json.Marshal(field)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling '%s': %w", fieldName, err)
+		}
+	}
+	return json.Marshal(object)
+}
+
+// Getter for additional properties for PaymentTokenInput_Settings. Returns the specified
+// element and whether it was found
+func (a PaymentTokenInput_Settings) Get(fieldName string) (value interface{}, found bool) {
+	if a.AdditionalProperties != nil {
+		value, found = a.AdditionalProperties[fieldName]
+	}
+	return
+}
+
+// Setter for additional properties for PaymentTokenInput_Settings
+func (a *PaymentTokenInput_Settings) Set(fieldName string, value interface{}) {
+	if a.AdditionalProperties == nil {
+		a.AdditionalProperties = make(map[string]interface{})
+	}
+	a.AdditionalProperties[fieldName] = value
+}
+
+// Override default JSON handling for PaymentTokenInput_Settings to handle AdditionalProperties
+func (a *PaymentTokenInput_Settings) UnmarshalJSON(b []byte) error {
+	object := make(map[string]json.RawMessage)
+	err := json.Unmarshal(b, &object)
+	if err != nil {
+		return err
+	}
+
+	if raw, found := object["currency"]; found {
+		err = json.Unmarshal(raw, &a.Currency)
+		if err != nil {
+			return fmt.Errorf("error reading 'currency': %w", err)
+		}
+		delete(object, "currency")
+	}
+
+	if raw, found := object["external_id"]; found {
+		err = json.Unmarshal(raw, &a.ExternalID)
+		if err != nil {
+			return fmt.Errorf("error reading 'external_id': %w", err)
+		}
+		delete(object, "external_id")
+	}
+
+	if raw, found := object["language"]; found {
+		err = json.Unmarshal(raw, &a.Language)
+		if err != nil {
+			return fmt.Errorf("error reading 'language': %w", err)
+		}
+		delete(object, "language")
+	}
+
+	if len(object) != 0 {
+		a.AdditionalProperties = make(map[string]interface{})
+		for fieldName, fieldBuf := range object {
+			var fieldVal interface{}
+			err := json.Unmarshal(fieldBuf, &fieldVal)
+			if err != nil {
+				return fmt.Errorf("error unmarshaling field %s: %w", fieldName, err)
+			}
+			a.AdditionalProperties[fieldName] = fieldVal
+		}
+	}
+	return nil
+}
+
+// Override default JSON handling for PaymentTokenInput_Settings to handle AdditionalProperties
+func (a PaymentTokenInput_Settings) MarshalJSON() ([]byte, error) {
+	var err error
+	object := make(map[string]json.RawMessage)
+
+	if a.Currency != nil {
+		object["currency"], err = json.Marshal(a.Currency)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling 'currency': %w", err)
+		}
+	}
+
+	if a.ExternalID != nil {
+		object["external_id"], err = json.Marshal(a.ExternalID)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling 'external_id': %w", err)
+		}
+	}
+
+	if a.Language != nil {
+		object["language"], err = json.Marshal(a.Language)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling 'language': %w", err)
+		}
+	}
+
+	for fieldName, field := range a.AdditionalProperties {
+		object[fieldName], err = json.Marshal(field)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling '%s': %w", fieldName, err)
+		}
+	}
+	return json.Marshal(object)
+}
+
+// Getter for additional properties for PaymentTokenInput_User. Returns the specified
+// element and whether it was found
+func (a PaymentTokenInput_User) Get(fieldName string) (value interface{}, found bool) {
+	if a.AdditionalProperties != nil {
+		value, found = a.AdditionalProperties[fieldName]
+	}
+	return
+}
+
+// Setter for additional properties for PaymentTokenInput_User
+func (a *PaymentTokenInput_User) Set(fieldName string, value interface{}) {
+	if a.AdditionalProperties == nil {
+		a.AdditionalProperties = make(map[string]interface{})
+	}
+	a.AdditionalProperties[fieldName] = value
+}
+
+// Override default JSON handling for PaymentTokenInput_User to handle AdditionalProperties
+func (a *PaymentTokenInput_User) UnmarshalJSON(b []byte) error {
+	object := make(map[string]json.RawMessage)
+	err := json.Unmarshal(b, &object)
+	if err != nil {
+		return err
+	}
+
+	if raw, found := object["country"]; found {
+		err = json.Unmarshal(raw, &a.Country)
+		if err != nil {
+			return fmt.Errorf("error reading 'country': %w", err)
+		}
+		delete(object, "country")
+	}
+
+	if raw, found := object["id"]; found {
+		err = json.Unmarshal(raw, &a.ID)
+		if err != nil {
+			return fmt.Errorf("error reading 'id': %w", err)
+		}
+		delete(object, "id")
+	}
+
+	if len(object) != 0 {
+		a.AdditionalProperties = make(map[string]interface{})
+		for fieldName, fieldBuf := range object {
+			var fieldVal interface{}
+			err := json.Unmarshal(fieldBuf, &fieldVal)
+			if err != nil {
+				return fmt.Errorf("error unmarshaling field %s: %w", fieldName, err)
+			}
+			a.AdditionalProperties[fieldName] = fieldVal
+		}
+	}
+	return nil
+}
+
+// Override default JSON handling for PaymentTokenInput_User to handle AdditionalProperties
+func (a PaymentTokenInput_User) MarshalJSON() ([]byte, error) {
+	var err error
+	object := make(map[string]json.RawMessage)
+
+	if a.Country != nil {
+		object["country"], err = json.Marshal(a.Country)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling 'country': %w", err)
+		}
+	}
+
+	object["id"], err = json.Marshal(a.ID)
+	if err != nil {
+		return nil, fmt.Errorf("error marshaling 'id': %w", err)
+	}
+
+	for fieldName, field := range a.AdditionalProperties {
+		object[fieldName], err = json.Marshal(field)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling '%s': %w", fieldName, err)
+		}
+	}
+	return json.Marshal(object)
+}
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
@@ -3045,6 +5481,21 @@ type ServerInterface interface {
 	// AdminListAudit Read the audit log
 	// (GET /api/v1/admin/audit)
 	AdminListAudit(ctx echo.Context, params AdminListAuditParams) error
+	// AdminListCheckoutOrders List orders of carts and items
+	// (GET /api/v1/admin/checkout-orders)
+	AdminListCheckoutOrders(ctx echo.Context, params AdminListCheckoutOrdersParams) error
+	// AdminGetCheckoutOrder Read an order with its payments and refunds
+	// (GET /api/v1/admin/checkout-orders/{order_id})
+	AdminGetCheckoutOrder(ctx echo.Context, orderID CheckoutOrderID) error
+	// AdminRefundCheckoutOrder Give money back
+	// (POST /api/v1/admin/checkout-orders/{order_id}/refund)
+	AdminRefundCheckoutOrder(ctx echo.Context, orderID CheckoutOrderID, params AdminRefundCheckoutOrderParams) error
+	// AdminListCheckoutPayments List payments
+	// (GET /api/v1/admin/checkout-payments)
+	AdminListCheckoutPayments(ctx echo.Context, params AdminListCheckoutPaymentsParams) error
+	// AdminDecideCheckoutPayment Take a held payment, or send it back
+	// (POST /api/v1/admin/checkout-payments/{payment_id}/decide)
+	AdminDecideCheckoutPayment(ctx echo.Context, paymentID int64) error
 	// AdminAllowAddress Take a range off the list
 	// (DELETE /api/v1/admin/denied-addresses)
 	AdminAllowAddress(ctx echo.Context, params AdminAllowAddressParams) error
@@ -3069,6 +5520,39 @@ type ServerInterface interface {
 	// AdminNoteDispute Add a note to a dispute
 	// (POST /api/v1/admin/disputes/{id}/notes)
 	AdminNoteDispute(ctx echo.Context, id ID, params AdminNoteDisputeParams) error
+	// AdminGetItemGroups Read all groups
+	// (GET /api/v1/admin/item-groups)
+	AdminGetItemGroups(ctx echo.Context) error
+	// AdminPutItemGroups Replace all groups
+	// (PUT /api/v1/admin/item-groups)
+	AdminPutItemGroups(ctx echo.Context) error
+	// AdminListItems List items
+	// (GET /api/v1/admin/items)
+	AdminListItems(ctx echo.Context, params AdminListItemsParams) error
+	// AdminCreateItem Add an item
+	// (POST /api/v1/admin/items)
+	AdminCreateItem(ctx echo.Context, params AdminCreateItemParams) error
+	// AdminExportItems Export all items
+	// (GET /api/v1/admin/items/export)
+	AdminExportItems(ctx echo.Context) error
+	// AdminImportItems Import items, all or none
+	// (POST /api/v1/admin/items/import)
+	AdminImportItems(ctx echo.Context, params AdminImportItemsParams) error
+	// AdminGetItem Read an item
+	// (GET /api/v1/admin/items/{sku})
+	AdminGetItem(ctx echo.Context, sku ItemSKU, params AdminGetItemParams) error
+	// AdminPatchItem Change an item
+	// (PATCH /api/v1/admin/items/{sku})
+	AdminPatchItem(ctx echo.Context, sku ItemSKU, params AdminPatchItemParams) error
+	// AdminPutItem Replace an item
+	// (PUT /api/v1/admin/items/{sku})
+	AdminPutItem(ctx echo.Context, sku ItemSKU, params AdminPutItemParams) error
+	// AdminCountGameKeys Count the keys of a game
+	// (GET /api/v1/admin/items/{sku}/keys)
+	AdminCountGameKeys(ctx echo.Context, sku ItemSKU) error
+	// AdminUploadGameKeys Upload keys of a game
+	// (POST /api/v1/admin/items/{sku}/keys)
+	AdminUploadGameKeys(ctx echo.Context, sku ItemSKU) error
 	// AdminListOrders Look for orders
 	// (GET /api/v1/admin/orders)
 	AdminListOrders(ctx echo.Context, params AdminListOrdersParams) error
@@ -3105,6 +5589,18 @@ type ServerInterface interface {
 	// AdminPutProduct Replace a product's settings, or add it
 	// (PUT /api/v1/admin/products/{sku})
 	AdminPutProduct(ctx echo.Context, sku SKU, params AdminPutProductParams) error
+	// AdminGetProject Read a project's settings
+	// (GET /api/v1/admin/projects/{project_id})
+	AdminGetProject(ctx echo.Context, projectID ProjectID) error
+	// AdminPatchProject Change a project's settings
+	// (PATCH /api/v1/admin/projects/{project_id})
+	AdminPatchProject(ctx echo.Context, projectID ProjectID) error
+	// AdminCreateServerKey Make a key for the project's server
+	// (POST /api/v1/admin/projects/{project_id}/server-keys)
+	AdminCreateServerKey(ctx echo.Context, projectID ProjectID) error
+	// AdminRevokeServerKey Revoke a key of the project's server
+	// (DELETE /api/v1/admin/projects/{project_id}/server-keys/{key_id})
+	AdminRevokeServerKey(ctx echo.Context, projectID ProjectID, keyID ID) error
 	// AdminListReplays List bulk replays
 	// (GET /api/v1/admin/replays)
 	AdminListReplays(ctx echo.Context, params AdminListReplaysParams) error
@@ -3207,6 +5703,9 @@ type ServerInterface interface {
 	// CreatePurchase Buy
 	// (POST /api/v1/purchases)
 	CreatePurchase(ctx echo.Context, params CreatePurchaseParams) error
+	// PaySandbox Pay with a test card
+	// (POST /api/v1/sandbox/payments)
+	PaySandbox(ctx echo.Context, params PaySandboxParams) error
 	// GetUser Read a user
 	// (GET /api/v1/users/{id})
 	GetUser(ctx echo.Context, id UserID) error
@@ -3222,6 +5721,9 @@ type ServerInterface interface {
 	// ListPerks List what a user has bought for a time
 	// (GET /api/v1/users/{id}/perks)
 	ListPerks(ctx echo.Context, id UserID, params ListPerksParams) error
+	// ListUserSubscriptions List a user's subscriptions
+	// (GET /api/v1/users/{id}/subscriptions)
+	ListUserSubscriptions(ctx echo.Context, id UserID) error
 	// ListUserTasks List a user's tasks
 	// (GET /api/v1/users/{id}/tasks)
 	ListUserTasks(ctx echo.Context, id UserID) error
@@ -3237,6 +5739,180 @@ type ServerInterface interface {
 	// GetWallet Read a user's coins
 	// (GET /api/v1/users/{id}/wallet)
 	GetWallet(ctx echo.Context, id UserID) error
+	// ServerFillCurrentCart Set several lines of a user's current cart, by the server
+	// (PUT /api/v2/admin/project/{project_id}/cart/fill)
+	ServerFillCurrentCart(ctx echo.Context, projectID ProjectID, params ServerFillCurrentCartParams) error
+	// ServerFillCart Set several lines of a user's cart, by the server
+	// (PUT /api/v2/admin/project/{project_id}/cart/{cart_id}/fill)
+	ServerFillCart(ctx echo.Context, projectID ProjectID, cartID CartID, params ServerFillCartParams) error
+	// V2CreateVirtualItem Add a virtual item
+	// (POST /api/v2/project/{project_id}/admin/items/virtual_items)
+	V2CreateVirtualItem(ctx echo.Context, projectID ProjectID) error
+	// V2PutVirtualItem Replace a virtual item
+	// (PUT /api/v2/project/{project_id}/admin/items/virtual_items/sku/{item_sku})
+	V2PutVirtualItem(ctx echo.Context, projectID ProjectID, itemSku ItemSKU) error
+	// GetCurrentCart Read the current cart
+	// (GET /api/v2/project/{project_id}/cart)
+	GetCurrentCart(ctx echo.Context, projectID ProjectID, params GetCurrentCartParams) error
+	// ClearCurrentCart Empty the current cart
+	// (PUT /api/v2/project/{project_id}/cart/clear)
+	ClearCurrentCart(ctx echo.Context, projectID ProjectID) error
+	// FillCurrentCart Set several lines of the current cart
+	// (PUT /api/v2/project/{project_id}/cart/fill)
+	FillCurrentCart(ctx echo.Context, projectID ProjectID, params FillCurrentCartParams) error
+	// DeleteCurrentCartItem Take one line away from the current cart
+	// (DELETE /api/v2/project/{project_id}/cart/item/{item_sku})
+	DeleteCurrentCartItem(ctx echo.Context, projectID ProjectID, itemSku ItemSKUInPath) error
+	// SetCurrentCartItem Set one line of the current cart
+	// (PUT /api/v2/project/{project_id}/cart/item/{item_sku})
+	SetCurrentCartItem(ctx echo.Context, projectID ProjectID, itemSku ItemSKUInPath) error
+	// GetCart Read a cart
+	// (GET /api/v2/project/{project_id}/cart/{cart_id})
+	GetCart(ctx echo.Context, projectID ProjectID, cartID CartID, params GetCartParams) error
+	// ClearCart Empty a cart
+	// (PUT /api/v2/project/{project_id}/cart/{cart_id}/clear)
+	ClearCart(ctx echo.Context, projectID ProjectID, cartID CartID) error
+	// FillCart Set several lines of a cart
+	// (PUT /api/v2/project/{project_id}/cart/{cart_id}/fill)
+	FillCart(ctx echo.Context, projectID ProjectID, cartID CartID, params FillCartParams) error
+	// DeleteCartItem Take one line away from a cart
+	// (DELETE /api/v2/project/{project_id}/cart/{cart_id}/item/{item_sku})
+	DeleteCartItem(ctx echo.Context, projectID ProjectID, cartID CartID, itemSku ItemSKUInPath) error
+	// SetCartItem Set one line of a cart
+	// (PUT /api/v2/project/{project_id}/cart/{cart_id}/item/{item_sku})
+	SetCartItem(ctx echo.Context, projectID ProjectID, cartID CartID, itemSku ItemSKUInPath) error
+	// CheckEntitlement Tell whether a user is entitled to an item
+	// (GET /api/v2/project/{project_id}/entitlements/{user}/{sku})
+	CheckEntitlement(ctx echo.Context, projectID ProjectID, user ID, sku ItemSKU) error
+	// OrderCurrentCartFree Order the current cart, which is free
+	// (POST /api/v2/project/{project_id}/free/cart)
+	OrderCurrentCartFree(ctx echo.Context, projectID ProjectID, params OrderCurrentCartFreeParams) error
+	// OrderCartFree Order a cart that is free
+	// (POST /api/v2/project/{project_id}/free/cart/{cart_id})
+	OrderCartFree(ctx echo.Context, projectID ProjectID, cartID CartID, params OrderCartFreeParams) error
+	// OrderItemFree Order one item that is free
+	// (POST /api/v2/project/{project_id}/free/item/{item_sku})
+	OrderItemFree(ctx echo.Context, projectID ProjectID, itemSku ItemSKUInPath, params OrderItemFreeParams) error
+	// GrantPurchase Give items that were bought elsewhere
+	// (POST /api/v2/project/{project_id}/inventory/purchase)
+	GrantPurchase(ctx echo.Context, projectID ProjectID, params GrantPurchaseParams) error
+	// RevokeInventory Take items away
+	// (POST /api/v2/project/{project_id}/inventory/revoke)
+	RevokeInventory(ctx echo.Context, projectID ProjectID, params RevokeInventoryParams) error
+	// GrantReward Give items
+	// (POST /api/v2/project/{project_id}/inventory/reward)
+	GrantReward(ctx echo.Context, projectID ProjectID, params GrantRewardParams) error
+	// SetInventory Set how many of an item users own
+	// (POST /api/v2/project/{project_id}/inventory/set)
+	SetInventory(ctx echo.Context, projectID ProjectID, params SetInventoryParams) error
+	// ListSellableItems List everything that is for sale
+	// (GET /api/v2/project/{project_id}/items)
+	ListSellableItems(ctx echo.Context, projectID ProjectID, params ListSellableItemsParams) error
+	// ListBundles List bundles
+	// (GET /api/v2/project/{project_id}/items/bundle)
+	ListBundles(ctx echo.Context, projectID ProjectID, params ListBundlesParams) error
+	// ListBundlesOfGroup List the bundles of a group
+	// (GET /api/v2/project/{project_id}/items/bundle/group/{external_id})
+	ListBundlesOfGroup(ctx echo.Context, projectID ProjectID, externalID string, params ListBundlesOfGroupParams) error
+	// GetBundle Read a bundle
+	// (GET /api/v2/project/{project_id}/items/bundle/sku/{sku})
+	GetBundle(ctx echo.Context, projectID ProjectID, sku ItemSKU, params GetBundleParams) error
+	// ListGames List games
+	// (GET /api/v2/project/{project_id}/items/game)
+	ListGames(ctx echo.Context, projectID ProjectID, params ListGamesParams) error
+	// ListDRMs List the platforms that game keys are for
+	// (GET /api/v2/project/{project_id}/items/game/drm)
+	ListDRMs(ctx echo.Context, projectID ProjectID) error
+	// ListGamesOfGroup List the games of a group
+	// (GET /api/v2/project/{project_id}/items/game/group/{external_id})
+	ListGamesOfGroup(ctx echo.Context, projectID ProjectID, externalID string, params ListGamesOfGroupParams) error
+	// ListGameKeysOfGroup List the game keys of a group
+	// (GET /api/v2/project/{project_id}/items/game/key/group/{external_id})
+	ListGameKeysOfGroup(ctx echo.Context, projectID ProjectID, externalID string, params ListGameKeysOfGroupParams) error
+	// GetGameKey Read a game key
+	// (GET /api/v2/project/{project_id}/items/game/key/sku/{item_sku})
+	GetGameKey(ctx echo.Context, projectID ProjectID, itemSku ItemSKU, params GetGameKeyParams) error
+	// GetGame Read a game
+	// (GET /api/v2/project/{project_id}/items/game/sku/{item_sku})
+	GetGame(ctx echo.Context, projectID ProjectID, itemSku ItemSKU, params GetGameParams) error
+	// ListSellableItemsOfGroup List everything that is for sale in a group
+	// (GET /api/v2/project/{project_id}/items/group/{external_id})
+	ListSellableItemsOfGroup(ctx echo.Context, projectID ProjectID, externalID string, params ListSellableItemsOfGroupParams) error
+	// ListItemGroups List the groups, as a tree
+	// (GET /api/v2/project/{project_id}/items/groups)
+	ListItemGroups(ctx echo.Context, projectID ProjectID, params ListItemGroupsParams) error
+	// GetSellableItemByID Read anything that is for sale by its id
+	// (GET /api/v2/project/{project_id}/items/id/{item_id})
+	GetSellableItemByID(ctx echo.Context, projectID ProjectID, itemID int64, params GetSellableItemByIDParams) error
+	// GetSellableItem Read anything that is for sale by its SKU
+	// (GET /api/v2/project/{project_id}/items/sku/{sku})
+	GetSellableItem(ctx echo.Context, projectID ProjectID, sku ItemSKU, params GetSellableItemParams) error
+	// ListVirtualCurrencies List virtual currencies
+	// (GET /api/v2/project/{project_id}/items/virtual_currency)
+	ListVirtualCurrencies(ctx echo.Context, projectID ProjectID, params ListVirtualCurrenciesParams) error
+	// ListCurrencyPackages List packages of virtual currency
+	// (GET /api/v2/project/{project_id}/items/virtual_currency/package)
+	ListCurrencyPackages(ctx echo.Context, projectID ProjectID, params ListCurrencyPackagesParams) error
+	// GetCurrencyPackage Read a package of virtual currency
+	// (GET /api/v2/project/{project_id}/items/virtual_currency/package/sku/{sku})
+	GetCurrencyPackage(ctx echo.Context, projectID ProjectID, sku ItemSKU, params GetCurrencyPackageParams) error
+	// GetVirtualCurrency Read a virtual currency
+	// (GET /api/v2/project/{project_id}/items/virtual_currency/sku/{sku})
+	GetVirtualCurrency(ctx echo.Context, projectID ProjectID, sku ItemSKU, params GetVirtualCurrencyParams) error
+	// ListVirtualItems List virtual items
+	// (GET /api/v2/project/{project_id}/items/virtual_items)
+	ListVirtualItems(ctx echo.Context, projectID ProjectID, params ListVirtualItemsParams) error
+	// ListAllVirtualItems List all virtual items in short
+	// (GET /api/v2/project/{project_id}/items/virtual_items/all)
+	ListAllVirtualItems(ctx echo.Context, projectID ProjectID, params ListAllVirtualItemsParams) error
+	// ListVirtualItemsOfGroup List the virtual items of a group
+	// (GET /api/v2/project/{project_id}/items/virtual_items/group/{external_id})
+	ListVirtualItemsOfGroup(ctx echo.Context, projectID ProjectID, externalID string, params ListVirtualItemsOfGroupParams) error
+	// GetVirtualItem Read a virtual item
+	// (GET /api/v2/project/{project_id}/items/virtual_items/sku/{item_sku})
+	GetVirtualItem(ctx echo.Context, projectID ProjectID, itemSku ItemSKU, params GetVirtualItemParams) error
+	// GetCheckoutOrder Read an order
+	// (GET /api/v2/project/{project_id}/order/{order_id})
+	GetCheckoutOrder(ctx echo.Context, projectID ProjectID, orderID CheckoutOrderID, params GetCheckoutOrderParams) error
+	// CancelCheckoutOrder Cancel an order that is not paid
+	// (POST /api/v2/project/{project_id}/order/{order_id}/cancel)
+	CancelCheckoutOrder(ctx echo.Context, projectID ProjectID, orderID CheckoutOrderID) error
+	// StreamCheckoutOrder Follow an order (server-sent events)
+	// (GET /api/v2/project/{project_id}/order/{order_id}/stream)
+	StreamCheckoutOrder(ctx echo.Context, projectID ProjectID, orderID CheckoutOrderID) error
+	// OrderCurrentCart Order all items of the current cart
+	// (POST /api/v2/project/{project_id}/payment/cart)
+	OrderCurrentCart(ctx echo.Context, projectID ProjectID, params OrderCurrentCartParams) error
+	// OrderCart Order all items of a cart
+	// (POST /api/v2/project/{project_id}/payment/cart/{cart_id})
+	OrderCart(ctx echo.Context, projectID ProjectID, cartID CartID, params OrderCartParams) error
+	// OrderItem Order one item
+	// (POST /api/v2/project/{project_id}/payment/item/{item_sku})
+	OrderItem(ctx echo.Context, projectID ProjectID, itemSku ItemSKUInPath, params OrderItemParams) error
+	// OrderItemVirtual Buy one item for a virtual currency
+	// (POST /api/v2/project/{project_id}/payment/item/{item_sku}/virtual/{virtual_currency_sku})
+	OrderItemVirtual(ctx echo.Context, projectID ProjectID, itemSku ItemSKUInPath, virtualCurrencySku VirtualCurrencySKU, params OrderItemVirtualParams) error
+	// ConsumeItem Use up consumables or a virtual currency
+	// (POST /api/v2/project/{project_id}/user/inventory/item/consume)
+	ConsumeItem(ctx echo.Context, projectID ProjectID, params ConsumeItemParams) error
+	// GetUserInventory List what the user owns
+	// (GET /api/v2/project/{project_id}/user/inventory/items)
+	GetUserInventory(ctx echo.Context, projectID ProjectID, params GetUserInventoryParams) error
+	// GetSubscriptionItems List the user's subscriptions, by their older path
+	// (GET /api/v2/project/{project_id}/user/subscriptions)
+	GetSubscriptionItems(ctx echo.Context, projectID ProjectID, params GetSubscriptionItemsParams) error
+	// GetTimeLimitedItems List the user's subscriptions
+	// (GET /api/v2/project/{project_id}/user/time_limited_items)
+	GetTimeLimitedItems(ctx echo.Context, projectID ProjectID, params GetTimeLimitedItemsParams) error
+	// GetVirtualCurrencyBalance Tell how much of each virtual currency the user has
+	// (GET /api/v2/project/{project_id}/user/virtual_currency_balance)
+	GetVirtualCurrencyBalance(ctx echo.Context, projectID ProjectID, params GetVirtualCurrencyBalanceParams) error
+	// SearchCheckoutOrders Search orders
+	// (POST /api/v3/project/{project_id}/admin/order/search)
+	SearchCheckoutOrders(ctx echo.Context, projectID ProjectID) error
+	// CreatePaymentToken Order items for a user, by the server
+	// (POST /api/v3/project/{project_id}/admin/payment/token)
+	CreatePaymentToken(ctx echo.Context, projectID ProjectID, params CreatePaymentTokenParams) error
 }
 
 // ServerInterfaceWrapper converts echo contexts to parameters.
@@ -3456,6 +6132,145 @@ func (w *ServerInterfaceWrapper) AdminListAudit(ctx echo.Context) error {
 	return err
 }
 
+// AdminListCheckoutOrders converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminListCheckoutOrders(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AdminListCheckoutOrdersParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// ------------- Optional query parameter "status" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "status", ctx.QueryParams(), &params.Status, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter status: %s", err))
+	}
+
+	// ------------- Optional query parameter "user_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "user_id", ctx.QueryParams(), &params.UserID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter user_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminListCheckoutOrders(ctx, params)
+	return err
+}
+
+// AdminGetCheckoutOrder converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminGetCheckoutOrder(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "order_id" -------------
+	var orderID CheckoutOrderID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "order_id", ctx.Param("order_id"), &orderID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter order_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminGetCheckoutOrder(ctx, orderID)
+	return err
+}
+
+// AdminRefundCheckoutOrder converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminRefundCheckoutOrder(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "order_id" -------------
+	var orderID CheckoutOrderID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "order_id", ctx.Param("order_id"), &orderID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter order_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AdminRefundCheckoutOrderParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminRefundCheckoutOrder(ctx, orderID, params)
+	return err
+}
+
+// AdminListCheckoutPayments converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminListCheckoutPayments(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AdminListCheckoutPaymentsParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// ------------- Optional query parameter "outcome" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "outcome", ctx.QueryParams(), &params.Outcome, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter outcome: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminListCheckoutPayments(ctx, params)
+	return err
+}
+
+// AdminDecideCheckoutPayment converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminDecideCheckoutPayment(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "payment_id" -------------
+	var paymentID int64
+
+	err = runtime.BindStyledParameterWithOptions("simple", "payment_id", ctx.Param("payment_id"), &paymentID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter payment_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminDecideCheckoutPayment(ctx, paymentID)
+	return err
+}
+
 // AdminAllowAddress converts echo context to params.
 func (w *ServerInterfaceWrapper) AdminAllowAddress(ctx echo.Context) error {
 	var err error
@@ -3658,6 +6473,276 @@ func (w *ServerInterfaceWrapper) AdminNoteDispute(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.AdminNoteDispute(ctx, id, params)
+	return err
+}
+
+// AdminGetItemGroups converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminGetItemGroups(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminGetItemGroups(ctx)
+	return err
+}
+
+// AdminPutItemGroups converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminPutItemGroups(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminPutItemGroups(ctx)
+	return err
+}
+
+// AdminListItems converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminListItems(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AdminListItemsParams
+	// ------------- Optional query parameter "type" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "type", ctx.QueryParams(), &params.Type, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter type: %s", err))
+	}
+
+	// ------------- Optional query parameter "status" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "status", ctx.QueryParams(), &params.Status, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter status: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminListItems(ctx, params)
+	return err
+}
+
+// AdminCreateItem converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminCreateItem(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AdminCreateItemParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminCreateItem(ctx, params)
+	return err
+}
+
+// AdminExportItems converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminExportItems(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminExportItems(ctx)
+	return err
+}
+
+// AdminImportItems converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminImportItems(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AdminImportItemsParams
+	// ------------- Optional query parameter "dry_run" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "dry_run", ctx.QueryParams(), &params.DryRun, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dry_run: %s", err))
+	}
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminImportItems(ctx, params)
+	return err
+}
+
+// AdminGetItem converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminGetItem(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "sku" -------------
+	var sku ItemSKU
+
+	err = runtime.BindStyledParameterWithOptions("simple", "sku", ctx.Param("sku"), &sku, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter sku: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AdminGetItemParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-None-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
+		var IfNoneMatch IfNoneMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-None-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-None-Match: %s", err))
+		}
+
+		params.IfNoneMatch = &IfNoneMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminGetItem(ctx, sku, params)
+	return err
+}
+
+// AdminPatchItem converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminPatchItem(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "sku" -------------
+	var sku ItemSKU
+
+	err = runtime.BindStyledParameterWithOptions("simple", "sku", ctx.Param("sku"), &sku, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter sku: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AdminPatchItemParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch string
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = &IfMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminPatchItem(ctx, sku, params)
+	return err
+}
+
+// AdminPutItem converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminPutItem(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "sku" -------------
+	var sku ItemSKU
+
+	err = runtime.BindStyledParameterWithOptions("simple", "sku", ctx.Param("sku"), &sku, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter sku: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AdminPutItemParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch string
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = &IfMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminPutItem(ctx, sku, params)
+	return err
+}
+
+// AdminCountGameKeys converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminCountGameKeys(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "sku" -------------
+	var sku ItemSKU
+
+	err = runtime.BindStyledParameterWithOptions("simple", "sku", ctx.Param("sku"), &sku, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter sku: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminCountGameKeys(ctx, sku)
+	return err
+}
+
+// AdminUploadGameKeys converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminUploadGameKeys(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "sku" -------------
+	var sku ItemSKU
+
+	err = runtime.BindStyledParameterWithOptions("simple", "sku", ctx.Param("sku"), &sku, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter sku: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminUploadGameKeys(ctx, sku)
 	return err
 }
 
@@ -4102,6 +7187,78 @@ func (w *ServerInterfaceWrapper) AdminPutProduct(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.AdminPutProduct(ctx, sku, params)
+	return err
+}
+
+// AdminGetProject converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminGetProject(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project_id" -------------
+	var projectID ProjectID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project_id", ctx.Param("project_id"), &projectID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminGetProject(ctx, projectID)
+	return err
+}
+
+// AdminPatchProject converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminPatchProject(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project_id" -------------
+	var projectID ProjectID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project_id", ctx.Param("project_id"), &projectID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminPatchProject(ctx, projectID)
+	return err
+}
+
+// AdminCreateServerKey converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminCreateServerKey(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project_id" -------------
+	var projectID ProjectID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project_id", ctx.Param("project_id"), &projectID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminCreateServerKey(ctx, projectID)
+	return err
+}
+
+// AdminRevokeServerKey converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminRevokeServerKey(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project_id" -------------
+	var projectID ProjectID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project_id", ctx.Param("project_id"), &projectID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// ------------- Path parameter "key_id" -------------
+	var keyID ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "key_id", ctx.Param("key_id"), &keyID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter key_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminRevokeServerKey(ctx, projectID, keyID)
 	return err
 }
 
@@ -4996,6 +8153,35 @@ func (w *ServerInterfaceWrapper) CreatePurchase(ctx echo.Context) error {
 	return err
 }
 
+// PaySandbox converts echo context to params.
+func (w *ServerInterfaceWrapper) PaySandbox(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params PaySandboxParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.PaySandbox(ctx, params)
+	return err
+}
+
 // GetUser converts echo context to params.
 func (w *ServerInterfaceWrapper) GetUser(ctx echo.Context) error {
 	var err error
@@ -5128,6 +8314,22 @@ func (w *ServerInterfaceWrapper) ListPerks(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.ListPerks(ctx, id, params)
+	return err
+}
+
+// ListUserSubscriptions converts echo context to params.
+func (w *ServerInterfaceWrapper) ListUserSubscriptions(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id UserID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListUserSubscriptions(ctx, id)
 	return err
 }
 
@@ -5267,6 +8469,2781 @@ func (w *ServerInterfaceWrapper) GetWallet(ctx echo.Context) error {
 	return err
 }
 
+// ServerFillCurrentCart converts echo context to params.
+func (w *ServerInterfaceWrapper) ServerFillCurrentCart(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project_id" -------------
+	var projectID ProjectID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project_id", ctx.Param("project_id"), &projectID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ServerFillCurrentCartParams
+	// ------------- Optional query parameter "locale" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "locale", ctx.QueryParams(), &params.Locale, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter locale: %s", err))
+	}
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "x-user-for" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("x-user-for")]; found {
+		var XUserFor UserFor
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for x-user-for, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "x-user-for", valueList[0], &XUserFor, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter x-user-for: %s", err))
+		}
+
+		params.XUserFor = &XUserFor
+	}
+	// ------------- Optional header parameter "x-user-id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("x-user-id")]; found {
+		var XUserID ForUserID
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for x-user-id, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "x-user-id", valueList[0], &XUserID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter x-user-id: %s", err))
+		}
+
+		params.XUserID = &XUserID
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ServerFillCurrentCart(ctx, projectID, params)
+	return err
+}
+
+// ServerFillCart converts echo context to params.
+func (w *ServerInterfaceWrapper) ServerFillCart(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project_id" -------------
+	var projectID ProjectID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project_id", ctx.Param("project_id"), &projectID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// ------------- Path parameter "cart_id" -------------
+	var cartID CartID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "cart_id", ctx.Param("cart_id"), &cartID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cart_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ServerFillCartParams
+	// ------------- Optional query parameter "locale" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "locale", ctx.QueryParams(), &params.Locale, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter locale: %s", err))
+	}
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "x-user-for" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("x-user-for")]; found {
+		var XUserFor UserFor
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for x-user-for, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "x-user-for", valueList[0], &XUserFor, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter x-user-for: %s", err))
+		}
+
+		params.XUserFor = &XUserFor
+	}
+	// ------------- Optional header parameter "x-user-id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("x-user-id")]; found {
+		var XUserID ForUserID
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for x-user-id, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "x-user-id", valueList[0], &XUserID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter x-user-id: %s", err))
+		}
+
+		params.XUserID = &XUserID
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ServerFillCart(ctx, projectID, cartID, params)
+	return err
+}
+
+// V2CreateVirtualItem converts echo context to params.
+func (w *ServerInterfaceWrapper) V2CreateVirtualItem(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project_id" -------------
+	var projectID ProjectID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project_id", ctx.Param("project_id"), &projectID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.V2CreateVirtualItem(ctx, projectID)
+	return err
+}
+
+// V2PutVirtualItem converts echo context to params.
+func (w *ServerInterfaceWrapper) V2PutVirtualItem(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project_id" -------------
+	var projectID ProjectID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project_id", ctx.Param("project_id"), &projectID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// ------------- Path parameter "item_sku" -------------
+	var itemSku ItemSKU
+
+	err = runtime.BindStyledParameterWithOptions("simple", "item_sku", ctx.Param("item_sku"), &itemSku, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter item_sku: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.V2PutVirtualItem(ctx, projectID, itemSku)
+	return err
+}
+
+// GetCurrentCart converts echo context to params.
+func (w *ServerInterfaceWrapper) GetCurrentCart(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project_id" -------------
+	var projectID ProjectID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project_id", ctx.Param("project_id"), &projectID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetCurrentCartParams
+	// ------------- Optional query parameter "locale" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "locale", ctx.QueryParams(), &params.Locale, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter locale: %s", err))
+	}
+
+	// ------------- Optional query parameter "country" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "country", ctx.QueryParams(), &params.Country, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter country: %s", err))
+	}
+
+	// ------------- Optional query parameter "currency" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "currency", ctx.QueryParams(), &params.Currency, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter currency: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetCurrentCart(ctx, projectID, params)
+	return err
+}
+
+// ClearCurrentCart converts echo context to params.
+func (w *ServerInterfaceWrapper) ClearCurrentCart(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project_id" -------------
+	var projectID ProjectID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project_id", ctx.Param("project_id"), &projectID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ClearCurrentCart(ctx, projectID)
+	return err
+}
+
+// FillCurrentCart converts echo context to params.
+func (w *ServerInterfaceWrapper) FillCurrentCart(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project_id" -------------
+	var projectID ProjectID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project_id", ctx.Param("project_id"), &projectID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params FillCurrentCartParams
+	// ------------- Optional query parameter "locale" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "locale", ctx.QueryParams(), &params.Locale, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter locale: %s", err))
+	}
+
+	// ------------- Optional query parameter "country" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "country", ctx.QueryParams(), &params.Country, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter country: %s", err))
+	}
+
+	// ------------- Optional query parameter "currency" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "currency", ctx.QueryParams(), &params.Currency, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter currency: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.FillCurrentCart(ctx, projectID, params)
+	return err
+}
+
+// DeleteCurrentCartItem converts echo context to params.
+func (w *ServerInterfaceWrapper) DeleteCurrentCartItem(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project_id" -------------
+	var projectID ProjectID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project_id", ctx.Param("project_id"), &projectID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// ------------- Path parameter "item_sku" -------------
+	var itemSku ItemSKUInPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "item_sku", ctx.Param("item_sku"), &itemSku, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter item_sku: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeleteCurrentCartItem(ctx, projectID, itemSku)
+	return err
+}
+
+// SetCurrentCartItem converts echo context to params.
+func (w *ServerInterfaceWrapper) SetCurrentCartItem(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project_id" -------------
+	var projectID ProjectID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project_id", ctx.Param("project_id"), &projectID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// ------------- Path parameter "item_sku" -------------
+	var itemSku ItemSKUInPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "item_sku", ctx.Param("item_sku"), &itemSku, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter item_sku: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.SetCurrentCartItem(ctx, projectID, itemSku)
+	return err
+}
+
+// GetCart converts echo context to params.
+func (w *ServerInterfaceWrapper) GetCart(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project_id" -------------
+	var projectID ProjectID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project_id", ctx.Param("project_id"), &projectID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// ------------- Path parameter "cart_id" -------------
+	var cartID CartID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "cart_id", ctx.Param("cart_id"), &cartID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cart_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetCartParams
+	// ------------- Optional query parameter "locale" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "locale", ctx.QueryParams(), &params.Locale, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter locale: %s", err))
+	}
+
+	// ------------- Optional query parameter "country" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "country", ctx.QueryParams(), &params.Country, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter country: %s", err))
+	}
+
+	// ------------- Optional query parameter "currency" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "currency", ctx.QueryParams(), &params.Currency, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter currency: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetCart(ctx, projectID, cartID, params)
+	return err
+}
+
+// ClearCart converts echo context to params.
+func (w *ServerInterfaceWrapper) ClearCart(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project_id" -------------
+	var projectID ProjectID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project_id", ctx.Param("project_id"), &projectID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// ------------- Path parameter "cart_id" -------------
+	var cartID CartID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "cart_id", ctx.Param("cart_id"), &cartID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cart_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ClearCart(ctx, projectID, cartID)
+	return err
+}
+
+// FillCart converts echo context to params.
+func (w *ServerInterfaceWrapper) FillCart(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project_id" -------------
+	var projectID ProjectID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project_id", ctx.Param("project_id"), &projectID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// ------------- Path parameter "cart_id" -------------
+	var cartID CartID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "cart_id", ctx.Param("cart_id"), &cartID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cart_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params FillCartParams
+	// ------------- Optional query parameter "locale" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "locale", ctx.QueryParams(), &params.Locale, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter locale: %s", err))
+	}
+
+	// ------------- Optional query parameter "country" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "country", ctx.QueryParams(), &params.Country, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter country: %s", err))
+	}
+
+	// ------------- Optional query parameter "currency" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "currency", ctx.QueryParams(), &params.Currency, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter currency: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.FillCart(ctx, projectID, cartID, params)
+	return err
+}
+
+// DeleteCartItem converts echo context to params.
+func (w *ServerInterfaceWrapper) DeleteCartItem(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project_id" -------------
+	var projectID ProjectID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project_id", ctx.Param("project_id"), &projectID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// ------------- Path parameter "cart_id" -------------
+	var cartID CartID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "cart_id", ctx.Param("cart_id"), &cartID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cart_id: %s", err))
+	}
+
+	// ------------- Path parameter "item_sku" -------------
+	var itemSku ItemSKUInPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "item_sku", ctx.Param("item_sku"), &itemSku, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter item_sku: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeleteCartItem(ctx, projectID, cartID, itemSku)
+	return err
+}
+
+// SetCartItem converts echo context to params.
+func (w *ServerInterfaceWrapper) SetCartItem(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project_id" -------------
+	var projectID ProjectID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project_id", ctx.Param("project_id"), &projectID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// ------------- Path parameter "cart_id" -------------
+	var cartID CartID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "cart_id", ctx.Param("cart_id"), &cartID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cart_id: %s", err))
+	}
+
+	// ------------- Path parameter "item_sku" -------------
+	var itemSku ItemSKUInPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "item_sku", ctx.Param("item_sku"), &itemSku, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter item_sku: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.SetCartItem(ctx, projectID, cartID, itemSku)
+	return err
+}
+
+// CheckEntitlement converts echo context to params.
+func (w *ServerInterfaceWrapper) CheckEntitlement(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project_id" -------------
+	var projectID ProjectID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project_id", ctx.Param("project_id"), &projectID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// ------------- Path parameter "user" -------------
+	var user ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "user", ctx.Param("user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter user: %s", err))
+	}
+
+	// ------------- Path parameter "sku" -------------
+	var sku ItemSKU
+
+	err = runtime.BindStyledParameterWithOptions("simple", "sku", ctx.Param("sku"), &sku, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter sku: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CheckEntitlement(ctx, projectID, user, sku)
+	return err
+}
+
+// OrderCurrentCartFree converts echo context to params.
+func (w *ServerInterfaceWrapper) OrderCurrentCartFree(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project_id" -------------
+	var projectID ProjectID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project_id", ctx.Param("project_id"), &projectID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params OrderCurrentCartFreeParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.OrderCurrentCartFree(ctx, projectID, params)
+	return err
+}
+
+// OrderCartFree converts echo context to params.
+func (w *ServerInterfaceWrapper) OrderCartFree(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project_id" -------------
+	var projectID ProjectID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project_id", ctx.Param("project_id"), &projectID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// ------------- Path parameter "cart_id" -------------
+	var cartID CartID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "cart_id", ctx.Param("cart_id"), &cartID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cart_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params OrderCartFreeParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.OrderCartFree(ctx, projectID, cartID, params)
+	return err
+}
+
+// OrderItemFree converts echo context to params.
+func (w *ServerInterfaceWrapper) OrderItemFree(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project_id" -------------
+	var projectID ProjectID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project_id", ctx.Param("project_id"), &projectID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// ------------- Path parameter "item_sku" -------------
+	var itemSku ItemSKUInPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "item_sku", ctx.Param("item_sku"), &itemSku, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter item_sku: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params OrderItemFreeParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.OrderItemFree(ctx, projectID, itemSku, params)
+	return err
+}
+
+// GrantPurchase converts echo context to params.
+func (w *ServerInterfaceWrapper) GrantPurchase(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project_id" -------------
+	var projectID ProjectID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project_id", ctx.Param("project_id"), &projectID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GrantPurchaseParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GrantPurchase(ctx, projectID, params)
+	return err
+}
+
+// RevokeInventory converts echo context to params.
+func (w *ServerInterfaceWrapper) RevokeInventory(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project_id" -------------
+	var projectID ProjectID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project_id", ctx.Param("project_id"), &projectID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params RevokeInventoryParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.RevokeInventory(ctx, projectID, params)
+	return err
+}
+
+// GrantReward converts echo context to params.
+func (w *ServerInterfaceWrapper) GrantReward(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project_id" -------------
+	var projectID ProjectID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project_id", ctx.Param("project_id"), &projectID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GrantRewardParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GrantReward(ctx, projectID, params)
+	return err
+}
+
+// SetInventory converts echo context to params.
+func (w *ServerInterfaceWrapper) SetInventory(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project_id" -------------
+	var projectID ProjectID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project_id", ctx.Param("project_id"), &projectID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params SetInventoryParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.SetInventory(ctx, projectID, params)
+	return err
+}
+
+// ListSellableItems converts echo context to params.
+func (w *ServerInterfaceWrapper) ListSellableItems(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project_id" -------------
+	var projectID ProjectID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project_id", ctx.Param("project_id"), &projectID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListSellableItemsParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "offset" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "offset", ctx.QueryParams(), &params.Offset, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter offset: %s", err))
+	}
+
+	// ------------- Optional query parameter "locale" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "locale", ctx.QueryParams(), &params.Locale, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter locale: %s", err))
+	}
+
+	// ------------- Optional query parameter "country" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "country", ctx.QueryParams(), &params.Country, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter country: %s", err))
+	}
+
+	// ------------- Optional query parameter "currency" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "currency", ctx.QueryParams(), &params.Currency, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter currency: %s", err))
+	}
+
+	// ------------- Optional query parameter "additional_fields[]" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "additional_fields[]", ctx.QueryParams(), &params.AdditionalFields, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter additional_fields[]: %s", err))
+	}
+
+	// ------------- Optional query parameter "promo_code" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "promo_code", ctx.QueryParams(), &params.PromoCode, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter promo_code: %s", err))
+	}
+
+	// ------------- Optional query parameter "show_inactive_time_limited_items" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "show_inactive_time_limited_items", ctx.QueryParams(), &params.ShowInactiveTimeLimitedItems, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter show_inactive_time_limited_items: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListSellableItems(ctx, projectID, params)
+	return err
+}
+
+// ListBundles converts echo context to params.
+func (w *ServerInterfaceWrapper) ListBundles(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project_id" -------------
+	var projectID ProjectID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project_id", ctx.Param("project_id"), &projectID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListBundlesParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "offset" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "offset", ctx.QueryParams(), &params.Offset, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter offset: %s", err))
+	}
+
+	// ------------- Optional query parameter "locale" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "locale", ctx.QueryParams(), &params.Locale, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter locale: %s", err))
+	}
+
+	// ------------- Optional query parameter "country" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "country", ctx.QueryParams(), &params.Country, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter country: %s", err))
+	}
+
+	// ------------- Optional query parameter "currency" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "currency", ctx.QueryParams(), &params.Currency, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter currency: %s", err))
+	}
+
+	// ------------- Optional query parameter "additional_fields[]" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "additional_fields[]", ctx.QueryParams(), &params.AdditionalFields, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter additional_fields[]: %s", err))
+	}
+
+	// ------------- Optional query parameter "promo_code" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "promo_code", ctx.QueryParams(), &params.PromoCode, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter promo_code: %s", err))
+	}
+
+	// ------------- Optional query parameter "show_inactive_time_limited_items" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "show_inactive_time_limited_items", ctx.QueryParams(), &params.ShowInactiveTimeLimitedItems, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter show_inactive_time_limited_items: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListBundles(ctx, projectID, params)
+	return err
+}
+
+// ListBundlesOfGroup converts echo context to params.
+func (w *ServerInterfaceWrapper) ListBundlesOfGroup(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project_id" -------------
+	var projectID ProjectID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project_id", ctx.Param("project_id"), &projectID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// ------------- Path parameter "external_id" -------------
+	var externalID string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "external_id", ctx.Param("external_id"), &externalID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter external_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListBundlesOfGroupParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "offset" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "offset", ctx.QueryParams(), &params.Offset, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter offset: %s", err))
+	}
+
+	// ------------- Optional query parameter "locale" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "locale", ctx.QueryParams(), &params.Locale, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter locale: %s", err))
+	}
+
+	// ------------- Optional query parameter "country" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "country", ctx.QueryParams(), &params.Country, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter country: %s", err))
+	}
+
+	// ------------- Optional query parameter "currency" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "currency", ctx.QueryParams(), &params.Currency, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter currency: %s", err))
+	}
+
+	// ------------- Optional query parameter "additional_fields[]" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "additional_fields[]", ctx.QueryParams(), &params.AdditionalFields, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter additional_fields[]: %s", err))
+	}
+
+	// ------------- Optional query parameter "promo_code" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "promo_code", ctx.QueryParams(), &params.PromoCode, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter promo_code: %s", err))
+	}
+
+	// ------------- Optional query parameter "show_inactive_time_limited_items" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "show_inactive_time_limited_items", ctx.QueryParams(), &params.ShowInactiveTimeLimitedItems, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter show_inactive_time_limited_items: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListBundlesOfGroup(ctx, projectID, externalID, params)
+	return err
+}
+
+// GetBundle converts echo context to params.
+func (w *ServerInterfaceWrapper) GetBundle(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project_id" -------------
+	var projectID ProjectID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project_id", ctx.Param("project_id"), &projectID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// ------------- Path parameter "sku" -------------
+	var sku ItemSKU
+
+	err = runtime.BindStyledParameterWithOptions("simple", "sku", ctx.Param("sku"), &sku, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter sku: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetBundleParams
+	// ------------- Optional query parameter "locale" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "locale", ctx.QueryParams(), &params.Locale, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter locale: %s", err))
+	}
+
+	// ------------- Optional query parameter "country" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "country", ctx.QueryParams(), &params.Country, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter country: %s", err))
+	}
+
+	// ------------- Optional query parameter "currency" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "currency", ctx.QueryParams(), &params.Currency, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter currency: %s", err))
+	}
+
+	// ------------- Optional query parameter "additional_fields[]" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "additional_fields[]", ctx.QueryParams(), &params.AdditionalFields, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter additional_fields[]: %s", err))
+	}
+
+	// ------------- Optional query parameter "promo_code" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "promo_code", ctx.QueryParams(), &params.PromoCode, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter promo_code: %s", err))
+	}
+
+	// ------------- Optional query parameter "show_inactive_time_limited_items" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "show_inactive_time_limited_items", ctx.QueryParams(), &params.ShowInactiveTimeLimitedItems, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter show_inactive_time_limited_items: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetBundle(ctx, projectID, sku, params)
+	return err
+}
+
+// ListGames converts echo context to params.
+func (w *ServerInterfaceWrapper) ListGames(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project_id" -------------
+	var projectID ProjectID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project_id", ctx.Param("project_id"), &projectID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListGamesParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "offset" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "offset", ctx.QueryParams(), &params.Offset, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter offset: %s", err))
+	}
+
+	// ------------- Optional query parameter "locale" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "locale", ctx.QueryParams(), &params.Locale, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter locale: %s", err))
+	}
+
+	// ------------- Optional query parameter "country" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "country", ctx.QueryParams(), &params.Country, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter country: %s", err))
+	}
+
+	// ------------- Optional query parameter "currency" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "currency", ctx.QueryParams(), &params.Currency, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter currency: %s", err))
+	}
+
+	// ------------- Optional query parameter "additional_fields[]" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "additional_fields[]", ctx.QueryParams(), &params.AdditionalFields, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter additional_fields[]: %s", err))
+	}
+
+	// ------------- Optional query parameter "promo_code" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "promo_code", ctx.QueryParams(), &params.PromoCode, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter promo_code: %s", err))
+	}
+
+	// ------------- Optional query parameter "show_inactive_time_limited_items" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "show_inactive_time_limited_items", ctx.QueryParams(), &params.ShowInactiveTimeLimitedItems, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter show_inactive_time_limited_items: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListGames(ctx, projectID, params)
+	return err
+}
+
+// ListDRMs converts echo context to params.
+func (w *ServerInterfaceWrapper) ListDRMs(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project_id" -------------
+	var projectID ProjectID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project_id", ctx.Param("project_id"), &projectID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListDRMs(ctx, projectID)
+	return err
+}
+
+// ListGamesOfGroup converts echo context to params.
+func (w *ServerInterfaceWrapper) ListGamesOfGroup(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project_id" -------------
+	var projectID ProjectID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project_id", ctx.Param("project_id"), &projectID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// ------------- Path parameter "external_id" -------------
+	var externalID string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "external_id", ctx.Param("external_id"), &externalID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter external_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListGamesOfGroupParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "offset" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "offset", ctx.QueryParams(), &params.Offset, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter offset: %s", err))
+	}
+
+	// ------------- Optional query parameter "locale" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "locale", ctx.QueryParams(), &params.Locale, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter locale: %s", err))
+	}
+
+	// ------------- Optional query parameter "country" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "country", ctx.QueryParams(), &params.Country, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter country: %s", err))
+	}
+
+	// ------------- Optional query parameter "currency" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "currency", ctx.QueryParams(), &params.Currency, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter currency: %s", err))
+	}
+
+	// ------------- Optional query parameter "additional_fields[]" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "additional_fields[]", ctx.QueryParams(), &params.AdditionalFields, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter additional_fields[]: %s", err))
+	}
+
+	// ------------- Optional query parameter "promo_code" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "promo_code", ctx.QueryParams(), &params.PromoCode, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter promo_code: %s", err))
+	}
+
+	// ------------- Optional query parameter "show_inactive_time_limited_items" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "show_inactive_time_limited_items", ctx.QueryParams(), &params.ShowInactiveTimeLimitedItems, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter show_inactive_time_limited_items: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListGamesOfGroup(ctx, projectID, externalID, params)
+	return err
+}
+
+// ListGameKeysOfGroup converts echo context to params.
+func (w *ServerInterfaceWrapper) ListGameKeysOfGroup(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project_id" -------------
+	var projectID ProjectID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project_id", ctx.Param("project_id"), &projectID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// ------------- Path parameter "external_id" -------------
+	var externalID string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "external_id", ctx.Param("external_id"), &externalID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter external_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListGameKeysOfGroupParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "offset" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "offset", ctx.QueryParams(), &params.Offset, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter offset: %s", err))
+	}
+
+	// ------------- Optional query parameter "locale" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "locale", ctx.QueryParams(), &params.Locale, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter locale: %s", err))
+	}
+
+	// ------------- Optional query parameter "country" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "country", ctx.QueryParams(), &params.Country, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter country: %s", err))
+	}
+
+	// ------------- Optional query parameter "currency" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "currency", ctx.QueryParams(), &params.Currency, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter currency: %s", err))
+	}
+
+	// ------------- Optional query parameter "additional_fields[]" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "additional_fields[]", ctx.QueryParams(), &params.AdditionalFields, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter additional_fields[]: %s", err))
+	}
+
+	// ------------- Optional query parameter "promo_code" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "promo_code", ctx.QueryParams(), &params.PromoCode, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter promo_code: %s", err))
+	}
+
+	// ------------- Optional query parameter "show_inactive_time_limited_items" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "show_inactive_time_limited_items", ctx.QueryParams(), &params.ShowInactiveTimeLimitedItems, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter show_inactive_time_limited_items: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListGameKeysOfGroup(ctx, projectID, externalID, params)
+	return err
+}
+
+// GetGameKey converts echo context to params.
+func (w *ServerInterfaceWrapper) GetGameKey(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project_id" -------------
+	var projectID ProjectID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project_id", ctx.Param("project_id"), &projectID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// ------------- Path parameter "item_sku" -------------
+	var itemSku ItemSKU
+
+	err = runtime.BindStyledParameterWithOptions("simple", "item_sku", ctx.Param("item_sku"), &itemSku, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter item_sku: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetGameKeyParams
+	// ------------- Optional query parameter "locale" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "locale", ctx.QueryParams(), &params.Locale, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter locale: %s", err))
+	}
+
+	// ------------- Optional query parameter "country" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "country", ctx.QueryParams(), &params.Country, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter country: %s", err))
+	}
+
+	// ------------- Optional query parameter "currency" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "currency", ctx.QueryParams(), &params.Currency, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter currency: %s", err))
+	}
+
+	// ------------- Optional query parameter "additional_fields[]" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "additional_fields[]", ctx.QueryParams(), &params.AdditionalFields, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter additional_fields[]: %s", err))
+	}
+
+	// ------------- Optional query parameter "promo_code" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "promo_code", ctx.QueryParams(), &params.PromoCode, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter promo_code: %s", err))
+	}
+
+	// ------------- Optional query parameter "show_inactive_time_limited_items" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "show_inactive_time_limited_items", ctx.QueryParams(), &params.ShowInactiveTimeLimitedItems, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter show_inactive_time_limited_items: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetGameKey(ctx, projectID, itemSku, params)
+	return err
+}
+
+// GetGame converts echo context to params.
+func (w *ServerInterfaceWrapper) GetGame(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project_id" -------------
+	var projectID ProjectID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project_id", ctx.Param("project_id"), &projectID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// ------------- Path parameter "item_sku" -------------
+	var itemSku ItemSKU
+
+	err = runtime.BindStyledParameterWithOptions("simple", "item_sku", ctx.Param("item_sku"), &itemSku, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter item_sku: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetGameParams
+	// ------------- Optional query parameter "locale" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "locale", ctx.QueryParams(), &params.Locale, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter locale: %s", err))
+	}
+
+	// ------------- Optional query parameter "country" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "country", ctx.QueryParams(), &params.Country, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter country: %s", err))
+	}
+
+	// ------------- Optional query parameter "currency" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "currency", ctx.QueryParams(), &params.Currency, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter currency: %s", err))
+	}
+
+	// ------------- Optional query parameter "additional_fields[]" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "additional_fields[]", ctx.QueryParams(), &params.AdditionalFields, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter additional_fields[]: %s", err))
+	}
+
+	// ------------- Optional query parameter "promo_code" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "promo_code", ctx.QueryParams(), &params.PromoCode, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter promo_code: %s", err))
+	}
+
+	// ------------- Optional query parameter "show_inactive_time_limited_items" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "show_inactive_time_limited_items", ctx.QueryParams(), &params.ShowInactiveTimeLimitedItems, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter show_inactive_time_limited_items: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetGame(ctx, projectID, itemSku, params)
+	return err
+}
+
+// ListSellableItemsOfGroup converts echo context to params.
+func (w *ServerInterfaceWrapper) ListSellableItemsOfGroup(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project_id" -------------
+	var projectID ProjectID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project_id", ctx.Param("project_id"), &projectID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// ------------- Path parameter "external_id" -------------
+	var externalID string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "external_id", ctx.Param("external_id"), &externalID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter external_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListSellableItemsOfGroupParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "offset" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "offset", ctx.QueryParams(), &params.Offset, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter offset: %s", err))
+	}
+
+	// ------------- Optional query parameter "locale" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "locale", ctx.QueryParams(), &params.Locale, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter locale: %s", err))
+	}
+
+	// ------------- Optional query parameter "country" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "country", ctx.QueryParams(), &params.Country, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter country: %s", err))
+	}
+
+	// ------------- Optional query parameter "currency" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "currency", ctx.QueryParams(), &params.Currency, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter currency: %s", err))
+	}
+
+	// ------------- Optional query parameter "additional_fields[]" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "additional_fields[]", ctx.QueryParams(), &params.AdditionalFields, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter additional_fields[]: %s", err))
+	}
+
+	// ------------- Optional query parameter "promo_code" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "promo_code", ctx.QueryParams(), &params.PromoCode, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter promo_code: %s", err))
+	}
+
+	// ------------- Optional query parameter "show_inactive_time_limited_items" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "show_inactive_time_limited_items", ctx.QueryParams(), &params.ShowInactiveTimeLimitedItems, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter show_inactive_time_limited_items: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListSellableItemsOfGroup(ctx, projectID, externalID, params)
+	return err
+}
+
+// ListItemGroups converts echo context to params.
+func (w *ServerInterfaceWrapper) ListItemGroups(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project_id" -------------
+	var projectID ProjectID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project_id", ctx.Param("project_id"), &projectID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListItemGroupsParams
+	// ------------- Optional query parameter "locale" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "locale", ctx.QueryParams(), &params.Locale, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter locale: %s", err))
+	}
+
+	// ------------- Optional query parameter "promo_code" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "promo_code", ctx.QueryParams(), &params.PromoCode, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter promo_code: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListItemGroups(ctx, projectID, params)
+	return err
+}
+
+// GetSellableItemByID converts echo context to params.
+func (w *ServerInterfaceWrapper) GetSellableItemByID(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project_id" -------------
+	var projectID ProjectID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project_id", ctx.Param("project_id"), &projectID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// ------------- Path parameter "item_id" -------------
+	var itemID int64
+
+	err = runtime.BindStyledParameterWithOptions("simple", "item_id", ctx.Param("item_id"), &itemID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter item_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetSellableItemByIDParams
+	// ------------- Optional query parameter "locale" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "locale", ctx.QueryParams(), &params.Locale, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter locale: %s", err))
+	}
+
+	// ------------- Optional query parameter "country" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "country", ctx.QueryParams(), &params.Country, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter country: %s", err))
+	}
+
+	// ------------- Optional query parameter "currency" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "currency", ctx.QueryParams(), &params.Currency, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter currency: %s", err))
+	}
+
+	// ------------- Optional query parameter "additional_fields[]" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "additional_fields[]", ctx.QueryParams(), &params.AdditionalFields, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter additional_fields[]: %s", err))
+	}
+
+	// ------------- Optional query parameter "promo_code" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "promo_code", ctx.QueryParams(), &params.PromoCode, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter promo_code: %s", err))
+	}
+
+	// ------------- Optional query parameter "show_inactive_time_limited_items" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "show_inactive_time_limited_items", ctx.QueryParams(), &params.ShowInactiveTimeLimitedItems, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter show_inactive_time_limited_items: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetSellableItemByID(ctx, projectID, itemID, params)
+	return err
+}
+
+// GetSellableItem converts echo context to params.
+func (w *ServerInterfaceWrapper) GetSellableItem(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project_id" -------------
+	var projectID ProjectID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project_id", ctx.Param("project_id"), &projectID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// ------------- Path parameter "sku" -------------
+	var sku ItemSKU
+
+	err = runtime.BindStyledParameterWithOptions("simple", "sku", ctx.Param("sku"), &sku, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter sku: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetSellableItemParams
+	// ------------- Optional query parameter "locale" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "locale", ctx.QueryParams(), &params.Locale, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter locale: %s", err))
+	}
+
+	// ------------- Optional query parameter "country" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "country", ctx.QueryParams(), &params.Country, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter country: %s", err))
+	}
+
+	// ------------- Optional query parameter "currency" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "currency", ctx.QueryParams(), &params.Currency, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter currency: %s", err))
+	}
+
+	// ------------- Optional query parameter "additional_fields[]" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "additional_fields[]", ctx.QueryParams(), &params.AdditionalFields, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter additional_fields[]: %s", err))
+	}
+
+	// ------------- Optional query parameter "promo_code" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "promo_code", ctx.QueryParams(), &params.PromoCode, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter promo_code: %s", err))
+	}
+
+	// ------------- Optional query parameter "show_inactive_time_limited_items" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "show_inactive_time_limited_items", ctx.QueryParams(), &params.ShowInactiveTimeLimitedItems, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter show_inactive_time_limited_items: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetSellableItem(ctx, projectID, sku, params)
+	return err
+}
+
+// ListVirtualCurrencies converts echo context to params.
+func (w *ServerInterfaceWrapper) ListVirtualCurrencies(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project_id" -------------
+	var projectID ProjectID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project_id", ctx.Param("project_id"), &projectID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListVirtualCurrenciesParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "offset" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "offset", ctx.QueryParams(), &params.Offset, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter offset: %s", err))
+	}
+
+	// ------------- Optional query parameter "locale" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "locale", ctx.QueryParams(), &params.Locale, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter locale: %s", err))
+	}
+
+	// ------------- Optional query parameter "country" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "country", ctx.QueryParams(), &params.Country, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter country: %s", err))
+	}
+
+	// ------------- Optional query parameter "currency" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "currency", ctx.QueryParams(), &params.Currency, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter currency: %s", err))
+	}
+
+	// ------------- Optional query parameter "additional_fields[]" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "additional_fields[]", ctx.QueryParams(), &params.AdditionalFields, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter additional_fields[]: %s", err))
+	}
+
+	// ------------- Optional query parameter "promo_code" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "promo_code", ctx.QueryParams(), &params.PromoCode, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter promo_code: %s", err))
+	}
+
+	// ------------- Optional query parameter "show_inactive_time_limited_items" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "show_inactive_time_limited_items", ctx.QueryParams(), &params.ShowInactiveTimeLimitedItems, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter show_inactive_time_limited_items: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListVirtualCurrencies(ctx, projectID, params)
+	return err
+}
+
+// ListCurrencyPackages converts echo context to params.
+func (w *ServerInterfaceWrapper) ListCurrencyPackages(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project_id" -------------
+	var projectID ProjectID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project_id", ctx.Param("project_id"), &projectID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListCurrencyPackagesParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "offset" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "offset", ctx.QueryParams(), &params.Offset, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter offset: %s", err))
+	}
+
+	// ------------- Optional query parameter "locale" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "locale", ctx.QueryParams(), &params.Locale, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter locale: %s", err))
+	}
+
+	// ------------- Optional query parameter "country" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "country", ctx.QueryParams(), &params.Country, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter country: %s", err))
+	}
+
+	// ------------- Optional query parameter "currency" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "currency", ctx.QueryParams(), &params.Currency, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter currency: %s", err))
+	}
+
+	// ------------- Optional query parameter "additional_fields[]" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "additional_fields[]", ctx.QueryParams(), &params.AdditionalFields, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter additional_fields[]: %s", err))
+	}
+
+	// ------------- Optional query parameter "promo_code" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "promo_code", ctx.QueryParams(), &params.PromoCode, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter promo_code: %s", err))
+	}
+
+	// ------------- Optional query parameter "show_inactive_time_limited_items" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "show_inactive_time_limited_items", ctx.QueryParams(), &params.ShowInactiveTimeLimitedItems, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter show_inactive_time_limited_items: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListCurrencyPackages(ctx, projectID, params)
+	return err
+}
+
+// GetCurrencyPackage converts echo context to params.
+func (w *ServerInterfaceWrapper) GetCurrencyPackage(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project_id" -------------
+	var projectID ProjectID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project_id", ctx.Param("project_id"), &projectID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// ------------- Path parameter "sku" -------------
+	var sku ItemSKU
+
+	err = runtime.BindStyledParameterWithOptions("simple", "sku", ctx.Param("sku"), &sku, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter sku: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetCurrencyPackageParams
+	// ------------- Optional query parameter "locale" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "locale", ctx.QueryParams(), &params.Locale, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter locale: %s", err))
+	}
+
+	// ------------- Optional query parameter "country" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "country", ctx.QueryParams(), &params.Country, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter country: %s", err))
+	}
+
+	// ------------- Optional query parameter "currency" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "currency", ctx.QueryParams(), &params.Currency, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter currency: %s", err))
+	}
+
+	// ------------- Optional query parameter "additional_fields[]" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "additional_fields[]", ctx.QueryParams(), &params.AdditionalFields, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter additional_fields[]: %s", err))
+	}
+
+	// ------------- Optional query parameter "promo_code" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "promo_code", ctx.QueryParams(), &params.PromoCode, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter promo_code: %s", err))
+	}
+
+	// ------------- Optional query parameter "show_inactive_time_limited_items" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "show_inactive_time_limited_items", ctx.QueryParams(), &params.ShowInactiveTimeLimitedItems, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter show_inactive_time_limited_items: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetCurrencyPackage(ctx, projectID, sku, params)
+	return err
+}
+
+// GetVirtualCurrency converts echo context to params.
+func (w *ServerInterfaceWrapper) GetVirtualCurrency(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project_id" -------------
+	var projectID ProjectID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project_id", ctx.Param("project_id"), &projectID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// ------------- Path parameter "sku" -------------
+	var sku ItemSKU
+
+	err = runtime.BindStyledParameterWithOptions("simple", "sku", ctx.Param("sku"), &sku, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter sku: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetVirtualCurrencyParams
+	// ------------- Optional query parameter "locale" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "locale", ctx.QueryParams(), &params.Locale, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter locale: %s", err))
+	}
+
+	// ------------- Optional query parameter "country" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "country", ctx.QueryParams(), &params.Country, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter country: %s", err))
+	}
+
+	// ------------- Optional query parameter "currency" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "currency", ctx.QueryParams(), &params.Currency, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter currency: %s", err))
+	}
+
+	// ------------- Optional query parameter "additional_fields[]" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "additional_fields[]", ctx.QueryParams(), &params.AdditionalFields, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter additional_fields[]: %s", err))
+	}
+
+	// ------------- Optional query parameter "promo_code" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "promo_code", ctx.QueryParams(), &params.PromoCode, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter promo_code: %s", err))
+	}
+
+	// ------------- Optional query parameter "show_inactive_time_limited_items" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "show_inactive_time_limited_items", ctx.QueryParams(), &params.ShowInactiveTimeLimitedItems, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter show_inactive_time_limited_items: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetVirtualCurrency(ctx, projectID, sku, params)
+	return err
+}
+
+// ListVirtualItems converts echo context to params.
+func (w *ServerInterfaceWrapper) ListVirtualItems(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project_id" -------------
+	var projectID ProjectID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project_id", ctx.Param("project_id"), &projectID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListVirtualItemsParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "offset" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "offset", ctx.QueryParams(), &params.Offset, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter offset: %s", err))
+	}
+
+	// ------------- Optional query parameter "locale" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "locale", ctx.QueryParams(), &params.Locale, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter locale: %s", err))
+	}
+
+	// ------------- Optional query parameter "country" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "country", ctx.QueryParams(), &params.Country, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter country: %s", err))
+	}
+
+	// ------------- Optional query parameter "currency" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "currency", ctx.QueryParams(), &params.Currency, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter currency: %s", err))
+	}
+
+	// ------------- Optional query parameter "additional_fields[]" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "additional_fields[]", ctx.QueryParams(), &params.AdditionalFields, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter additional_fields[]: %s", err))
+	}
+
+	// ------------- Optional query parameter "promo_code" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "promo_code", ctx.QueryParams(), &params.PromoCode, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter promo_code: %s", err))
+	}
+
+	// ------------- Optional query parameter "show_inactive_time_limited_items" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "show_inactive_time_limited_items", ctx.QueryParams(), &params.ShowInactiveTimeLimitedItems, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter show_inactive_time_limited_items: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListVirtualItems(ctx, projectID, params)
+	return err
+}
+
+// ListAllVirtualItems converts echo context to params.
+func (w *ServerInterfaceWrapper) ListAllVirtualItems(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project_id" -------------
+	var projectID ProjectID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project_id", ctx.Param("project_id"), &projectID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListAllVirtualItemsParams
+	// ------------- Optional query parameter "locale" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "locale", ctx.QueryParams(), &params.Locale, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter locale: %s", err))
+	}
+
+	// ------------- Optional query parameter "country" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "country", ctx.QueryParams(), &params.Country, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter country: %s", err))
+	}
+
+	// ------------- Optional query parameter "promo_code" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "promo_code", ctx.QueryParams(), &params.PromoCode, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter promo_code: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListAllVirtualItems(ctx, projectID, params)
+	return err
+}
+
+// ListVirtualItemsOfGroup converts echo context to params.
+func (w *ServerInterfaceWrapper) ListVirtualItemsOfGroup(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project_id" -------------
+	var projectID ProjectID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project_id", ctx.Param("project_id"), &projectID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// ------------- Path parameter "external_id" -------------
+	var externalID string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "external_id", ctx.Param("external_id"), &externalID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter external_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListVirtualItemsOfGroupParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "offset" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "offset", ctx.QueryParams(), &params.Offset, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter offset: %s", err))
+	}
+
+	// ------------- Optional query parameter "locale" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "locale", ctx.QueryParams(), &params.Locale, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter locale: %s", err))
+	}
+
+	// ------------- Optional query parameter "country" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "country", ctx.QueryParams(), &params.Country, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter country: %s", err))
+	}
+
+	// ------------- Optional query parameter "currency" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "currency", ctx.QueryParams(), &params.Currency, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter currency: %s", err))
+	}
+
+	// ------------- Optional query parameter "additional_fields[]" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "additional_fields[]", ctx.QueryParams(), &params.AdditionalFields, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter additional_fields[]: %s", err))
+	}
+
+	// ------------- Optional query parameter "promo_code" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "promo_code", ctx.QueryParams(), &params.PromoCode, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter promo_code: %s", err))
+	}
+
+	// ------------- Optional query parameter "show_inactive_time_limited_items" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "show_inactive_time_limited_items", ctx.QueryParams(), &params.ShowInactiveTimeLimitedItems, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter show_inactive_time_limited_items: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListVirtualItemsOfGroup(ctx, projectID, externalID, params)
+	return err
+}
+
+// GetVirtualItem converts echo context to params.
+func (w *ServerInterfaceWrapper) GetVirtualItem(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project_id" -------------
+	var projectID ProjectID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project_id", ctx.Param("project_id"), &projectID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// ------------- Path parameter "item_sku" -------------
+	var itemSku ItemSKU
+
+	err = runtime.BindStyledParameterWithOptions("simple", "item_sku", ctx.Param("item_sku"), &itemSku, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter item_sku: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetVirtualItemParams
+	// ------------- Optional query parameter "locale" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "locale", ctx.QueryParams(), &params.Locale, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter locale: %s", err))
+	}
+
+	// ------------- Optional query parameter "country" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "country", ctx.QueryParams(), &params.Country, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter country: %s", err))
+	}
+
+	// ------------- Optional query parameter "currency" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "currency", ctx.QueryParams(), &params.Currency, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter currency: %s", err))
+	}
+
+	// ------------- Optional query parameter "additional_fields[]" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "additional_fields[]", ctx.QueryParams(), &params.AdditionalFields, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter additional_fields[]: %s", err))
+	}
+
+	// ------------- Optional query parameter "promo_code" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "promo_code", ctx.QueryParams(), &params.PromoCode, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter promo_code: %s", err))
+	}
+
+	// ------------- Optional query parameter "show_inactive_time_limited_items" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "show_inactive_time_limited_items", ctx.QueryParams(), &params.ShowInactiveTimeLimitedItems, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter show_inactive_time_limited_items: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetVirtualItem(ctx, projectID, itemSku, params)
+	return err
+}
+
+// GetCheckoutOrder converts echo context to params.
+func (w *ServerInterfaceWrapper) GetCheckoutOrder(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project_id" -------------
+	var projectID ProjectID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project_id", ctx.Param("project_id"), &projectID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// ------------- Path parameter "order_id" -------------
+	var orderID CheckoutOrderID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "order_id", ctx.Param("order_id"), &orderID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter order_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetCheckoutOrderParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Prefer" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Prefer")]; found {
+		var Prefer string
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Prefer, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Prefer", valueList[0], &Prefer, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Prefer: %s", err))
+		}
+
+		params.Prefer = &Prefer
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetCheckoutOrder(ctx, projectID, orderID, params)
+	return err
+}
+
+// CancelCheckoutOrder converts echo context to params.
+func (w *ServerInterfaceWrapper) CancelCheckoutOrder(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project_id" -------------
+	var projectID ProjectID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project_id", ctx.Param("project_id"), &projectID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// ------------- Path parameter "order_id" -------------
+	var orderID CheckoutOrderID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "order_id", ctx.Param("order_id"), &orderID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter order_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CancelCheckoutOrder(ctx, projectID, orderID)
+	return err
+}
+
+// StreamCheckoutOrder converts echo context to params.
+func (w *ServerInterfaceWrapper) StreamCheckoutOrder(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project_id" -------------
+	var projectID ProjectID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project_id", ctx.Param("project_id"), &projectID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// ------------- Path parameter "order_id" -------------
+	var orderID CheckoutOrderID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "order_id", ctx.Param("order_id"), &orderID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter order_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.StreamCheckoutOrder(ctx, projectID, orderID)
+	return err
+}
+
+// OrderCurrentCart converts echo context to params.
+func (w *ServerInterfaceWrapper) OrderCurrentCart(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project_id" -------------
+	var projectID ProjectID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project_id", ctx.Param("project_id"), &projectID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params OrderCurrentCartParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.OrderCurrentCart(ctx, projectID, params)
+	return err
+}
+
+// OrderCart converts echo context to params.
+func (w *ServerInterfaceWrapper) OrderCart(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project_id" -------------
+	var projectID ProjectID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project_id", ctx.Param("project_id"), &projectID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// ------------- Path parameter "cart_id" -------------
+	var cartID CartID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "cart_id", ctx.Param("cart_id"), &cartID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cart_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params OrderCartParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.OrderCart(ctx, projectID, cartID, params)
+	return err
+}
+
+// OrderItem converts echo context to params.
+func (w *ServerInterfaceWrapper) OrderItem(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project_id" -------------
+	var projectID ProjectID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project_id", ctx.Param("project_id"), &projectID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// ------------- Path parameter "item_sku" -------------
+	var itemSku ItemSKUInPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "item_sku", ctx.Param("item_sku"), &itemSku, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter item_sku: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params OrderItemParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.OrderItem(ctx, projectID, itemSku, params)
+	return err
+}
+
+// OrderItemVirtual converts echo context to params.
+func (w *ServerInterfaceWrapper) OrderItemVirtual(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project_id" -------------
+	var projectID ProjectID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project_id", ctx.Param("project_id"), &projectID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// ------------- Path parameter "item_sku" -------------
+	var itemSku ItemSKUInPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "item_sku", ctx.Param("item_sku"), &itemSku, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter item_sku: %s", err))
+	}
+
+	// ------------- Path parameter "virtual_currency_sku" -------------
+	var virtualCurrencySku VirtualCurrencySKU
+
+	err = runtime.BindStyledParameterWithOptions("simple", "virtual_currency_sku", ctx.Param("virtual_currency_sku"), &virtualCurrencySku, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter virtual_currency_sku: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params OrderItemVirtualParams
+	// ------------- Optional query parameter "platform" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "platform", ctx.QueryParams(), &params.Platform, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter platform: %s", err))
+	}
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.OrderItemVirtual(ctx, projectID, itemSku, virtualCurrencySku, params)
+	return err
+}
+
+// ConsumeItem converts echo context to params.
+func (w *ServerInterfaceWrapper) ConsumeItem(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project_id" -------------
+	var projectID ProjectID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project_id", ctx.Param("project_id"), &projectID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ConsumeItemParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ConsumeItem(ctx, projectID, params)
+	return err
+}
+
+// GetUserInventory converts echo context to params.
+func (w *ServerInterfaceWrapper) GetUserInventory(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project_id" -------------
+	var projectID ProjectID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project_id", ctx.Param("project_id"), &projectID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetUserInventoryParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "offset" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "offset", ctx.QueryParams(), &params.Offset, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter offset: %s", err))
+	}
+
+	// ------------- Optional query parameter "locale" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "locale", ctx.QueryParams(), &params.Locale, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter locale: %s", err))
+	}
+
+	// ------------- Optional query parameter "platform" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "platform", ctx.QueryParams(), &params.Platform, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter platform: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetUserInventory(ctx, projectID, params)
+	return err
+}
+
+// GetSubscriptionItems converts echo context to params.
+func (w *ServerInterfaceWrapper) GetSubscriptionItems(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project_id" -------------
+	var projectID ProjectID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project_id", ctx.Param("project_id"), &projectID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetSubscriptionItemsParams
+	// ------------- Optional query parameter "locale" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "locale", ctx.QueryParams(), &params.Locale, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter locale: %s", err))
+	}
+
+	// ------------- Optional query parameter "platform" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "platform", ctx.QueryParams(), &params.Platform, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter platform: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetSubscriptionItems(ctx, projectID, params)
+	return err
+}
+
+// GetTimeLimitedItems converts echo context to params.
+func (w *ServerInterfaceWrapper) GetTimeLimitedItems(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project_id" -------------
+	var projectID ProjectID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project_id", ctx.Param("project_id"), &projectID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetTimeLimitedItemsParams
+	// ------------- Optional query parameter "locale" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "locale", ctx.QueryParams(), &params.Locale, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter locale: %s", err))
+	}
+
+	// ------------- Optional query parameter "platform" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "platform", ctx.QueryParams(), &params.Platform, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter platform: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetTimeLimitedItems(ctx, projectID, params)
+	return err
+}
+
+// GetVirtualCurrencyBalance converts echo context to params.
+func (w *ServerInterfaceWrapper) GetVirtualCurrencyBalance(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project_id" -------------
+	var projectID ProjectID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project_id", ctx.Param("project_id"), &projectID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetVirtualCurrencyBalanceParams
+	// ------------- Optional query parameter "locale" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "locale", ctx.QueryParams(), &params.Locale, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter locale: %s", err))
+	}
+
+	// ------------- Optional query parameter "platform" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "platform", ctx.QueryParams(), &params.Platform, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter platform: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetVirtualCurrencyBalance(ctx, projectID, params)
+	return err
+}
+
+// SearchCheckoutOrders converts echo context to params.
+func (w *ServerInterfaceWrapper) SearchCheckoutOrders(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project_id" -------------
+	var projectID ProjectID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project_id", ctx.Param("project_id"), &projectID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.SearchCheckoutOrders(ctx, projectID)
+	return err
+}
+
+// CreatePaymentToken converts echo context to params.
+func (w *ServerInterfaceWrapper) CreatePaymentToken(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project_id" -------------
+	var projectID ProjectID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project_id", ctx.Param("project_id"), &projectID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreatePaymentTokenParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CreatePaymentToken(ctx, projectID, params)
+	return err
+}
+
 // This is a simple interface which specifies echo.Route addition functions which
 // are present on both echo.Echo and echo.Group, since we want to allow using
 // either of them for path registration
@@ -5326,6 +11303,36 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/api/v1/orders/:id/confirm", wrapper.ConfirmOrder, options.OperationMiddlewares["ConfirmOrder"]...)
 	router.GET(options.BaseURL+"/api/v1/orders/:id/timeline", wrapper.GetOrderTimeline, options.OperationMiddlewares["GetOrderTimeline"]...)
 	router.GET(options.BaseURL+"/api/v1/orders/:id/stream", wrapper.StreamOrder, options.OperationMiddlewares["StreamOrder"]...)
+	router.GET(options.BaseURL+"/api/v2/project/:project_id/cart", wrapper.GetCurrentCart, options.OperationMiddlewares["GetCurrentCart"]...)
+	router.PUT(options.BaseURL+"/api/v2/project/:project_id/cart/fill", wrapper.FillCurrentCart, options.OperationMiddlewares["FillCurrentCart"]...)
+	router.PUT(options.BaseURL+"/api/v2/project/:project_id/cart/clear", wrapper.ClearCurrentCart, options.OperationMiddlewares["ClearCurrentCart"]...)
+	router.DELETE(options.BaseURL+"/api/v2/project/:project_id/cart/item/:item_sku", wrapper.DeleteCurrentCartItem, options.OperationMiddlewares["DeleteCurrentCartItem"]...)
+	router.PUT(options.BaseURL+"/api/v2/project/:project_id/cart/item/:item_sku", wrapper.SetCurrentCartItem, options.OperationMiddlewares["SetCurrentCartItem"]...)
+	router.GET(options.BaseURL+"/api/v2/project/:project_id/cart/:cart_id", wrapper.GetCart, options.OperationMiddlewares["GetCart"]...)
+	router.PUT(options.BaseURL+"/api/v2/project/:project_id/cart/:cart_id/fill", wrapper.FillCart, options.OperationMiddlewares["FillCart"]...)
+	router.PUT(options.BaseURL+"/api/v2/project/:project_id/cart/:cart_id/clear", wrapper.ClearCart, options.OperationMiddlewares["ClearCart"]...)
+	router.DELETE(options.BaseURL+"/api/v2/project/:project_id/cart/:cart_id/item/:item_sku", wrapper.DeleteCartItem, options.OperationMiddlewares["DeleteCartItem"]...)
+	router.PUT(options.BaseURL+"/api/v2/project/:project_id/cart/:cart_id/item/:item_sku", wrapper.SetCartItem, options.OperationMiddlewares["SetCartItem"]...)
+	router.PUT(options.BaseURL+"/api/v2/admin/project/:project_id/cart/fill", wrapper.ServerFillCurrentCart, options.OperationMiddlewares["ServerFillCurrentCart"]...)
+	router.PUT(options.BaseURL+"/api/v2/admin/project/:project_id/cart/:cart_id/fill", wrapper.ServerFillCart, options.OperationMiddlewares["ServerFillCart"]...)
+	router.POST(options.BaseURL+"/api/v2/project/:project_id/payment/cart", wrapper.OrderCurrentCart, options.OperationMiddlewares["OrderCurrentCart"]...)
+	router.POST(options.BaseURL+"/api/v2/project/:project_id/payment/cart/:cart_id", wrapper.OrderCart, options.OperationMiddlewares["OrderCart"]...)
+	router.POST(options.BaseURL+"/api/v2/project/:project_id/payment/item/:item_sku", wrapper.OrderItem, options.OperationMiddlewares["OrderItem"]...)
+	router.POST(options.BaseURL+"/api/v2/project/:project_id/payment/item/:item_sku/virtual/:virtual_currency_sku", wrapper.OrderItemVirtual, options.OperationMiddlewares["OrderItemVirtual"]...)
+	router.POST(options.BaseURL+"/api/v2/project/:project_id/free/cart", wrapper.OrderCurrentCartFree, options.OperationMiddlewares["OrderCurrentCartFree"]...)
+	router.POST(options.BaseURL+"/api/v2/project/:project_id/free/cart/:cart_id", wrapper.OrderCartFree, options.OperationMiddlewares["OrderCartFree"]...)
+	router.POST(options.BaseURL+"/api/v2/project/:project_id/free/item/:item_sku", wrapper.OrderItemFree, options.OperationMiddlewares["OrderItemFree"]...)
+	router.POST(options.BaseURL+"/api/v3/project/:project_id/admin/payment/token", wrapper.CreatePaymentToken, options.OperationMiddlewares["CreatePaymentToken"]...)
+	router.GET(options.BaseURL+"/api/v2/project/:project_id/order/:order_id", wrapper.GetCheckoutOrder, options.OperationMiddlewares["GetCheckoutOrder"]...)
+	router.GET(options.BaseURL+"/api/v2/project/:project_id/order/:order_id/stream", wrapper.StreamCheckoutOrder, options.OperationMiddlewares["StreamCheckoutOrder"]...)
+	router.POST(options.BaseURL+"/api/v2/project/:project_id/order/:order_id/cancel", wrapper.CancelCheckoutOrder, options.OperationMiddlewares["CancelCheckoutOrder"]...)
+	router.POST(options.BaseURL+"/api/v3/project/:project_id/admin/order/search", wrapper.SearchCheckoutOrders, options.OperationMiddlewares["SearchCheckoutOrders"]...)
+	router.POST(options.BaseURL+"/api/v1/sandbox/payments", wrapper.PaySandbox, options.OperationMiddlewares["PaySandbox"]...)
+	router.GET(options.BaseURL+"/api/v1/admin/checkout-orders", wrapper.AdminListCheckoutOrders, options.OperationMiddlewares["AdminListCheckoutOrders"]...)
+	router.GET(options.BaseURL+"/api/v1/admin/checkout-orders/:order_id", wrapper.AdminGetCheckoutOrder, options.OperationMiddlewares["AdminGetCheckoutOrder"]...)
+	router.POST(options.BaseURL+"/api/v1/admin/checkout-orders/:order_id/refund", wrapper.AdminRefundCheckoutOrder, options.OperationMiddlewares["AdminRefundCheckoutOrder"]...)
+	router.GET(options.BaseURL+"/api/v1/admin/checkout-payments", wrapper.AdminListCheckoutPayments, options.OperationMiddlewares["AdminListCheckoutPayments"]...)
+	router.POST(options.BaseURL+"/api/v1/admin/checkout-payments/:payment_id/decide", wrapper.AdminDecideCheckoutPayment, options.OperationMiddlewares["AdminDecideCheckoutPayment"]...)
 	router.GET(options.BaseURL+"/api/v1/admin/products", wrapper.AdminListProducts, options.OperationMiddlewares["AdminListProducts"]...)
 	router.POST(options.BaseURL+"/api/v1/admin/products", wrapper.AdminCreateProduct, options.OperationMiddlewares["AdminCreateProduct"]...)
 	router.GET(options.BaseURL+"/api/v1/admin/products/:sku", wrapper.AdminGetProduct, options.OperationMiddlewares["AdminGetProduct"]...)
@@ -5368,6 +11375,17 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/api/v1/admin/replays/:id/resume", wrapper.AdminResumeReplay, options.OperationMiddlewares["AdminResumeReplay"]...)
 	router.POST(options.BaseURL+"/api/v1/admin/replays/:id/cancel", wrapper.AdminCancelReplay, options.OperationMiddlewares["AdminCancelReplay"]...)
 	router.GET(options.BaseURL+"/api/v1/users/:id/perks", wrapper.ListPerks, options.OperationMiddlewares["ListPerks"]...)
+	router.GET(options.BaseURL+"/api/v1/users/:id/subscriptions", wrapper.ListUserSubscriptions, options.OperationMiddlewares["ListUserSubscriptions"]...)
+	router.GET(options.BaseURL+"/api/v2/project/:project_id/user/inventory/items", wrapper.GetUserInventory, options.OperationMiddlewares["GetUserInventory"]...)
+	router.GET(options.BaseURL+"/api/v2/project/:project_id/user/time_limited_items", wrapper.GetTimeLimitedItems, options.OperationMiddlewares["GetTimeLimitedItems"]...)
+	router.GET(options.BaseURL+"/api/v2/project/:project_id/user/subscriptions", wrapper.GetSubscriptionItems, options.OperationMiddlewares["GetSubscriptionItems"]...)
+	router.GET(options.BaseURL+"/api/v2/project/:project_id/user/virtual_currency_balance", wrapper.GetVirtualCurrencyBalance, options.OperationMiddlewares["GetVirtualCurrencyBalance"]...)
+	router.POST(options.BaseURL+"/api/v2/project/:project_id/user/inventory/item/consume", wrapper.ConsumeItem, options.OperationMiddlewares["ConsumeItem"]...)
+	router.POST(options.BaseURL+"/api/v2/project/:project_id/inventory/reward", wrapper.GrantReward, options.OperationMiddlewares["GrantReward"]...)
+	router.POST(options.BaseURL+"/api/v2/project/:project_id/inventory/purchase", wrapper.GrantPurchase, options.OperationMiddlewares["GrantPurchase"]...)
+	router.POST(options.BaseURL+"/api/v2/project/:project_id/inventory/set", wrapper.SetInventory, options.OperationMiddlewares["SetInventory"]...)
+	router.POST(options.BaseURL+"/api/v2/project/:project_id/inventory/revoke", wrapper.RevokeInventory, options.OperationMiddlewares["RevokeInventory"]...)
+	router.GET(options.BaseURL+"/api/v2/project/:project_id/entitlements/:user/:sku", wrapper.CheckEntitlement, options.OperationMiddlewares["CheckEntitlement"]...)
 	router.GET(options.BaseURL+"/api/v1/admin/products/export", wrapper.AdminExportProducts, options.OperationMiddlewares["AdminExportProducts"]...)
 	router.POST(options.BaseURL+"/api/v1/admin/products/import", wrapper.AdminImportProducts, options.OperationMiddlewares["AdminImportProducts"]...)
 	router.GET(options.BaseURL+"/api/v1/admin/tasks", wrapper.AdminListTasks, options.OperationMiddlewares["AdminListTasks"]...)
@@ -5384,10 +11402,51 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/api/v1/events/:id/decisions", wrapper.GetEventDecisions, options.OperationMiddlewares["GetEventDecisions"]...)
 	router.GET(options.BaseURL+"/api/v1/admin/rewards", wrapper.AdminListRewards, options.OperationMiddlewares["AdminListRewards"]...)
 	router.POST(options.BaseURL+"/api/v1/admin/rewards/:id/replay", wrapper.AdminReplayReward, options.OperationMiddlewares["AdminReplayReward"]...)
+	router.GET(options.BaseURL+"/api/v2/project/:project_id/items", wrapper.ListSellableItems, options.OperationMiddlewares["ListSellableItems"]...)
+	router.GET(options.BaseURL+"/api/v2/project/:project_id/items/sku/:sku", wrapper.GetSellableItem, options.OperationMiddlewares["GetSellableItem"]...)
+	router.GET(options.BaseURL+"/api/v2/project/:project_id/items/id/:item_id", wrapper.GetSellableItemByID, options.OperationMiddlewares["GetSellableItemByID"]...)
+	router.GET(options.BaseURL+"/api/v2/project/:project_id/items/group/:external_id", wrapper.ListSellableItemsOfGroup, options.OperationMiddlewares["ListSellableItemsOfGroup"]...)
+	router.GET(options.BaseURL+"/api/v2/project/:project_id/items/virtual_items", wrapper.ListVirtualItems, options.OperationMiddlewares["ListVirtualItems"]...)
+	router.GET(options.BaseURL+"/api/v2/project/:project_id/items/virtual_items/all", wrapper.ListAllVirtualItems, options.OperationMiddlewares["ListAllVirtualItems"]...)
+	router.GET(options.BaseURL+"/api/v2/project/:project_id/items/virtual_items/sku/:item_sku", wrapper.GetVirtualItem, options.OperationMiddlewares["GetVirtualItem"]...)
+	router.GET(options.BaseURL+"/api/v2/project/:project_id/items/virtual_items/group/:external_id", wrapper.ListVirtualItemsOfGroup, options.OperationMiddlewares["ListVirtualItemsOfGroup"]...)
+	router.GET(options.BaseURL+"/api/v2/project/:project_id/items/groups", wrapper.ListItemGroups, options.OperationMiddlewares["ListItemGroups"]...)
+	router.GET(options.BaseURL+"/api/v2/project/:project_id/items/virtual_currency", wrapper.ListVirtualCurrencies, options.OperationMiddlewares["ListVirtualCurrencies"]...)
+	router.GET(options.BaseURL+"/api/v2/project/:project_id/items/virtual_currency/sku/:sku", wrapper.GetVirtualCurrency, options.OperationMiddlewares["GetVirtualCurrency"]...)
+	router.GET(options.BaseURL+"/api/v2/project/:project_id/items/virtual_currency/package", wrapper.ListCurrencyPackages, options.OperationMiddlewares["ListCurrencyPackages"]...)
+	router.GET(options.BaseURL+"/api/v2/project/:project_id/items/virtual_currency/package/sku/:sku", wrapper.GetCurrencyPackage, options.OperationMiddlewares["GetCurrencyPackage"]...)
+	router.GET(options.BaseURL+"/api/v2/project/:project_id/items/bundle", wrapper.ListBundles, options.OperationMiddlewares["ListBundles"]...)
+	router.GET(options.BaseURL+"/api/v2/project/:project_id/items/bundle/sku/:sku", wrapper.GetBundle, options.OperationMiddlewares["GetBundle"]...)
+	router.GET(options.BaseURL+"/api/v2/project/:project_id/items/bundle/group/:external_id", wrapper.ListBundlesOfGroup, options.OperationMiddlewares["ListBundlesOfGroup"]...)
+	router.GET(options.BaseURL+"/api/v2/project/:project_id/items/game", wrapper.ListGames, options.OperationMiddlewares["ListGames"]...)
+	router.GET(options.BaseURL+"/api/v2/project/:project_id/items/game/sku/:item_sku", wrapper.GetGame, options.OperationMiddlewares["GetGame"]...)
+	router.GET(options.BaseURL+"/api/v2/project/:project_id/items/game/group/:external_id", wrapper.ListGamesOfGroup, options.OperationMiddlewares["ListGamesOfGroup"]...)
+	router.GET(options.BaseURL+"/api/v2/project/:project_id/items/game/key/sku/:item_sku", wrapper.GetGameKey, options.OperationMiddlewares["GetGameKey"]...)
+	router.GET(options.BaseURL+"/api/v2/project/:project_id/items/game/key/group/:external_id", wrapper.ListGameKeysOfGroup, options.OperationMiddlewares["ListGameKeysOfGroup"]...)
+	router.GET(options.BaseURL+"/api/v2/project/:project_id/items/game/drm", wrapper.ListDRMs, options.OperationMiddlewares["ListDRMs"]...)
+	router.POST(options.BaseURL+"/api/v2/project/:project_id/admin/items/virtual_items", wrapper.V2CreateVirtualItem, options.OperationMiddlewares["V2CreateVirtualItem"]...)
+	router.PUT(options.BaseURL+"/api/v2/project/:project_id/admin/items/virtual_items/sku/:item_sku", wrapper.V2PutVirtualItem, options.OperationMiddlewares["V2PutVirtualItem"]...)
+	router.GET(options.BaseURL+"/api/v1/admin/items", wrapper.AdminListItems, options.OperationMiddlewares["AdminListItems"]...)
+	router.POST(options.BaseURL+"/api/v1/admin/items", wrapper.AdminCreateItem, options.OperationMiddlewares["AdminCreateItem"]...)
+	router.GET(options.BaseURL+"/api/v1/admin/items/export", wrapper.AdminExportItems, options.OperationMiddlewares["AdminExportItems"]...)
+	router.POST(options.BaseURL+"/api/v1/admin/items/import", wrapper.AdminImportItems, options.OperationMiddlewares["AdminImportItems"]...)
+	router.GET(options.BaseURL+"/api/v1/admin/items/:sku", wrapper.AdminGetItem, options.OperationMiddlewares["AdminGetItem"]...)
+	router.PATCH(options.BaseURL+"/api/v1/admin/items/:sku", wrapper.AdminPatchItem, options.OperationMiddlewares["AdminPatchItem"]...)
+	router.PUT(options.BaseURL+"/api/v1/admin/items/:sku", wrapper.AdminPutItem, options.OperationMiddlewares["AdminPutItem"]...)
+	router.GET(options.BaseURL+"/api/v1/admin/items/:sku/keys", wrapper.AdminCountGameKeys, options.OperationMiddlewares["AdminCountGameKeys"]...)
+	router.POST(options.BaseURL+"/api/v1/admin/items/:sku/keys", wrapper.AdminUploadGameKeys, options.OperationMiddlewares["AdminUploadGameKeys"]...)
+	router.GET(options.BaseURL+"/api/v1/admin/item-groups", wrapper.AdminGetItemGroups, options.OperationMiddlewares["AdminGetItemGroups"]...)
+	router.PUT(options.BaseURL+"/api/v1/admin/item-groups", wrapper.AdminPutItemGroups, options.OperationMiddlewares["AdminPutItemGroups"]...)
+	router.GET(options.BaseURL+"/api/v1/admin/projects/:project_id", wrapper.AdminGetProject, options.OperationMiddlewares["AdminGetProject"]...)
+	router.PATCH(options.BaseURL+"/api/v1/admin/projects/:project_id", wrapper.AdminPatchProject, options.OperationMiddlewares["AdminPatchProject"]...)
+	router.POST(options.BaseURL+"/api/v1/admin/projects/:project_id/server-keys", wrapper.AdminCreateServerKey, options.OperationMiddlewares["AdminCreateServerKey"]...)
+	router.DELETE(options.BaseURL+"/api/v1/admin/projects/:project_id/server-keys/:key_id", wrapper.AdminRevokeServerKey, options.OperationMiddlewares["AdminRevokeServerKey"]...)
 
 }
 
 type ProblemApplicationProblemPlusJSONResponse Problem
+
+type V2ErrorJSONResponse V2Error
 
 type AdminListAlertsRequestObject struct {
 	Params AdminListAlertsParams
@@ -5762,6 +11821,284 @@ type AdminListAuditdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response AdminListAuditdefaultApplicationProblemPlusJSONResponse) VisitAdminListAuditResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminListCheckoutOrdersRequestObject struct {
+	Params AdminListCheckoutOrdersParams
+}
+
+type AdminListCheckoutOrdersResponseObject interface {
+	VisitAdminListCheckoutOrdersResponse(w http.ResponseWriter) error
+}
+
+type AdminListCheckoutOrders200JSONResponse CheckoutOrderPage
+
+func (response AdminListCheckoutOrders200JSONResponse) VisitAdminListCheckoutOrdersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminListCheckoutOrdersdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminListCheckoutOrdersdefaultApplicationProblemPlusJSONResponse) VisitAdminListCheckoutOrdersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminGetCheckoutOrderRequestObject struct {
+	OrderID CheckoutOrderID `json:"order_id"`
+}
+
+type AdminGetCheckoutOrderResponseObject interface {
+	VisitAdminGetCheckoutOrderResponse(w http.ResponseWriter) error
+}
+
+type AdminGetCheckoutOrder200JSONResponse CheckoutOrderDetail
+
+func (response AdminGetCheckoutOrder200JSONResponse) VisitAdminGetCheckoutOrderResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminGetCheckoutOrder404ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminGetCheckoutOrder404ApplicationProblemPlusJSONResponse) VisitAdminGetCheckoutOrderResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminGetCheckoutOrderdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminGetCheckoutOrderdefaultApplicationProblemPlusJSONResponse) VisitAdminGetCheckoutOrderResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminRefundCheckoutOrderRequestObject struct {
+	OrderID CheckoutOrderID `json:"order_id"`
+	Params  AdminRefundCheckoutOrderParams
+	Body    *AdminRefundCheckoutOrderJSONRequestBody
+}
+
+type AdminRefundCheckoutOrderResponseObject interface {
+	VisitAdminRefundCheckoutOrderResponse(w http.ResponseWriter) error
+}
+
+type AdminRefundCheckoutOrder200ResponseHeaders struct {
+	IdempotencyReplayed *string
+}
+
+type AdminRefundCheckoutOrder200JSONResponse struct {
+	Body    CheckoutRefund
+	Headers AdminRefundCheckoutOrder200ResponseHeaders
+}
+
+func (response AdminRefundCheckoutOrder200JSONResponse) VisitAdminRefundCheckoutOrderResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotencyReplayed != nil {
+		w.Header().Set("Idempotency-Replayed", fmt.Sprint(*response.Headers.IdempotencyReplayed))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminRefundCheckoutOrder404ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminRefundCheckoutOrder404ApplicationProblemPlusJSONResponse) VisitAdminRefundCheckoutOrderResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminRefundCheckoutOrder409ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminRefundCheckoutOrder409ApplicationProblemPlusJSONResponse) VisitAdminRefundCheckoutOrderResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminRefundCheckoutOrderdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminRefundCheckoutOrderdefaultApplicationProblemPlusJSONResponse) VisitAdminRefundCheckoutOrderResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminListCheckoutPaymentsRequestObject struct {
+	Params AdminListCheckoutPaymentsParams
+}
+
+type AdminListCheckoutPaymentsResponseObject interface {
+	VisitAdminListCheckoutPaymentsResponse(w http.ResponseWriter) error
+}
+
+type AdminListCheckoutPayments200JSONResponse CheckoutPaymentPage
+
+func (response AdminListCheckoutPayments200JSONResponse) VisitAdminListCheckoutPaymentsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminListCheckoutPaymentsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminListCheckoutPaymentsdefaultApplicationProblemPlusJSONResponse) VisitAdminListCheckoutPaymentsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminDecideCheckoutPaymentRequestObject struct {
+	PaymentID int64 `json:"payment_id"`
+	Body      *AdminDecideCheckoutPaymentJSONRequestBody
+}
+
+type AdminDecideCheckoutPaymentResponseObject interface {
+	VisitAdminDecideCheckoutPaymentResponse(w http.ResponseWriter) error
+}
+
+type AdminDecideCheckoutPayment200JSONResponse TakenPayment
+
+func (response AdminDecideCheckoutPayment200JSONResponse) VisitAdminDecideCheckoutPaymentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminDecideCheckoutPayment404ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminDecideCheckoutPayment404ApplicationProblemPlusJSONResponse) VisitAdminDecideCheckoutPaymentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminDecideCheckoutPayment409ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminDecideCheckoutPayment409ApplicationProblemPlusJSONResponse) VisitAdminDecideCheckoutPaymentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminDecideCheckoutPaymentdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminDecideCheckoutPaymentdefaultApplicationProblemPlusJSONResponse) VisitAdminDecideCheckoutPaymentResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -6180,6 +12517,694 @@ type AdminNoteDisputedefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response AdminNoteDisputedefaultApplicationProblemPlusJSONResponse) VisitAdminNoteDisputeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminGetItemGroupsRequestObject struct {
+}
+
+type AdminGetItemGroupsResponseObject interface {
+	VisitAdminGetItemGroupsResponse(w http.ResponseWriter) error
+}
+
+type AdminGetItemGroups200JSONResponse ItemGroups
+
+func (response AdminGetItemGroups200JSONResponse) VisitAdminGetItemGroupsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminGetItemGroupsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminGetItemGroupsdefaultApplicationProblemPlusJSONResponse) VisitAdminGetItemGroupsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminPutItemGroupsRequestObject struct {
+	Body *AdminPutItemGroupsJSONRequestBody
+}
+
+type AdminPutItemGroupsResponseObject interface {
+	VisitAdminPutItemGroupsResponse(w http.ResponseWriter) error
+}
+
+type AdminPutItemGroups200JSONResponse ItemGroups
+
+func (response AdminPutItemGroups200JSONResponse) VisitAdminPutItemGroupsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminPutItemGroupsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminPutItemGroupsdefaultApplicationProblemPlusJSONResponse) VisitAdminPutItemGroupsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminListItemsRequestObject struct {
+	Params AdminListItemsParams
+}
+
+type AdminListItemsResponseObject interface {
+	VisitAdminListItemsResponse(w http.ResponseWriter) error
+}
+
+type AdminListItems200JSONResponse AdminItemPage
+
+func (response AdminListItems200JSONResponse) VisitAdminListItemsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminListItemsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminListItemsdefaultApplicationProblemPlusJSONResponse) VisitAdminListItemsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminCreateItemRequestObject struct {
+	Params AdminCreateItemParams
+	Body   *AdminCreateItemJSONRequestBody
+}
+
+type AdminCreateItemResponseObject interface {
+	VisitAdminCreateItemResponse(w http.ResponseWriter) error
+}
+
+type AdminCreateItem201ResponseHeaders struct {
+	ETag                *string
+	IdempotencyReplayed *string
+	Location            *string
+}
+
+type AdminCreateItem201JSONResponse struct {
+	Body    AdminItem
+	Headers AdminCreateItem201ResponseHeaders
+}
+
+func (response AdminCreateItem201JSONResponse) VisitAdminCreateItemResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	if response.Headers.IdempotencyReplayed != nil {
+		w.Header().Set("Idempotency-Replayed", fmt.Sprint(*response.Headers.IdempotencyReplayed))
+	}
+	if response.Headers.Location != nil {
+		w.Header().Set("Location", fmt.Sprint(*response.Headers.Location))
+	}
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminCreateItem409ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminCreateItem409ApplicationProblemPlusJSONResponse) VisitAdminCreateItemResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminCreateItem422ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminCreateItem422ApplicationProblemPlusJSONResponse) VisitAdminCreateItemResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminCreateItemdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminCreateItemdefaultApplicationProblemPlusJSONResponse) VisitAdminCreateItemResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminExportItemsRequestObject struct {
+}
+
+type AdminExportItemsResponseObject interface {
+	VisitAdminExportItemsResponse(w http.ResponseWriter) error
+}
+
+type AdminExportItems200ResponseHeaders struct {
+	ContentDisposition *string
+}
+
+type AdminExportItems200JSONResponse struct {
+	Body    []ItemInput
+	Headers AdminExportItems200ResponseHeaders
+}
+
+func (response AdminExportItems200JSONResponse) VisitAdminExportItemsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ContentDisposition != nil {
+		w.Header().Set("Content-Disposition", fmt.Sprint(*response.Headers.ContentDisposition))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminExportItemsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminExportItemsdefaultApplicationProblemPlusJSONResponse) VisitAdminExportItemsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminImportItemsRequestObject struct {
+	Params AdminImportItemsParams
+	Body   *AdminImportItemsJSONRequestBody
+}
+
+type AdminImportItemsResponseObject interface {
+	VisitAdminImportItemsResponse(w http.ResponseWriter) error
+}
+
+type AdminImportItems200ResponseHeaders struct {
+	IdempotencyReplayed *string
+}
+
+type AdminImportItems200JSONResponse struct {
+	Body    ItemImport
+	Headers AdminImportItems200ResponseHeaders
+}
+
+func (response AdminImportItems200JSONResponse) VisitAdminImportItemsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotencyReplayed != nil {
+		w.Header().Set("Idempotency-Replayed", fmt.Sprint(*response.Headers.IdempotencyReplayed))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminImportItems422ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminImportItems422ApplicationProblemPlusJSONResponse) VisitAdminImportItemsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminImportItemsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminImportItemsdefaultApplicationProblemPlusJSONResponse) VisitAdminImportItemsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminGetItemRequestObject struct {
+	Sku    ItemSKU `json:"sku"`
+	Params AdminGetItemParams
+}
+
+type AdminGetItemResponseObject interface {
+	VisitAdminGetItemResponse(w http.ResponseWriter) error
+}
+
+type AdminGetItem200ResponseHeaders struct {
+	ETag *string
+}
+
+type AdminGetItem200JSONResponse struct {
+	Body    AdminItem
+	Headers AdminGetItem200ResponseHeaders
+}
+
+func (response AdminGetItem200JSONResponse) VisitAdminGetItemResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminGetItem304ResponseHeaders struct {
+	ETag *string
+}
+
+type AdminGetItem304Response struct {
+	Headers AdminGetItem304ResponseHeaders
+}
+
+func (response AdminGetItem304Response) VisitAdminGetItemResponse(w http.ResponseWriter) error {
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(304)
+	return nil
+}
+
+type AdminGetItem404ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminGetItem404ApplicationProblemPlusJSONResponse) VisitAdminGetItemResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminGetItemdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminGetItemdefaultApplicationProblemPlusJSONResponse) VisitAdminGetItemResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminPatchItemRequestObject struct {
+	Sku                               ItemSKU `json:"sku"`
+	Params                            AdminPatchItemParams
+	JSONBody                          *AdminPatchItemJSONRequestBody
+	ApplicationMergePatchPlusJSONBody *AdminPatchItemApplicationMergePatchPlusJSONRequestBody
+}
+
+type AdminPatchItemResponseObject interface {
+	VisitAdminPatchItemResponse(w http.ResponseWriter) error
+}
+
+type AdminPatchItem200ResponseHeaders struct {
+	ETag *string
+}
+
+type AdminPatchItem200JSONResponse struct {
+	Body    AdminItem
+	Headers AdminPatchItem200ResponseHeaders
+}
+
+func (response AdminPatchItem200JSONResponse) VisitAdminPatchItemResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminPatchItem404ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminPatchItem404ApplicationProblemPlusJSONResponse) VisitAdminPatchItemResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminPatchItem412ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminPatchItem412ApplicationProblemPlusJSONResponse) VisitAdminPatchItemResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(412)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminPatchItemdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminPatchItemdefaultApplicationProblemPlusJSONResponse) VisitAdminPatchItemResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminPutItemRequestObject struct {
+	Sku    ItemSKU `json:"sku"`
+	Params AdminPutItemParams
+	Body   *AdminPutItemJSONRequestBody
+}
+
+type AdminPutItemResponseObject interface {
+	VisitAdminPutItemResponse(w http.ResponseWriter) error
+}
+
+type AdminPutItem200ResponseHeaders struct {
+	ETag *string
+}
+
+type AdminPutItem200JSONResponse struct {
+	Body    AdminItem
+	Headers AdminPutItem200ResponseHeaders
+}
+
+func (response AdminPutItem200JSONResponse) VisitAdminPutItemResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminPutItem404ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminPutItem404ApplicationProblemPlusJSONResponse) VisitAdminPutItemResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminPutItem412ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminPutItem412ApplicationProblemPlusJSONResponse) VisitAdminPutItemResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(412)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminPutItemdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminPutItemdefaultApplicationProblemPlusJSONResponse) VisitAdminPutItemResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminCountGameKeysRequestObject struct {
+	Sku ItemSKU `json:"sku"`
+}
+
+type AdminCountGameKeysResponseObject interface {
+	VisitAdminCountGameKeysResponse(w http.ResponseWriter) error
+}
+
+type AdminCountGameKeys200JSONResponse GameKeyCounts
+
+func (response AdminCountGameKeys200JSONResponse) VisitAdminCountGameKeysResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminCountGameKeys404ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminCountGameKeys404ApplicationProblemPlusJSONResponse) VisitAdminCountGameKeysResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminCountGameKeys409ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminCountGameKeys409ApplicationProblemPlusJSONResponse) VisitAdminCountGameKeysResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminCountGameKeysdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminCountGameKeysdefaultApplicationProblemPlusJSONResponse) VisitAdminCountGameKeysResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminUploadGameKeysRequestObject struct {
+	Sku  ItemSKU `json:"sku"`
+	Body *AdminUploadGameKeysTextRequestBody
+}
+
+type AdminUploadGameKeysResponseObject interface {
+	VisitAdminUploadGameKeysResponse(w http.ResponseWriter) error
+}
+
+type AdminUploadGameKeys200JSONResponse GameKeyUpload
+
+func (response AdminUploadGameKeys200JSONResponse) VisitAdminUploadGameKeysResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminUploadGameKeys404ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminUploadGameKeys404ApplicationProblemPlusJSONResponse) VisitAdminUploadGameKeysResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminUploadGameKeys409ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminUploadGameKeys409ApplicationProblemPlusJSONResponse) VisitAdminUploadGameKeysResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminUploadGameKeysdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminUploadGameKeysdefaultApplicationProblemPlusJSONResponse) VisitAdminUploadGameKeysResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -7225,6 +14250,214 @@ type AdminPutProductdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response AdminPutProductdefaultApplicationProblemPlusJSONResponse) VisitAdminPutProductResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminGetProjectRequestObject struct {
+	ProjectID ProjectID `json:"project_id"`
+}
+
+type AdminGetProjectResponseObject interface {
+	VisitAdminGetProjectResponse(w http.ResponseWriter) error
+}
+
+type AdminGetProject200JSONResponse Project
+
+func (response AdminGetProject200JSONResponse) VisitAdminGetProjectResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminGetProject404ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminGetProject404ApplicationProblemPlusJSONResponse) VisitAdminGetProjectResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminGetProjectdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminGetProjectdefaultApplicationProblemPlusJSONResponse) VisitAdminGetProjectResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminPatchProjectRequestObject struct {
+	ProjectID ProjectID `json:"project_id"`
+	Body      *AdminPatchProjectJSONRequestBody
+}
+
+type AdminPatchProjectResponseObject interface {
+	VisitAdminPatchProjectResponse(w http.ResponseWriter) error
+}
+
+type AdminPatchProject200JSONResponse Project
+
+func (response AdminPatchProject200JSONResponse) VisitAdminPatchProjectResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminPatchProject404ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminPatchProject404ApplicationProblemPlusJSONResponse) VisitAdminPatchProjectResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminPatchProjectdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminPatchProjectdefaultApplicationProblemPlusJSONResponse) VisitAdminPatchProjectResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminCreateServerKeyRequestObject struct {
+	ProjectID ProjectID `json:"project_id"`
+}
+
+type AdminCreateServerKeyResponseObject interface {
+	VisitAdminCreateServerKeyResponse(w http.ResponseWriter) error
+}
+
+type AdminCreateServerKey201JSONResponse ServerKey
+
+func (response AdminCreateServerKey201JSONResponse) VisitAdminCreateServerKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminCreateServerKey404ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminCreateServerKey404ApplicationProblemPlusJSONResponse) VisitAdminCreateServerKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminCreateServerKeydefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminCreateServerKeydefaultApplicationProblemPlusJSONResponse) VisitAdminCreateServerKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminRevokeServerKeyRequestObject struct {
+	ProjectID ProjectID `json:"project_id"`
+	KeyID     ID        `json:"key_id"`
+}
+
+type AdminRevokeServerKeyResponseObject interface {
+	VisitAdminRevokeServerKeyResponse(w http.ResponseWriter) error
+}
+
+type AdminRevokeServerKey204Response struct {
+}
+
+func (response AdminRevokeServerKey204Response) VisitAdminRevokeServerKeyResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type AdminRevokeServerKey404ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminRevokeServerKey404ApplicationProblemPlusJSONResponse) VisitAdminRevokeServerKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminRevokeServerKeydefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminRevokeServerKeydefaultApplicationProblemPlusJSONResponse) VisitAdminRevokeServerKeyResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -9510,6 +16743,102 @@ func (response CreatePurchasedefaultApplicationProblemPlusJSONResponse) VisitCre
 	return err
 }
 
+type PaySandboxRequestObject struct {
+	Params PaySandboxParams
+	Body   *PaySandboxJSONRequestBody
+}
+
+type PaySandboxResponseObject interface {
+	VisitPaySandboxResponse(w http.ResponseWriter) error
+}
+
+type PaySandbox200JSONResponse TakenPayment
+
+func (response PaySandbox200JSONResponse) VisitPaySandboxResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PaySandbox402ApplicationProblemPlusJSONResponse Problem
+
+func (response PaySandbox402ApplicationProblemPlusJSONResponse) VisitPaySandboxResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(402)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PaySandbox404ApplicationProblemPlusJSONResponse Problem
+
+func (response PaySandbox404ApplicationProblemPlusJSONResponse) VisitPaySandboxResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PaySandbox409ApplicationProblemPlusJSONResponse Problem
+
+func (response PaySandbox409ApplicationProblemPlusJSONResponse) VisitPaySandboxResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PaySandbox504ApplicationProblemPlusJSONResponse Problem
+
+func (response PaySandbox504ApplicationProblemPlusJSONResponse) VisitPaySandboxResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(504)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PaySandboxdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response PaySandboxdefaultApplicationProblemPlusJSONResponse) VisitPaySandboxResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type GetUserRequestObject struct {
 	ID UserID `json:"id"`
 }
@@ -9768,6 +17097,59 @@ type ListPerksdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ListPerksdefaultApplicationProblemPlusJSONResponse) VisitListPerksResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListUserSubscriptionsRequestObject struct {
+	ID UserID `json:"id"`
+}
+
+type ListUserSubscriptionsResponseObject interface {
+	VisitListUserSubscriptionsResponse(w http.ResponseWriter) error
+}
+
+type ListUserSubscriptions200JSONResponse UserSubscriptions
+
+func (response ListUserSubscriptions200JSONResponse) VisitListUserSubscriptionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListUserSubscriptions404ApplicationProblemPlusJSONResponse Problem
+
+func (response ListUserSubscriptions404ApplicationProblemPlusJSONResponse) VisitListUserSubscriptionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListUserSubscriptionsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListUserSubscriptionsdefaultApplicationProblemPlusJSONResponse) VisitListUserSubscriptionsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -10138,6 +17520,2759 @@ func (response GetWalletdefaultApplicationProblemPlusJSONResponse) VisitGetWalle
 	return err
 }
 
+type ServerFillCurrentCartRequestObject struct {
+	ProjectID ProjectID `json:"project_id"`
+	Params    ServerFillCurrentCartParams
+	Body      *ServerFillCurrentCartJSONRequestBody
+}
+
+type ServerFillCurrentCartResponseObject interface {
+	VisitServerFillCurrentCartResponse(w http.ResponseWriter) error
+}
+
+type ServerFillCurrentCart200JSONResponse Cart
+
+func (response ServerFillCurrentCart200JSONResponse) VisitServerFillCurrentCartResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ServerFillCurrentCartdefaultJSONResponse struct {
+	Body       V2Error
+	StatusCode int
+}
+
+func (response ServerFillCurrentCartdefaultJSONResponse) VisitServerFillCurrentCartResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ServerFillCartRequestObject struct {
+	ProjectID ProjectID `json:"project_id"`
+	CartID    CartID    `json:"cart_id"`
+	Params    ServerFillCartParams
+	Body      *ServerFillCartJSONRequestBody
+}
+
+type ServerFillCartResponseObject interface {
+	VisitServerFillCartResponse(w http.ResponseWriter) error
+}
+
+type ServerFillCart200JSONResponse Cart
+
+func (response ServerFillCart200JSONResponse) VisitServerFillCartResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ServerFillCartdefaultJSONResponse struct {
+	Body       V2Error
+	StatusCode int
+}
+
+func (response ServerFillCartdefaultJSONResponse) VisitServerFillCartResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type V2CreateVirtualItemRequestObject struct {
+	ProjectID ProjectID `json:"project_id"`
+	Body      *V2CreateVirtualItemJSONRequestBody
+}
+
+type V2CreateVirtualItemResponseObject interface {
+	VisitV2CreateVirtualItemResponse(w http.ResponseWriter) error
+}
+
+type V2CreateVirtualItem201JSONResponse struct {
+	Sku string `json:"sku"`
+}
+
+func (response V2CreateVirtualItem201JSONResponse) VisitV2CreateVirtualItemResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type V2CreateVirtualItem422JSONResponse V2Error
+
+func (response V2CreateVirtualItem422JSONResponse) VisitV2CreateVirtualItemResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type V2CreateVirtualItemdefaultJSONResponse struct {
+	Body       V2Error
+	StatusCode int
+}
+
+func (response V2CreateVirtualItemdefaultJSONResponse) VisitV2CreateVirtualItemResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type V2PutVirtualItemRequestObject struct {
+	ProjectID ProjectID `json:"project_id"`
+	ItemSku   ItemSKU   `json:"item_sku"`
+	Body      *V2PutVirtualItemJSONRequestBody
+}
+
+type V2PutVirtualItemResponseObject interface {
+	VisitV2PutVirtualItemResponse(w http.ResponseWriter) error
+}
+
+type V2PutVirtualItem204Response struct {
+}
+
+func (response V2PutVirtualItem204Response) VisitV2PutVirtualItemResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type V2PutVirtualItem404JSONResponse V2Error
+
+func (response V2PutVirtualItem404JSONResponse) VisitV2PutVirtualItemResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type V2PutVirtualItem422JSONResponse V2Error
+
+func (response V2PutVirtualItem422JSONResponse) VisitV2PutVirtualItemResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type V2PutVirtualItemdefaultJSONResponse struct {
+	Body       V2Error
+	StatusCode int
+}
+
+func (response V2PutVirtualItemdefaultJSONResponse) VisitV2PutVirtualItemResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCurrentCartRequestObject struct {
+	ProjectID ProjectID `json:"project_id"`
+	Params    GetCurrentCartParams
+}
+
+type GetCurrentCartResponseObject interface {
+	VisitGetCurrentCartResponse(w http.ResponseWriter) error
+}
+
+type GetCurrentCart200JSONResponse Cart
+
+func (response GetCurrentCart200JSONResponse) VisitGetCurrentCartResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCurrentCartdefaultJSONResponse struct {
+	Body       V2Error
+	StatusCode int
+}
+
+func (response GetCurrentCartdefaultJSONResponse) VisitGetCurrentCartResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ClearCurrentCartRequestObject struct {
+	ProjectID ProjectID `json:"project_id"`
+}
+
+type ClearCurrentCartResponseObject interface {
+	VisitClearCurrentCartResponse(w http.ResponseWriter) error
+}
+
+type ClearCurrentCart204Response struct {
+}
+
+func (response ClearCurrentCart204Response) VisitClearCurrentCartResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type ClearCurrentCartdefaultJSONResponse struct {
+	Body       V2Error
+	StatusCode int
+}
+
+func (response ClearCurrentCartdefaultJSONResponse) VisitClearCurrentCartResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type FillCurrentCartRequestObject struct {
+	ProjectID ProjectID `json:"project_id"`
+	Params    FillCurrentCartParams
+	Body      *FillCurrentCartJSONRequestBody
+}
+
+type FillCurrentCartResponseObject interface {
+	VisitFillCurrentCartResponse(w http.ResponseWriter) error
+}
+
+type FillCurrentCart200JSONResponse Cart
+
+func (response FillCurrentCart200JSONResponse) VisitFillCurrentCartResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type FillCurrentCartdefaultJSONResponse struct {
+	Body       V2Error
+	StatusCode int
+}
+
+func (response FillCurrentCartdefaultJSONResponse) VisitFillCurrentCartResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteCurrentCartItemRequestObject struct {
+	ProjectID ProjectID     `json:"project_id"`
+	ItemSku   ItemSKUInPath `json:"item_sku"`
+}
+
+type DeleteCurrentCartItemResponseObject interface {
+	VisitDeleteCurrentCartItemResponse(w http.ResponseWriter) error
+}
+
+type DeleteCurrentCartItem204Response struct {
+}
+
+func (response DeleteCurrentCartItem204Response) VisitDeleteCurrentCartItemResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type DeleteCurrentCartItemdefaultJSONResponse struct {
+	Body       V2Error
+	StatusCode int
+}
+
+func (response DeleteCurrentCartItemdefaultJSONResponse) VisitDeleteCurrentCartItemResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetCurrentCartItemRequestObject struct {
+	ProjectID ProjectID     `json:"project_id"`
+	ItemSku   ItemSKUInPath `json:"item_sku"`
+	Body      *SetCurrentCartItemJSONRequestBody
+}
+
+type SetCurrentCartItemResponseObject interface {
+	VisitSetCurrentCartItemResponse(w http.ResponseWriter) error
+}
+
+type SetCurrentCartItem204Response struct {
+}
+
+func (response SetCurrentCartItem204Response) VisitSetCurrentCartItemResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type SetCurrentCartItemdefaultJSONResponse struct {
+	Body       V2Error
+	StatusCode int
+}
+
+func (response SetCurrentCartItemdefaultJSONResponse) VisitSetCurrentCartItemResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCartRequestObject struct {
+	ProjectID ProjectID `json:"project_id"`
+	CartID    CartID    `json:"cart_id"`
+	Params    GetCartParams
+}
+
+type GetCartResponseObject interface {
+	VisitGetCartResponse(w http.ResponseWriter) error
+}
+
+type GetCart200JSONResponse Cart
+
+func (response GetCart200JSONResponse) VisitGetCartResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCartdefaultJSONResponse struct {
+	Body       V2Error
+	StatusCode int
+}
+
+func (response GetCartdefaultJSONResponse) VisitGetCartResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ClearCartRequestObject struct {
+	ProjectID ProjectID `json:"project_id"`
+	CartID    CartID    `json:"cart_id"`
+}
+
+type ClearCartResponseObject interface {
+	VisitClearCartResponse(w http.ResponseWriter) error
+}
+
+type ClearCart204Response struct {
+}
+
+func (response ClearCart204Response) VisitClearCartResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type ClearCartdefaultJSONResponse struct {
+	Body       V2Error
+	StatusCode int
+}
+
+func (response ClearCartdefaultJSONResponse) VisitClearCartResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type FillCartRequestObject struct {
+	ProjectID ProjectID `json:"project_id"`
+	CartID    CartID    `json:"cart_id"`
+	Params    FillCartParams
+	Body      *FillCartJSONRequestBody
+}
+
+type FillCartResponseObject interface {
+	VisitFillCartResponse(w http.ResponseWriter) error
+}
+
+type FillCart200JSONResponse Cart
+
+func (response FillCart200JSONResponse) VisitFillCartResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type FillCartdefaultJSONResponse struct {
+	Body       V2Error
+	StatusCode int
+}
+
+func (response FillCartdefaultJSONResponse) VisitFillCartResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteCartItemRequestObject struct {
+	ProjectID ProjectID     `json:"project_id"`
+	CartID    CartID        `json:"cart_id"`
+	ItemSku   ItemSKUInPath `json:"item_sku"`
+}
+
+type DeleteCartItemResponseObject interface {
+	VisitDeleteCartItemResponse(w http.ResponseWriter) error
+}
+
+type DeleteCartItem204Response struct {
+}
+
+func (response DeleteCartItem204Response) VisitDeleteCartItemResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type DeleteCartItemdefaultJSONResponse struct {
+	Body       V2Error
+	StatusCode int
+}
+
+func (response DeleteCartItemdefaultJSONResponse) VisitDeleteCartItemResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetCartItemRequestObject struct {
+	ProjectID ProjectID     `json:"project_id"`
+	CartID    CartID        `json:"cart_id"`
+	ItemSku   ItemSKUInPath `json:"item_sku"`
+	Body      *SetCartItemJSONRequestBody
+}
+
+type SetCartItemResponseObject interface {
+	VisitSetCartItemResponse(w http.ResponseWriter) error
+}
+
+type SetCartItem204Response struct {
+}
+
+func (response SetCartItem204Response) VisitSetCartItemResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type SetCartItemdefaultJSONResponse struct {
+	Body       V2Error
+	StatusCode int
+}
+
+func (response SetCartItemdefaultJSONResponse) VisitSetCartItemResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CheckEntitlementRequestObject struct {
+	ProjectID ProjectID `json:"project_id"`
+	User      ID        `json:"user"`
+	Sku       ItemSKU   `json:"sku"`
+}
+
+type CheckEntitlementResponseObject interface {
+	VisitCheckEntitlementResponse(w http.ResponseWriter) error
+}
+
+type CheckEntitlement200ResponseHeaders struct {
+	CacheControl *string
+}
+
+type CheckEntitlement200JSONResponse struct {
+	Body    Entitlement
+	Headers CheckEntitlement200ResponseHeaders
+}
+
+func (response CheckEntitlement200JSONResponse) VisitCheckEntitlementResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.CacheControl != nil {
+		w.Header().Set("Cache-Control", fmt.Sprint(*response.Headers.CacheControl))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CheckEntitlementdefaultJSONResponse struct {
+	Body       V2Error
+	StatusCode int
+}
+
+func (response CheckEntitlementdefaultJSONResponse) VisitCheckEntitlementResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type OrderCurrentCartFreeRequestObject struct {
+	ProjectID ProjectID `json:"project_id"`
+	Params    OrderCurrentCartFreeParams
+	Body      *OrderCurrentCartFreeJSONRequestBody
+}
+
+type OrderCurrentCartFreeResponseObject interface {
+	VisitOrderCurrentCartFreeResponse(w http.ResponseWriter) error
+}
+
+type OrderCurrentCartFree200ResponseHeaders struct {
+	IdempotencyReplayed *string
+}
+
+type OrderCurrentCartFree200JSONResponse struct {
+	Body    MadeOrder
+	Headers OrderCurrentCartFree200ResponseHeaders
+}
+
+func (response OrderCurrentCartFree200JSONResponse) VisitOrderCurrentCartFreeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotencyReplayed != nil {
+		w.Header().Set("Idempotency-Replayed", fmt.Sprint(*response.Headers.IdempotencyReplayed))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type OrderCurrentCartFreedefaultJSONResponse struct {
+	Body       V2Error
+	StatusCode int
+}
+
+func (response OrderCurrentCartFreedefaultJSONResponse) VisitOrderCurrentCartFreeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type OrderCartFreeRequestObject struct {
+	ProjectID ProjectID `json:"project_id"`
+	CartID    CartID    `json:"cart_id"`
+	Params    OrderCartFreeParams
+	Body      *OrderCartFreeJSONRequestBody
+}
+
+type OrderCartFreeResponseObject interface {
+	VisitOrderCartFreeResponse(w http.ResponseWriter) error
+}
+
+type OrderCartFree200ResponseHeaders struct {
+	IdempotencyReplayed *string
+}
+
+type OrderCartFree200JSONResponse struct {
+	Body    MadeOrder
+	Headers OrderCartFree200ResponseHeaders
+}
+
+func (response OrderCartFree200JSONResponse) VisitOrderCartFreeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotencyReplayed != nil {
+		w.Header().Set("Idempotency-Replayed", fmt.Sprint(*response.Headers.IdempotencyReplayed))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type OrderCartFreedefaultJSONResponse struct {
+	Body       V2Error
+	StatusCode int
+}
+
+func (response OrderCartFreedefaultJSONResponse) VisitOrderCartFreeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type OrderItemFreeRequestObject struct {
+	ProjectID ProjectID     `json:"project_id"`
+	ItemSku   ItemSKUInPath `json:"item_sku"`
+	Params    OrderItemFreeParams
+	Body      *OrderItemFreeJSONRequestBody
+}
+
+type OrderItemFreeResponseObject interface {
+	VisitOrderItemFreeResponse(w http.ResponseWriter) error
+}
+
+type OrderItemFree200ResponseHeaders struct {
+	IdempotencyReplayed *string
+}
+
+type OrderItemFree200JSONResponse struct {
+	Body    MadeOrder
+	Headers OrderItemFree200ResponseHeaders
+}
+
+func (response OrderItemFree200JSONResponse) VisitOrderItemFreeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotencyReplayed != nil {
+		w.Header().Set("Idempotency-Replayed", fmt.Sprint(*response.Headers.IdempotencyReplayed))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type OrderItemFreedefaultJSONResponse struct {
+	Body       V2Error
+	StatusCode int
+}
+
+func (response OrderItemFreedefaultJSONResponse) VisitOrderItemFreeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GrantPurchaseRequestObject struct {
+	ProjectID ProjectID `json:"project_id"`
+	Params    GrantPurchaseParams
+	Body      *GrantPurchaseJSONRequestBody
+}
+
+type GrantPurchaseResponseObject interface {
+	VisitGrantPurchaseResponse(w http.ResponseWriter) error
+}
+
+type GrantPurchase200ResponseHeaders struct {
+	IdempotencyReplayed *string
+}
+
+type GrantPurchase200JSONResponse struct {
+	Body    InventoryAnswer
+	Headers GrantPurchase200ResponseHeaders
+}
+
+func (response GrantPurchase200JSONResponse) VisitGrantPurchaseResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotencyReplayed != nil {
+		w.Header().Set("Idempotency-Replayed", fmt.Sprint(*response.Headers.IdempotencyReplayed))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GrantPurchasedefaultJSONResponse struct {
+	Body       V2Error
+	StatusCode int
+}
+
+func (response GrantPurchasedefaultJSONResponse) VisitGrantPurchaseResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RevokeInventoryRequestObject struct {
+	ProjectID ProjectID `json:"project_id"`
+	Params    RevokeInventoryParams
+	Body      *RevokeInventoryJSONRequestBody
+}
+
+type RevokeInventoryResponseObject interface {
+	VisitRevokeInventoryResponse(w http.ResponseWriter) error
+}
+
+type RevokeInventory200ResponseHeaders struct {
+	IdempotencyReplayed *string
+}
+
+type RevokeInventory200JSONResponse struct {
+	Body    InventoryAnswer
+	Headers RevokeInventory200ResponseHeaders
+}
+
+func (response RevokeInventory200JSONResponse) VisitRevokeInventoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotencyReplayed != nil {
+		w.Header().Set("Idempotency-Replayed", fmt.Sprint(*response.Headers.IdempotencyReplayed))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RevokeInventorydefaultJSONResponse struct {
+	Body       V2Error
+	StatusCode int
+}
+
+func (response RevokeInventorydefaultJSONResponse) VisitRevokeInventoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GrantRewardRequestObject struct {
+	ProjectID ProjectID `json:"project_id"`
+	Params    GrantRewardParams
+	Body      *GrantRewardJSONRequestBody
+}
+
+type GrantRewardResponseObject interface {
+	VisitGrantRewardResponse(w http.ResponseWriter) error
+}
+
+type GrantReward200ResponseHeaders struct {
+	IdempotencyReplayed *string
+}
+
+type GrantReward200JSONResponse struct {
+	Body    InventoryAnswer
+	Headers GrantReward200ResponseHeaders
+}
+
+func (response GrantReward200JSONResponse) VisitGrantRewardResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotencyReplayed != nil {
+		w.Header().Set("Idempotency-Replayed", fmt.Sprint(*response.Headers.IdempotencyReplayed))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GrantRewarddefaultJSONResponse struct {
+	Body       V2Error
+	StatusCode int
+}
+
+func (response GrantRewarddefaultJSONResponse) VisitGrantRewardResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetInventoryRequestObject struct {
+	ProjectID ProjectID `json:"project_id"`
+	Params    SetInventoryParams
+	Body      *SetInventoryJSONRequestBody
+}
+
+type SetInventoryResponseObject interface {
+	VisitSetInventoryResponse(w http.ResponseWriter) error
+}
+
+type SetInventory200ResponseHeaders struct {
+	IdempotencyReplayed *string
+}
+
+type SetInventory200JSONResponse struct {
+	Body    InventoryAnswer
+	Headers SetInventory200ResponseHeaders
+}
+
+func (response SetInventory200JSONResponse) VisitSetInventoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotencyReplayed != nil {
+		w.Header().Set("Idempotency-Replayed", fmt.Sprint(*response.Headers.IdempotencyReplayed))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetInventorydefaultJSONResponse struct {
+	Body       V2Error
+	StatusCode int
+}
+
+func (response SetInventorydefaultJSONResponse) VisitSetInventoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSellableItemsRequestObject struct {
+	ProjectID ProjectID `json:"project_id"`
+	Params    ListSellableItemsParams
+}
+
+type ListSellableItemsResponseObject interface {
+	VisitListSellableItemsResponse(w http.ResponseWriter) error
+}
+
+type ListSellableItems200JSONResponse SellableItemPage
+
+func (response ListSellableItems200JSONResponse) VisitListSellableItemsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSellableItemsdefaultJSONResponse struct {
+	Body       V2Error
+	StatusCode int
+}
+
+func (response ListSellableItemsdefaultJSONResponse) VisitListSellableItemsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListBundlesRequestObject struct {
+	ProjectID ProjectID `json:"project_id"`
+	Params    ListBundlesParams
+}
+
+type ListBundlesResponseObject interface {
+	VisitListBundlesResponse(w http.ResponseWriter) error
+}
+
+type ListBundles200JSONResponse CatalogBundlePage
+
+func (response ListBundles200JSONResponse) VisitListBundlesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListBundlesdefaultJSONResponse struct {
+	Body       V2Error
+	StatusCode int
+}
+
+func (response ListBundlesdefaultJSONResponse) VisitListBundlesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListBundlesOfGroupRequestObject struct {
+	ProjectID  ProjectID `json:"project_id"`
+	ExternalID string    `json:"external_id"`
+	Params     ListBundlesOfGroupParams
+}
+
+type ListBundlesOfGroupResponseObject interface {
+	VisitListBundlesOfGroupResponse(w http.ResponseWriter) error
+}
+
+type ListBundlesOfGroup200JSONResponse CatalogBundlePage
+
+func (response ListBundlesOfGroup200JSONResponse) VisitListBundlesOfGroupResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListBundlesOfGroup404JSONResponse V2Error
+
+func (response ListBundlesOfGroup404JSONResponse) VisitListBundlesOfGroupResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListBundlesOfGroupdefaultJSONResponse struct {
+	Body       V2Error
+	StatusCode int
+}
+
+func (response ListBundlesOfGroupdefaultJSONResponse) VisitListBundlesOfGroupResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetBundleRequestObject struct {
+	ProjectID ProjectID `json:"project_id"`
+	Sku       ItemSKU   `json:"sku"`
+	Params    GetBundleParams
+}
+
+type GetBundleResponseObject interface {
+	VisitGetBundleResponse(w http.ResponseWriter) error
+}
+
+type GetBundle200JSONResponse CatalogBundle
+
+func (response GetBundle200JSONResponse) VisitGetBundleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetBundle404JSONResponse V2Error
+
+func (response GetBundle404JSONResponse) VisitGetBundleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetBundledefaultJSONResponse struct {
+	Body       V2Error
+	StatusCode int
+}
+
+func (response GetBundledefaultJSONResponse) VisitGetBundleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListGamesRequestObject struct {
+	ProjectID ProjectID `json:"project_id"`
+	Params    ListGamesParams
+}
+
+type ListGamesResponseObject interface {
+	VisitListGamesResponse(w http.ResponseWriter) error
+}
+
+type ListGames200JSONResponse CatalogUnitPage
+
+func (response ListGames200JSONResponse) VisitListGamesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListGamesdefaultJSONResponse struct {
+	Body       V2Error
+	StatusCode int
+}
+
+func (response ListGamesdefaultJSONResponse) VisitListGamesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListDRMsRequestObject struct {
+	ProjectID ProjectID `json:"project_id"`
+}
+
+type ListDRMsResponseObject interface {
+	VisitListDRMsResponse(w http.ResponseWriter) error
+}
+
+type ListDRMs200JSONResponse DRMList
+
+func (response ListDRMs200JSONResponse) VisitListDRMsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListDRMsdefaultJSONResponse struct {
+	Body       V2Error
+	StatusCode int
+}
+
+func (response ListDRMsdefaultJSONResponse) VisitListDRMsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListGamesOfGroupRequestObject struct {
+	ProjectID  ProjectID `json:"project_id"`
+	ExternalID string    `json:"external_id"`
+	Params     ListGamesOfGroupParams
+}
+
+type ListGamesOfGroupResponseObject interface {
+	VisitListGamesOfGroupResponse(w http.ResponseWriter) error
+}
+
+type ListGamesOfGroup200JSONResponse CatalogUnitPage
+
+func (response ListGamesOfGroup200JSONResponse) VisitListGamesOfGroupResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListGamesOfGroup404JSONResponse V2Error
+
+func (response ListGamesOfGroup404JSONResponse) VisitListGamesOfGroupResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListGamesOfGroupdefaultJSONResponse struct {
+	Body       V2Error
+	StatusCode int
+}
+
+func (response ListGamesOfGroupdefaultJSONResponse) VisitListGamesOfGroupResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListGameKeysOfGroupRequestObject struct {
+	ProjectID  ProjectID `json:"project_id"`
+	ExternalID string    `json:"external_id"`
+	Params     ListGameKeysOfGroupParams
+}
+
+type ListGameKeysOfGroupResponseObject interface {
+	VisitListGameKeysOfGroupResponse(w http.ResponseWriter) error
+}
+
+type ListGameKeysOfGroup200JSONResponse CatalogKeyPage
+
+func (response ListGameKeysOfGroup200JSONResponse) VisitListGameKeysOfGroupResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListGameKeysOfGroup404JSONResponse V2Error
+
+func (response ListGameKeysOfGroup404JSONResponse) VisitListGameKeysOfGroupResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListGameKeysOfGroupdefaultJSONResponse struct {
+	Body       V2Error
+	StatusCode int
+}
+
+func (response ListGameKeysOfGroupdefaultJSONResponse) VisitListGameKeysOfGroupResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetGameKeyRequestObject struct {
+	ProjectID ProjectID `json:"project_id"`
+	ItemSku   ItemSKU   `json:"item_sku"`
+	Params    GetGameKeyParams
+}
+
+type GetGameKeyResponseObject interface {
+	VisitGetGameKeyResponse(w http.ResponseWriter) error
+}
+
+type GetGameKey200JSONResponse CatalogKey
+
+func (response GetGameKey200JSONResponse) VisitGetGameKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetGameKey404JSONResponse V2Error
+
+func (response GetGameKey404JSONResponse) VisitGetGameKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetGameKeydefaultJSONResponse struct {
+	Body       V2Error
+	StatusCode int
+}
+
+func (response GetGameKeydefaultJSONResponse) VisitGetGameKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetGameRequestObject struct {
+	ProjectID ProjectID `json:"project_id"`
+	ItemSku   ItemSKU   `json:"item_sku"`
+	Params    GetGameParams
+}
+
+type GetGameResponseObject interface {
+	VisitGetGameResponse(w http.ResponseWriter) error
+}
+
+type GetGame200JSONResponse CatalogUnit
+
+func (response GetGame200JSONResponse) VisitGetGameResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetGame404JSONResponse V2Error
+
+func (response GetGame404JSONResponse) VisitGetGameResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetGamedefaultJSONResponse struct {
+	Body       V2Error
+	StatusCode int
+}
+
+func (response GetGamedefaultJSONResponse) VisitGetGameResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSellableItemsOfGroupRequestObject struct {
+	ProjectID  ProjectID `json:"project_id"`
+	ExternalID string    `json:"external_id"`
+	Params     ListSellableItemsOfGroupParams
+}
+
+type ListSellableItemsOfGroupResponseObject interface {
+	VisitListSellableItemsOfGroupResponse(w http.ResponseWriter) error
+}
+
+type ListSellableItemsOfGroup200JSONResponse SellableItemPage
+
+func (response ListSellableItemsOfGroup200JSONResponse) VisitListSellableItemsOfGroupResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSellableItemsOfGroup404JSONResponse V2Error
+
+func (response ListSellableItemsOfGroup404JSONResponse) VisitListSellableItemsOfGroupResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSellableItemsOfGroupdefaultJSONResponse struct {
+	Body       V2Error
+	StatusCode int
+}
+
+func (response ListSellableItemsOfGroupdefaultJSONResponse) VisitListSellableItemsOfGroupResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListItemGroupsRequestObject struct {
+	ProjectID ProjectID `json:"project_id"`
+	Params    ListItemGroupsParams
+}
+
+type ListItemGroupsResponseObject interface {
+	VisitListItemGroupsResponse(w http.ResponseWriter) error
+}
+
+type ListItemGroups200JSONResponse CatalogGroupTree
+
+func (response ListItemGroups200JSONResponse) VisitListItemGroupsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListItemGroupsdefaultJSONResponse struct {
+	Body       V2Error
+	StatusCode int
+}
+
+func (response ListItemGroupsdefaultJSONResponse) VisitListItemGroupsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSellableItemByIDRequestObject struct {
+	ProjectID ProjectID `json:"project_id"`
+	ItemID    int64     `json:"item_id"`
+	Params    GetSellableItemByIDParams
+}
+
+type GetSellableItemByIDResponseObject interface {
+	VisitGetSellableItemByIDResponse(w http.ResponseWriter) error
+}
+
+type GetSellableItemByID200JSONResponse SellableItem
+
+func (t GetSellableItemByID200JSONResponse) MarshalJSON() ([]byte, error) {
+	return SellableItem(t).MarshalJSON()
+}
+
+func (t *GetSellableItemByID200JSONResponse) UnmarshalJSON(b []byte) error {
+	return (*SellableItem)(t).UnmarshalJSON(b)
+}
+
+func (response GetSellableItemByID200JSONResponse) VisitGetSellableItemByIDResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSellableItemByID404JSONResponse V2Error
+
+func (response GetSellableItemByID404JSONResponse) VisitGetSellableItemByIDResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSellableItemByIDdefaultJSONResponse struct {
+	Body       V2Error
+	StatusCode int
+}
+
+func (response GetSellableItemByIDdefaultJSONResponse) VisitGetSellableItemByIDResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSellableItemRequestObject struct {
+	ProjectID ProjectID `json:"project_id"`
+	Sku       ItemSKU   `json:"sku"`
+	Params    GetSellableItemParams
+}
+
+type GetSellableItemResponseObject interface {
+	VisitGetSellableItemResponse(w http.ResponseWriter) error
+}
+
+type GetSellableItem200JSONResponse SellableItem
+
+func (t GetSellableItem200JSONResponse) MarshalJSON() ([]byte, error) {
+	return SellableItem(t).MarshalJSON()
+}
+
+func (t *GetSellableItem200JSONResponse) UnmarshalJSON(b []byte) error {
+	return (*SellableItem)(t).UnmarshalJSON(b)
+}
+
+func (response GetSellableItem200JSONResponse) VisitGetSellableItemResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSellableItem404JSONResponse V2Error
+
+func (response GetSellableItem404JSONResponse) VisitGetSellableItemResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSellableItemdefaultJSONResponse struct {
+	Body       V2Error
+	StatusCode int
+}
+
+func (response GetSellableItemdefaultJSONResponse) VisitGetSellableItemResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListVirtualCurrenciesRequestObject struct {
+	ProjectID ProjectID `json:"project_id"`
+	Params    ListVirtualCurrenciesParams
+}
+
+type ListVirtualCurrenciesResponseObject interface {
+	VisitListVirtualCurrenciesResponse(w http.ResponseWriter) error
+}
+
+type ListVirtualCurrencies200JSONResponse CatalogItemPage
+
+func (response ListVirtualCurrencies200JSONResponse) VisitListVirtualCurrenciesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListVirtualCurrenciesdefaultJSONResponse struct {
+	Body       V2Error
+	StatusCode int
+}
+
+func (response ListVirtualCurrenciesdefaultJSONResponse) VisitListVirtualCurrenciesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListCurrencyPackagesRequestObject struct {
+	ProjectID ProjectID `json:"project_id"`
+	Params    ListCurrencyPackagesParams
+}
+
+type ListCurrencyPackagesResponseObject interface {
+	VisitListCurrencyPackagesResponse(w http.ResponseWriter) error
+}
+
+type ListCurrencyPackages200JSONResponse CatalogPackagePage
+
+func (response ListCurrencyPackages200JSONResponse) VisitListCurrencyPackagesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListCurrencyPackagesdefaultJSONResponse struct {
+	Body       V2Error
+	StatusCode int
+}
+
+func (response ListCurrencyPackagesdefaultJSONResponse) VisitListCurrencyPackagesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCurrencyPackageRequestObject struct {
+	ProjectID ProjectID `json:"project_id"`
+	Sku       ItemSKU   `json:"sku"`
+	Params    GetCurrencyPackageParams
+}
+
+type GetCurrencyPackageResponseObject interface {
+	VisitGetCurrencyPackageResponse(w http.ResponseWriter) error
+}
+
+type GetCurrencyPackage200JSONResponse CatalogPackage
+
+func (response GetCurrencyPackage200JSONResponse) VisitGetCurrencyPackageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCurrencyPackage404JSONResponse V2Error
+
+func (response GetCurrencyPackage404JSONResponse) VisitGetCurrencyPackageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCurrencyPackagedefaultJSONResponse struct {
+	Body       V2Error
+	StatusCode int
+}
+
+func (response GetCurrencyPackagedefaultJSONResponse) VisitGetCurrencyPackageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetVirtualCurrencyRequestObject struct {
+	ProjectID ProjectID `json:"project_id"`
+	Sku       ItemSKU   `json:"sku"`
+	Params    GetVirtualCurrencyParams
+}
+
+type GetVirtualCurrencyResponseObject interface {
+	VisitGetVirtualCurrencyResponse(w http.ResponseWriter) error
+}
+
+type GetVirtualCurrency200JSONResponse CatalogItem
+
+func (response GetVirtualCurrency200JSONResponse) VisitGetVirtualCurrencyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetVirtualCurrency404JSONResponse V2Error
+
+func (response GetVirtualCurrency404JSONResponse) VisitGetVirtualCurrencyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetVirtualCurrencydefaultJSONResponse struct {
+	Body       V2Error
+	StatusCode int
+}
+
+func (response GetVirtualCurrencydefaultJSONResponse) VisitGetVirtualCurrencyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListVirtualItemsRequestObject struct {
+	ProjectID ProjectID `json:"project_id"`
+	Params    ListVirtualItemsParams
+}
+
+type ListVirtualItemsResponseObject interface {
+	VisitListVirtualItemsResponse(w http.ResponseWriter) error
+}
+
+type ListVirtualItems200JSONResponse CatalogItemPage
+
+func (response ListVirtualItems200JSONResponse) VisitListVirtualItemsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListVirtualItemsdefaultJSONResponse struct {
+	Body       V2Error
+	StatusCode int
+}
+
+func (response ListVirtualItemsdefaultJSONResponse) VisitListVirtualItemsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAllVirtualItemsRequestObject struct {
+	ProjectID ProjectID `json:"project_id"`
+	Params    ListAllVirtualItemsParams
+}
+
+type ListAllVirtualItemsResponseObject interface {
+	VisitListAllVirtualItemsResponse(w http.ResponseWriter) error
+}
+
+type ListAllVirtualItems200JSONResponse ShortItemList
+
+func (response ListAllVirtualItems200JSONResponse) VisitListAllVirtualItemsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAllVirtualItemsdefaultJSONResponse struct {
+	Body       V2Error
+	StatusCode int
+}
+
+func (response ListAllVirtualItemsdefaultJSONResponse) VisitListAllVirtualItemsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListVirtualItemsOfGroupRequestObject struct {
+	ProjectID  ProjectID `json:"project_id"`
+	ExternalID string    `json:"external_id"`
+	Params     ListVirtualItemsOfGroupParams
+}
+
+type ListVirtualItemsOfGroupResponseObject interface {
+	VisitListVirtualItemsOfGroupResponse(w http.ResponseWriter) error
+}
+
+type ListVirtualItemsOfGroup200JSONResponse CatalogItemPage
+
+func (response ListVirtualItemsOfGroup200JSONResponse) VisitListVirtualItemsOfGroupResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListVirtualItemsOfGroup404JSONResponse V2Error
+
+func (response ListVirtualItemsOfGroup404JSONResponse) VisitListVirtualItemsOfGroupResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListVirtualItemsOfGroupdefaultJSONResponse struct {
+	Body       V2Error
+	StatusCode int
+}
+
+func (response ListVirtualItemsOfGroupdefaultJSONResponse) VisitListVirtualItemsOfGroupResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetVirtualItemRequestObject struct {
+	ProjectID ProjectID `json:"project_id"`
+	ItemSku   ItemSKU   `json:"item_sku"`
+	Params    GetVirtualItemParams
+}
+
+type GetVirtualItemResponseObject interface {
+	VisitGetVirtualItemResponse(w http.ResponseWriter) error
+}
+
+type GetVirtualItem200JSONResponse CatalogItem
+
+func (response GetVirtualItem200JSONResponse) VisitGetVirtualItemResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetVirtualItem404JSONResponse V2Error
+
+func (response GetVirtualItem404JSONResponse) VisitGetVirtualItemResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetVirtualItemdefaultJSONResponse struct {
+	Body       V2Error
+	StatusCode int
+}
+
+func (response GetVirtualItemdefaultJSONResponse) VisitGetVirtualItemResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCheckoutOrderRequestObject struct {
+	ProjectID ProjectID       `json:"project_id"`
+	OrderID   CheckoutOrderID `json:"order_id"`
+	Params    GetCheckoutOrderParams
+}
+
+type GetCheckoutOrderResponseObject interface {
+	VisitGetCheckoutOrderResponse(w http.ResponseWriter) error
+}
+
+type GetCheckoutOrder200ResponseHeaders struct {
+	PreferenceApplied *string
+}
+
+type GetCheckoutOrder200JSONResponse struct {
+	Body    CheckoutOrder
+	Headers GetCheckoutOrder200ResponseHeaders
+}
+
+func (response GetCheckoutOrder200JSONResponse) VisitGetCheckoutOrderResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.PreferenceApplied != nil {
+		w.Header().Set("Preference-Applied", fmt.Sprint(*response.Headers.PreferenceApplied))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCheckoutOrderdefaultJSONResponse struct {
+	Body       V2Error
+	StatusCode int
+}
+
+func (response GetCheckoutOrderdefaultJSONResponse) VisitGetCheckoutOrderResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CancelCheckoutOrderRequestObject struct {
+	ProjectID ProjectID       `json:"project_id"`
+	OrderID   CheckoutOrderID `json:"order_id"`
+}
+
+type CancelCheckoutOrderResponseObject interface {
+	VisitCancelCheckoutOrderResponse(w http.ResponseWriter) error
+}
+
+type CancelCheckoutOrder200ResponseHeaders struct {
+	PreferenceApplied *string
+}
+
+type CancelCheckoutOrder200JSONResponse struct {
+	Body    CheckoutOrder
+	Headers CancelCheckoutOrder200ResponseHeaders
+}
+
+func (response CancelCheckoutOrder200JSONResponse) VisitCancelCheckoutOrderResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.PreferenceApplied != nil {
+		w.Header().Set("Preference-Applied", fmt.Sprint(*response.Headers.PreferenceApplied))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CancelCheckoutOrderdefaultJSONResponse struct {
+	Body       V2Error
+	StatusCode int
+}
+
+func (response CancelCheckoutOrderdefaultJSONResponse) VisitCancelCheckoutOrderResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StreamCheckoutOrderRequestObject struct {
+	ProjectID ProjectID       `json:"project_id"`
+	OrderID   CheckoutOrderID `json:"order_id"`
+}
+
+type StreamCheckoutOrderResponseObject interface {
+	VisitStreamCheckoutOrderResponse(w http.ResponseWriter) error
+}
+
+type StreamCheckoutOrder200TextEventStreamResponse struct {
+	Body          io.Reader
+	ContentLength int64
+}
+
+func (response StreamCheckoutOrder200TextEventStreamResponse) VisitStreamCheckoutOrderResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "text/event-stream")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	flusher, ok := w.(http.Flusher)
+	if !ok {
+		// If w doesn't support flushing, fall back to io.Copy.
+		_, err := io.Copy(w, response.Body)
+		return err
+	}
+	// text/event-stream messages are typically small; use a
+	// modest buffer and flush after each chunk so clients see
+	// events immediately instead of waiting on OS buffering.
+	buf := make([]byte, 4096)
+	for {
+		n, err := response.Body.Read(buf)
+		if n > 0 {
+			if _, writeErr := w.Write(buf[:n]); writeErr != nil {
+				return writeErr
+			}
+			flusher.Flush()
+		}
+		if err != nil {
+			if err == io.EOF {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
+type StreamCheckoutOrderdefaultJSONResponse struct {
+	Body       V2Error
+	StatusCode int
+}
+
+func (response StreamCheckoutOrderdefaultJSONResponse) VisitStreamCheckoutOrderResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type OrderCurrentCartRequestObject struct {
+	ProjectID ProjectID `json:"project_id"`
+	Params    OrderCurrentCartParams
+	Body      *OrderCurrentCartJSONRequestBody
+}
+
+type OrderCurrentCartResponseObject interface {
+	VisitOrderCurrentCartResponse(w http.ResponseWriter) error
+}
+
+type OrderCurrentCart200ResponseHeaders struct {
+	IdempotencyReplayed *string
+}
+
+type OrderCurrentCart200JSONResponse struct {
+	Body    MadeOrder
+	Headers OrderCurrentCart200ResponseHeaders
+}
+
+func (response OrderCurrentCart200JSONResponse) VisitOrderCurrentCartResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotencyReplayed != nil {
+		w.Header().Set("Idempotency-Replayed", fmt.Sprint(*response.Headers.IdempotencyReplayed))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type OrderCurrentCartdefaultJSONResponse struct {
+	Body       V2Error
+	StatusCode int
+}
+
+func (response OrderCurrentCartdefaultJSONResponse) VisitOrderCurrentCartResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type OrderCartRequestObject struct {
+	ProjectID ProjectID `json:"project_id"`
+	CartID    CartID    `json:"cart_id"`
+	Params    OrderCartParams
+	Body      *OrderCartJSONRequestBody
+}
+
+type OrderCartResponseObject interface {
+	VisitOrderCartResponse(w http.ResponseWriter) error
+}
+
+type OrderCart200ResponseHeaders struct {
+	IdempotencyReplayed *string
+}
+
+type OrderCart200JSONResponse struct {
+	Body    MadeOrder
+	Headers OrderCart200ResponseHeaders
+}
+
+func (response OrderCart200JSONResponse) VisitOrderCartResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotencyReplayed != nil {
+		w.Header().Set("Idempotency-Replayed", fmt.Sprint(*response.Headers.IdempotencyReplayed))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type OrderCartdefaultJSONResponse struct {
+	Body       V2Error
+	StatusCode int
+}
+
+func (response OrderCartdefaultJSONResponse) VisitOrderCartResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type OrderItemRequestObject struct {
+	ProjectID ProjectID     `json:"project_id"`
+	ItemSku   ItemSKUInPath `json:"item_sku"`
+	Params    OrderItemParams
+	Body      *OrderItemJSONRequestBody
+}
+
+type OrderItemResponseObject interface {
+	VisitOrderItemResponse(w http.ResponseWriter) error
+}
+
+type OrderItem200ResponseHeaders struct {
+	IdempotencyReplayed *string
+}
+
+type OrderItem200JSONResponse struct {
+	Body    MadeOrder
+	Headers OrderItem200ResponseHeaders
+}
+
+func (response OrderItem200JSONResponse) VisitOrderItemResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotencyReplayed != nil {
+		w.Header().Set("Idempotency-Replayed", fmt.Sprint(*response.Headers.IdempotencyReplayed))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type OrderItemdefaultJSONResponse struct {
+	Body       V2Error
+	StatusCode int
+}
+
+func (response OrderItemdefaultJSONResponse) VisitOrderItemResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type OrderItemVirtualRequestObject struct {
+	ProjectID          ProjectID          `json:"project_id"`
+	ItemSku            ItemSKUInPath      `json:"item_sku"`
+	VirtualCurrencySku VirtualCurrencySKU `json:"virtual_currency_sku"`
+	Params             OrderItemVirtualParams
+	Body               *OrderItemVirtualJSONRequestBody
+}
+
+type OrderItemVirtualResponseObject interface {
+	VisitOrderItemVirtualResponse(w http.ResponseWriter) error
+}
+
+type OrderItemVirtual200ResponseHeaders struct {
+	IdempotencyReplayed *string
+}
+
+type OrderItemVirtual200JSONResponse struct {
+	Body    MadeOrder
+	Headers OrderItemVirtual200ResponseHeaders
+}
+
+func (response OrderItemVirtual200JSONResponse) VisitOrderItemVirtualResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotencyReplayed != nil {
+		w.Header().Set("Idempotency-Replayed", fmt.Sprint(*response.Headers.IdempotencyReplayed))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type OrderItemVirtualdefaultJSONResponse struct {
+	Body       V2Error
+	StatusCode int
+}
+
+func (response OrderItemVirtualdefaultJSONResponse) VisitOrderItemVirtualResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ConsumeItemRequestObject struct {
+	ProjectID ProjectID `json:"project_id"`
+	Params    ConsumeItemParams
+	Body      *ConsumeItemJSONRequestBody
+}
+
+type ConsumeItemResponseObject interface {
+	VisitConsumeItemResponse(w http.ResponseWriter) error
+}
+
+type ConsumeItem200ResponseHeaders struct {
+	IdempotencyReplayed *string
+}
+
+type ConsumeItem200JSONResponse struct {
+	Body    Consumed
+	Headers ConsumeItem200ResponseHeaders
+}
+
+func (response ConsumeItem200JSONResponse) VisitConsumeItemResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotencyReplayed != nil {
+		w.Header().Set("Idempotency-Replayed", fmt.Sprint(*response.Headers.IdempotencyReplayed))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ConsumeItemdefaultJSONResponse struct {
+	Body       V2Error
+	StatusCode int
+}
+
+func (response ConsumeItemdefaultJSONResponse) VisitConsumeItemResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetUserInventoryRequestObject struct {
+	ProjectID ProjectID `json:"project_id"`
+	Params    GetUserInventoryParams
+}
+
+type GetUserInventoryResponseObject interface {
+	VisitGetUserInventoryResponse(w http.ResponseWriter) error
+}
+
+type GetUserInventory200JSONResponse InventoryItems
+
+func (response GetUserInventory200JSONResponse) VisitGetUserInventoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetUserInventorydefaultJSONResponse struct {
+	Body       V2Error
+	StatusCode int
+}
+
+func (response GetUserInventorydefaultJSONResponse) VisitGetUserInventoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSubscriptionItemsRequestObject struct {
+	ProjectID ProjectID `json:"project_id"`
+	Params    GetSubscriptionItemsParams
+}
+
+type GetSubscriptionItemsResponseObject interface {
+	VisitGetSubscriptionItemsResponse(w http.ResponseWriter) error
+}
+
+type GetSubscriptionItems200JSONResponse TimeLimitedItems
+
+func (response GetSubscriptionItems200JSONResponse) VisitGetSubscriptionItemsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSubscriptionItemsdefaultJSONResponse struct {
+	Body       V2Error
+	StatusCode int
+}
+
+func (response GetSubscriptionItemsdefaultJSONResponse) VisitGetSubscriptionItemsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetTimeLimitedItemsRequestObject struct {
+	ProjectID ProjectID `json:"project_id"`
+	Params    GetTimeLimitedItemsParams
+}
+
+type GetTimeLimitedItemsResponseObject interface {
+	VisitGetTimeLimitedItemsResponse(w http.ResponseWriter) error
+}
+
+type GetTimeLimitedItems200JSONResponse TimeLimitedItems
+
+func (response GetTimeLimitedItems200JSONResponse) VisitGetTimeLimitedItemsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetTimeLimitedItemsdefaultJSONResponse struct {
+	Body       V2Error
+	StatusCode int
+}
+
+func (response GetTimeLimitedItemsdefaultJSONResponse) VisitGetTimeLimitedItemsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetVirtualCurrencyBalanceRequestObject struct {
+	ProjectID ProjectID `json:"project_id"`
+	Params    GetVirtualCurrencyBalanceParams
+}
+
+type GetVirtualCurrencyBalanceResponseObject interface {
+	VisitGetVirtualCurrencyBalanceResponse(w http.ResponseWriter) error
+}
+
+type GetVirtualCurrencyBalance200JSONResponse CurrencyBalances
+
+func (response GetVirtualCurrencyBalance200JSONResponse) VisitGetVirtualCurrencyBalanceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetVirtualCurrencyBalancedefaultJSONResponse struct {
+	Body       V2Error
+	StatusCode int
+}
+
+func (response GetVirtualCurrencyBalancedefaultJSONResponse) VisitGetVirtualCurrencyBalanceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SearchCheckoutOrdersRequestObject struct {
+	ProjectID ProjectID `json:"project_id"`
+	Body      *SearchCheckoutOrdersJSONRequestBody
+}
+
+type SearchCheckoutOrdersResponseObject interface {
+	VisitSearchCheckoutOrdersResponse(w http.ResponseWriter) error
+}
+
+type SearchCheckoutOrders200JSONResponse FoundOrders
+
+func (response SearchCheckoutOrders200JSONResponse) VisitSearchCheckoutOrdersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SearchCheckoutOrdersdefaultJSONResponse struct {
+	Body       V2Error
+	StatusCode int
+}
+
+func (response SearchCheckoutOrdersdefaultJSONResponse) VisitSearchCheckoutOrdersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreatePaymentTokenRequestObject struct {
+	ProjectID ProjectID `json:"project_id"`
+	Params    CreatePaymentTokenParams
+	Body      *CreatePaymentTokenJSONRequestBody
+}
+
+type CreatePaymentTokenResponseObject interface {
+	VisitCreatePaymentTokenResponse(w http.ResponseWriter) error
+}
+
+type CreatePaymentToken201ResponseHeaders struct {
+	IdempotencyReplayed *string
+}
+
+type CreatePaymentToken201JSONResponse struct {
+	Body    MadeOrder
+	Headers CreatePaymentToken201ResponseHeaders
+}
+
+func (response CreatePaymentToken201JSONResponse) VisitCreatePaymentTokenResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotencyReplayed != nil {
+		w.Header().Set("Idempotency-Replayed", fmt.Sprint(*response.Headers.IdempotencyReplayed))
+	}
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreatePaymentTokendefaultJSONResponse struct {
+	Body       V2Error
+	StatusCode int
+}
+
+func (response CreatePaymentTokendefaultJSONResponse) VisitCreatePaymentTokenResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
 	// AdminListAlerts List what needs an admin
@@ -10158,6 +20293,21 @@ type StrictServerInterface interface {
 	// AdminListAudit Read the audit log
 	// (GET /api/v1/admin/audit)
 	AdminListAudit(ctx context.Context, request AdminListAuditRequestObject) (AdminListAuditResponseObject, error)
+	// AdminListCheckoutOrders List orders of carts and items
+	// (GET /api/v1/admin/checkout-orders)
+	AdminListCheckoutOrders(ctx context.Context, request AdminListCheckoutOrdersRequestObject) (AdminListCheckoutOrdersResponseObject, error)
+	// AdminGetCheckoutOrder Read an order with its payments and refunds
+	// (GET /api/v1/admin/checkout-orders/{order_id})
+	AdminGetCheckoutOrder(ctx context.Context, request AdminGetCheckoutOrderRequestObject) (AdminGetCheckoutOrderResponseObject, error)
+	// AdminRefundCheckoutOrder Give money back
+	// (POST /api/v1/admin/checkout-orders/{order_id}/refund)
+	AdminRefundCheckoutOrder(ctx context.Context, request AdminRefundCheckoutOrderRequestObject) (AdminRefundCheckoutOrderResponseObject, error)
+	// AdminListCheckoutPayments List payments
+	// (GET /api/v1/admin/checkout-payments)
+	AdminListCheckoutPayments(ctx context.Context, request AdminListCheckoutPaymentsRequestObject) (AdminListCheckoutPaymentsResponseObject, error)
+	// AdminDecideCheckoutPayment Take a held payment, or send it back
+	// (POST /api/v1/admin/checkout-payments/{payment_id}/decide)
+	AdminDecideCheckoutPayment(ctx context.Context, request AdminDecideCheckoutPaymentRequestObject) (AdminDecideCheckoutPaymentResponseObject, error)
 	// AdminAllowAddress Take a range off the list
 	// (DELETE /api/v1/admin/denied-addresses)
 	AdminAllowAddress(ctx context.Context, request AdminAllowAddressRequestObject) (AdminAllowAddressResponseObject, error)
@@ -10182,6 +20332,39 @@ type StrictServerInterface interface {
 	// AdminNoteDispute Add a note to a dispute
 	// (POST /api/v1/admin/disputes/{id}/notes)
 	AdminNoteDispute(ctx context.Context, request AdminNoteDisputeRequestObject) (AdminNoteDisputeResponseObject, error)
+	// AdminGetItemGroups Read all groups
+	// (GET /api/v1/admin/item-groups)
+	AdminGetItemGroups(ctx context.Context, request AdminGetItemGroupsRequestObject) (AdminGetItemGroupsResponseObject, error)
+	// AdminPutItemGroups Replace all groups
+	// (PUT /api/v1/admin/item-groups)
+	AdminPutItemGroups(ctx context.Context, request AdminPutItemGroupsRequestObject) (AdminPutItemGroupsResponseObject, error)
+	// AdminListItems List items
+	// (GET /api/v1/admin/items)
+	AdminListItems(ctx context.Context, request AdminListItemsRequestObject) (AdminListItemsResponseObject, error)
+	// AdminCreateItem Add an item
+	// (POST /api/v1/admin/items)
+	AdminCreateItem(ctx context.Context, request AdminCreateItemRequestObject) (AdminCreateItemResponseObject, error)
+	// AdminExportItems Export all items
+	// (GET /api/v1/admin/items/export)
+	AdminExportItems(ctx context.Context, request AdminExportItemsRequestObject) (AdminExportItemsResponseObject, error)
+	// AdminImportItems Import items, all or none
+	// (POST /api/v1/admin/items/import)
+	AdminImportItems(ctx context.Context, request AdminImportItemsRequestObject) (AdminImportItemsResponseObject, error)
+	// AdminGetItem Read an item
+	// (GET /api/v1/admin/items/{sku})
+	AdminGetItem(ctx context.Context, request AdminGetItemRequestObject) (AdminGetItemResponseObject, error)
+	// AdminPatchItem Change an item
+	// (PATCH /api/v1/admin/items/{sku})
+	AdminPatchItem(ctx context.Context, request AdminPatchItemRequestObject) (AdminPatchItemResponseObject, error)
+	// AdminPutItem Replace an item
+	// (PUT /api/v1/admin/items/{sku})
+	AdminPutItem(ctx context.Context, request AdminPutItemRequestObject) (AdminPutItemResponseObject, error)
+	// AdminCountGameKeys Count the keys of a game
+	// (GET /api/v1/admin/items/{sku}/keys)
+	AdminCountGameKeys(ctx context.Context, request AdminCountGameKeysRequestObject) (AdminCountGameKeysResponseObject, error)
+	// AdminUploadGameKeys Upload keys of a game
+	// (POST /api/v1/admin/items/{sku}/keys)
+	AdminUploadGameKeys(ctx context.Context, request AdminUploadGameKeysRequestObject) (AdminUploadGameKeysResponseObject, error)
 	// AdminListOrders Look for orders
 	// (GET /api/v1/admin/orders)
 	AdminListOrders(ctx context.Context, request AdminListOrdersRequestObject) (AdminListOrdersResponseObject, error)
@@ -10218,6 +20401,18 @@ type StrictServerInterface interface {
 	// AdminPutProduct Replace a product's settings, or add it
 	// (PUT /api/v1/admin/products/{sku})
 	AdminPutProduct(ctx context.Context, request AdminPutProductRequestObject) (AdminPutProductResponseObject, error)
+	// AdminGetProject Read a project's settings
+	// (GET /api/v1/admin/projects/{project_id})
+	AdminGetProject(ctx context.Context, request AdminGetProjectRequestObject) (AdminGetProjectResponseObject, error)
+	// AdminPatchProject Change a project's settings
+	// (PATCH /api/v1/admin/projects/{project_id})
+	AdminPatchProject(ctx context.Context, request AdminPatchProjectRequestObject) (AdminPatchProjectResponseObject, error)
+	// AdminCreateServerKey Make a key for the project's server
+	// (POST /api/v1/admin/projects/{project_id}/server-keys)
+	AdminCreateServerKey(ctx context.Context, request AdminCreateServerKeyRequestObject) (AdminCreateServerKeyResponseObject, error)
+	// AdminRevokeServerKey Revoke a key of the project's server
+	// (DELETE /api/v1/admin/projects/{project_id}/server-keys/{key_id})
+	AdminRevokeServerKey(ctx context.Context, request AdminRevokeServerKeyRequestObject) (AdminRevokeServerKeyResponseObject, error)
 	// AdminListReplays List bulk replays
 	// (GET /api/v1/admin/replays)
 	AdminListReplays(ctx context.Context, request AdminListReplaysRequestObject) (AdminListReplaysResponseObject, error)
@@ -10320,6 +20515,9 @@ type StrictServerInterface interface {
 	// CreatePurchase Buy
 	// (POST /api/v1/purchases)
 	CreatePurchase(ctx context.Context, request CreatePurchaseRequestObject) (CreatePurchaseResponseObject, error)
+	// PaySandbox Pay with a test card
+	// (POST /api/v1/sandbox/payments)
+	PaySandbox(ctx context.Context, request PaySandboxRequestObject) (PaySandboxResponseObject, error)
 	// GetUser Read a user
 	// (GET /api/v1/users/{id})
 	GetUser(ctx context.Context, request GetUserRequestObject) (GetUserResponseObject, error)
@@ -10335,6 +20533,9 @@ type StrictServerInterface interface {
 	// ListPerks List what a user has bought for a time
 	// (GET /api/v1/users/{id}/perks)
 	ListPerks(ctx context.Context, request ListPerksRequestObject) (ListPerksResponseObject, error)
+	// ListUserSubscriptions List a user's subscriptions
+	// (GET /api/v1/users/{id}/subscriptions)
+	ListUserSubscriptions(ctx context.Context, request ListUserSubscriptionsRequestObject) (ListUserSubscriptionsResponseObject, error)
 	// ListUserTasks List a user's tasks
 	// (GET /api/v1/users/{id}/tasks)
 	ListUserTasks(ctx context.Context, request ListUserTasksRequestObject) (ListUserTasksResponseObject, error)
@@ -10350,6 +20551,180 @@ type StrictServerInterface interface {
 	// GetWallet Read a user's coins
 	// (GET /api/v1/users/{id}/wallet)
 	GetWallet(ctx context.Context, request GetWalletRequestObject) (GetWalletResponseObject, error)
+	// ServerFillCurrentCart Set several lines of a user's current cart, by the server
+	// (PUT /api/v2/admin/project/{project_id}/cart/fill)
+	ServerFillCurrentCart(ctx context.Context, request ServerFillCurrentCartRequestObject) (ServerFillCurrentCartResponseObject, error)
+	// ServerFillCart Set several lines of a user's cart, by the server
+	// (PUT /api/v2/admin/project/{project_id}/cart/{cart_id}/fill)
+	ServerFillCart(ctx context.Context, request ServerFillCartRequestObject) (ServerFillCartResponseObject, error)
+	// V2CreateVirtualItem Add a virtual item
+	// (POST /api/v2/project/{project_id}/admin/items/virtual_items)
+	V2CreateVirtualItem(ctx context.Context, request V2CreateVirtualItemRequestObject) (V2CreateVirtualItemResponseObject, error)
+	// V2PutVirtualItem Replace a virtual item
+	// (PUT /api/v2/project/{project_id}/admin/items/virtual_items/sku/{item_sku})
+	V2PutVirtualItem(ctx context.Context, request V2PutVirtualItemRequestObject) (V2PutVirtualItemResponseObject, error)
+	// GetCurrentCart Read the current cart
+	// (GET /api/v2/project/{project_id}/cart)
+	GetCurrentCart(ctx context.Context, request GetCurrentCartRequestObject) (GetCurrentCartResponseObject, error)
+	// ClearCurrentCart Empty the current cart
+	// (PUT /api/v2/project/{project_id}/cart/clear)
+	ClearCurrentCart(ctx context.Context, request ClearCurrentCartRequestObject) (ClearCurrentCartResponseObject, error)
+	// FillCurrentCart Set several lines of the current cart
+	// (PUT /api/v2/project/{project_id}/cart/fill)
+	FillCurrentCart(ctx context.Context, request FillCurrentCartRequestObject) (FillCurrentCartResponseObject, error)
+	// DeleteCurrentCartItem Take one line away from the current cart
+	// (DELETE /api/v2/project/{project_id}/cart/item/{item_sku})
+	DeleteCurrentCartItem(ctx context.Context, request DeleteCurrentCartItemRequestObject) (DeleteCurrentCartItemResponseObject, error)
+	// SetCurrentCartItem Set one line of the current cart
+	// (PUT /api/v2/project/{project_id}/cart/item/{item_sku})
+	SetCurrentCartItem(ctx context.Context, request SetCurrentCartItemRequestObject) (SetCurrentCartItemResponseObject, error)
+	// GetCart Read a cart
+	// (GET /api/v2/project/{project_id}/cart/{cart_id})
+	GetCart(ctx context.Context, request GetCartRequestObject) (GetCartResponseObject, error)
+	// ClearCart Empty a cart
+	// (PUT /api/v2/project/{project_id}/cart/{cart_id}/clear)
+	ClearCart(ctx context.Context, request ClearCartRequestObject) (ClearCartResponseObject, error)
+	// FillCart Set several lines of a cart
+	// (PUT /api/v2/project/{project_id}/cart/{cart_id}/fill)
+	FillCart(ctx context.Context, request FillCartRequestObject) (FillCartResponseObject, error)
+	// DeleteCartItem Take one line away from a cart
+	// (DELETE /api/v2/project/{project_id}/cart/{cart_id}/item/{item_sku})
+	DeleteCartItem(ctx context.Context, request DeleteCartItemRequestObject) (DeleteCartItemResponseObject, error)
+	// SetCartItem Set one line of a cart
+	// (PUT /api/v2/project/{project_id}/cart/{cart_id}/item/{item_sku})
+	SetCartItem(ctx context.Context, request SetCartItemRequestObject) (SetCartItemResponseObject, error)
+	// CheckEntitlement Tell whether a user is entitled to an item
+	// (GET /api/v2/project/{project_id}/entitlements/{user}/{sku})
+	CheckEntitlement(ctx context.Context, request CheckEntitlementRequestObject) (CheckEntitlementResponseObject, error)
+	// OrderCurrentCartFree Order the current cart, which is free
+	// (POST /api/v2/project/{project_id}/free/cart)
+	OrderCurrentCartFree(ctx context.Context, request OrderCurrentCartFreeRequestObject) (OrderCurrentCartFreeResponseObject, error)
+	// OrderCartFree Order a cart that is free
+	// (POST /api/v2/project/{project_id}/free/cart/{cart_id})
+	OrderCartFree(ctx context.Context, request OrderCartFreeRequestObject) (OrderCartFreeResponseObject, error)
+	// OrderItemFree Order one item that is free
+	// (POST /api/v2/project/{project_id}/free/item/{item_sku})
+	OrderItemFree(ctx context.Context, request OrderItemFreeRequestObject) (OrderItemFreeResponseObject, error)
+	// GrantPurchase Give items that were bought elsewhere
+	// (POST /api/v2/project/{project_id}/inventory/purchase)
+	GrantPurchase(ctx context.Context, request GrantPurchaseRequestObject) (GrantPurchaseResponseObject, error)
+	// RevokeInventory Take items away
+	// (POST /api/v2/project/{project_id}/inventory/revoke)
+	RevokeInventory(ctx context.Context, request RevokeInventoryRequestObject) (RevokeInventoryResponseObject, error)
+	// GrantReward Give items
+	// (POST /api/v2/project/{project_id}/inventory/reward)
+	GrantReward(ctx context.Context, request GrantRewardRequestObject) (GrantRewardResponseObject, error)
+	// SetInventory Set how many of an item users own
+	// (POST /api/v2/project/{project_id}/inventory/set)
+	SetInventory(ctx context.Context, request SetInventoryRequestObject) (SetInventoryResponseObject, error)
+	// ListSellableItems List everything that is for sale
+	// (GET /api/v2/project/{project_id}/items)
+	ListSellableItems(ctx context.Context, request ListSellableItemsRequestObject) (ListSellableItemsResponseObject, error)
+	// ListBundles List bundles
+	// (GET /api/v2/project/{project_id}/items/bundle)
+	ListBundles(ctx context.Context, request ListBundlesRequestObject) (ListBundlesResponseObject, error)
+	// ListBundlesOfGroup List the bundles of a group
+	// (GET /api/v2/project/{project_id}/items/bundle/group/{external_id})
+	ListBundlesOfGroup(ctx context.Context, request ListBundlesOfGroupRequestObject) (ListBundlesOfGroupResponseObject, error)
+	// GetBundle Read a bundle
+	// (GET /api/v2/project/{project_id}/items/bundle/sku/{sku})
+	GetBundle(ctx context.Context, request GetBundleRequestObject) (GetBundleResponseObject, error)
+	// ListGames List games
+	// (GET /api/v2/project/{project_id}/items/game)
+	ListGames(ctx context.Context, request ListGamesRequestObject) (ListGamesResponseObject, error)
+	// ListDRMs List the platforms that game keys are for
+	// (GET /api/v2/project/{project_id}/items/game/drm)
+	ListDRMs(ctx context.Context, request ListDRMsRequestObject) (ListDRMsResponseObject, error)
+	// ListGamesOfGroup List the games of a group
+	// (GET /api/v2/project/{project_id}/items/game/group/{external_id})
+	ListGamesOfGroup(ctx context.Context, request ListGamesOfGroupRequestObject) (ListGamesOfGroupResponseObject, error)
+	// ListGameKeysOfGroup List the game keys of a group
+	// (GET /api/v2/project/{project_id}/items/game/key/group/{external_id})
+	ListGameKeysOfGroup(ctx context.Context, request ListGameKeysOfGroupRequestObject) (ListGameKeysOfGroupResponseObject, error)
+	// GetGameKey Read a game key
+	// (GET /api/v2/project/{project_id}/items/game/key/sku/{item_sku})
+	GetGameKey(ctx context.Context, request GetGameKeyRequestObject) (GetGameKeyResponseObject, error)
+	// GetGame Read a game
+	// (GET /api/v2/project/{project_id}/items/game/sku/{item_sku})
+	GetGame(ctx context.Context, request GetGameRequestObject) (GetGameResponseObject, error)
+	// ListSellableItemsOfGroup List everything that is for sale in a group
+	// (GET /api/v2/project/{project_id}/items/group/{external_id})
+	ListSellableItemsOfGroup(ctx context.Context, request ListSellableItemsOfGroupRequestObject) (ListSellableItemsOfGroupResponseObject, error)
+	// ListItemGroups List the groups, as a tree
+	// (GET /api/v2/project/{project_id}/items/groups)
+	ListItemGroups(ctx context.Context, request ListItemGroupsRequestObject) (ListItemGroupsResponseObject, error)
+	// GetSellableItemByID Read anything that is for sale by its id
+	// (GET /api/v2/project/{project_id}/items/id/{item_id})
+	GetSellableItemByID(ctx context.Context, request GetSellableItemByIDRequestObject) (GetSellableItemByIDResponseObject, error)
+	// GetSellableItem Read anything that is for sale by its SKU
+	// (GET /api/v2/project/{project_id}/items/sku/{sku})
+	GetSellableItem(ctx context.Context, request GetSellableItemRequestObject) (GetSellableItemResponseObject, error)
+	// ListVirtualCurrencies List virtual currencies
+	// (GET /api/v2/project/{project_id}/items/virtual_currency)
+	ListVirtualCurrencies(ctx context.Context, request ListVirtualCurrenciesRequestObject) (ListVirtualCurrenciesResponseObject, error)
+	// ListCurrencyPackages List packages of virtual currency
+	// (GET /api/v2/project/{project_id}/items/virtual_currency/package)
+	ListCurrencyPackages(ctx context.Context, request ListCurrencyPackagesRequestObject) (ListCurrencyPackagesResponseObject, error)
+	// GetCurrencyPackage Read a package of virtual currency
+	// (GET /api/v2/project/{project_id}/items/virtual_currency/package/sku/{sku})
+	GetCurrencyPackage(ctx context.Context, request GetCurrencyPackageRequestObject) (GetCurrencyPackageResponseObject, error)
+	// GetVirtualCurrency Read a virtual currency
+	// (GET /api/v2/project/{project_id}/items/virtual_currency/sku/{sku})
+	GetVirtualCurrency(ctx context.Context, request GetVirtualCurrencyRequestObject) (GetVirtualCurrencyResponseObject, error)
+	// ListVirtualItems List virtual items
+	// (GET /api/v2/project/{project_id}/items/virtual_items)
+	ListVirtualItems(ctx context.Context, request ListVirtualItemsRequestObject) (ListVirtualItemsResponseObject, error)
+	// ListAllVirtualItems List all virtual items in short
+	// (GET /api/v2/project/{project_id}/items/virtual_items/all)
+	ListAllVirtualItems(ctx context.Context, request ListAllVirtualItemsRequestObject) (ListAllVirtualItemsResponseObject, error)
+	// ListVirtualItemsOfGroup List the virtual items of a group
+	// (GET /api/v2/project/{project_id}/items/virtual_items/group/{external_id})
+	ListVirtualItemsOfGroup(ctx context.Context, request ListVirtualItemsOfGroupRequestObject) (ListVirtualItemsOfGroupResponseObject, error)
+	// GetVirtualItem Read a virtual item
+	// (GET /api/v2/project/{project_id}/items/virtual_items/sku/{item_sku})
+	GetVirtualItem(ctx context.Context, request GetVirtualItemRequestObject) (GetVirtualItemResponseObject, error)
+	// GetCheckoutOrder Read an order
+	// (GET /api/v2/project/{project_id}/order/{order_id})
+	GetCheckoutOrder(ctx context.Context, request GetCheckoutOrderRequestObject) (GetCheckoutOrderResponseObject, error)
+	// CancelCheckoutOrder Cancel an order that is not paid
+	// (POST /api/v2/project/{project_id}/order/{order_id}/cancel)
+	CancelCheckoutOrder(ctx context.Context, request CancelCheckoutOrderRequestObject) (CancelCheckoutOrderResponseObject, error)
+	// StreamCheckoutOrder Follow an order (server-sent events)
+	// (GET /api/v2/project/{project_id}/order/{order_id}/stream)
+	StreamCheckoutOrder(ctx context.Context, request StreamCheckoutOrderRequestObject) (StreamCheckoutOrderResponseObject, error)
+	// OrderCurrentCart Order all items of the current cart
+	// (POST /api/v2/project/{project_id}/payment/cart)
+	OrderCurrentCart(ctx context.Context, request OrderCurrentCartRequestObject) (OrderCurrentCartResponseObject, error)
+	// OrderCart Order all items of a cart
+	// (POST /api/v2/project/{project_id}/payment/cart/{cart_id})
+	OrderCart(ctx context.Context, request OrderCartRequestObject) (OrderCartResponseObject, error)
+	// OrderItem Order one item
+	// (POST /api/v2/project/{project_id}/payment/item/{item_sku})
+	OrderItem(ctx context.Context, request OrderItemRequestObject) (OrderItemResponseObject, error)
+	// OrderItemVirtual Buy one item for a virtual currency
+	// (POST /api/v2/project/{project_id}/payment/item/{item_sku}/virtual/{virtual_currency_sku})
+	OrderItemVirtual(ctx context.Context, request OrderItemVirtualRequestObject) (OrderItemVirtualResponseObject, error)
+	// ConsumeItem Use up consumables or a virtual currency
+	// (POST /api/v2/project/{project_id}/user/inventory/item/consume)
+	ConsumeItem(ctx context.Context, request ConsumeItemRequestObject) (ConsumeItemResponseObject, error)
+	// GetUserInventory List what the user owns
+	// (GET /api/v2/project/{project_id}/user/inventory/items)
+	GetUserInventory(ctx context.Context, request GetUserInventoryRequestObject) (GetUserInventoryResponseObject, error)
+	// GetSubscriptionItems List the user's subscriptions, by their older path
+	// (GET /api/v2/project/{project_id}/user/subscriptions)
+	GetSubscriptionItems(ctx context.Context, request GetSubscriptionItemsRequestObject) (GetSubscriptionItemsResponseObject, error)
+	// GetTimeLimitedItems List the user's subscriptions
+	// (GET /api/v2/project/{project_id}/user/time_limited_items)
+	GetTimeLimitedItems(ctx context.Context, request GetTimeLimitedItemsRequestObject) (GetTimeLimitedItemsResponseObject, error)
+	// GetVirtualCurrencyBalance Tell how much of each virtual currency the user has
+	// (GET /api/v2/project/{project_id}/user/virtual_currency_balance)
+	GetVirtualCurrencyBalance(ctx context.Context, request GetVirtualCurrencyBalanceRequestObject) (GetVirtualCurrencyBalanceResponseObject, error)
+	// SearchCheckoutOrders Search orders
+	// (POST /api/v3/project/{project_id}/admin/order/search)
+	SearchCheckoutOrders(ctx context.Context, request SearchCheckoutOrdersRequestObject) (SearchCheckoutOrdersResponseObject, error)
+	// CreatePaymentToken Order items for a user, by the server
+	// (POST /api/v3/project/{project_id}/admin/payment/token)
+	CreatePaymentToken(ctx context.Context, request CreatePaymentTokenRequestObject) (CreatePaymentTokenResponseObject, error)
 }
 
 type StrictHandlerFunc func(ctx echo.Context, request any) (any, error)
@@ -10562,6 +20937,178 @@ func (sh *strictHandler) AdminListAudit(ctx echo.Context, params AdminListAuditP
 		return err
 	} else if validResponse, ok := response.(AdminListAuditResponseObject); ok {
 		return validResponse.VisitAdminListAuditResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AdminListCheckoutOrders operation middleware
+func (sh *strictHandler) AdminListCheckoutOrders(ctx echo.Context, params AdminListCheckoutOrdersParams) error {
+	var request AdminListCheckoutOrdersRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminListCheckoutOrders(ctx.Request().Context(), request.(AdminListCheckoutOrdersRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminListCheckoutOrders")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminListCheckoutOrdersResponseObject); ok {
+		return validResponse.VisitAdminListCheckoutOrdersResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AdminGetCheckoutOrder operation middleware
+func (sh *strictHandler) AdminGetCheckoutOrder(ctx echo.Context, orderID CheckoutOrderID) error {
+	var request AdminGetCheckoutOrderRequestObject
+
+	request.OrderID = orderID
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminGetCheckoutOrder(ctx.Request().Context(), request.(AdminGetCheckoutOrderRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminGetCheckoutOrder")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminGetCheckoutOrderResponseObject); ok {
+		return validResponse.VisitAdminGetCheckoutOrderResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AdminRefundCheckoutOrder operation middleware
+func (sh *strictHandler) AdminRefundCheckoutOrder(ctx echo.Context, orderID CheckoutOrderID, params AdminRefundCheckoutOrderParams) error {
+	var request AdminRefundCheckoutOrderRequestObject
+
+	request.OrderID = orderID
+	request.Params = params
+
+	var body AdminRefundCheckoutOrderJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminRefundCheckoutOrder(ctx.Request().Context(), request.(AdminRefundCheckoutOrderRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminRefundCheckoutOrder")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminRefundCheckoutOrderResponseObject); ok {
+		return validResponse.VisitAdminRefundCheckoutOrderResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AdminListCheckoutPayments operation middleware
+func (sh *strictHandler) AdminListCheckoutPayments(ctx echo.Context, params AdminListCheckoutPaymentsParams) error {
+	var request AdminListCheckoutPaymentsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminListCheckoutPayments(ctx.Request().Context(), request.(AdminListCheckoutPaymentsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminListCheckoutPayments")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminListCheckoutPaymentsResponseObject); ok {
+		return validResponse.VisitAdminListCheckoutPaymentsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AdminDecideCheckoutPayment operation middleware
+func (sh *strictHandler) AdminDecideCheckoutPayment(ctx echo.Context, paymentID int64) error {
+	var request AdminDecideCheckoutPaymentRequestObject
+
+	request.PaymentID = paymentID
+
+	var body AdminDecideCheckoutPaymentJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminDecideCheckoutPayment(ctx.Request().Context(), request.(AdminDecideCheckoutPaymentRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminDecideCheckoutPayment")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminDecideCheckoutPaymentResponseObject); ok {
+		return validResponse.VisitAdminDecideCheckoutPaymentResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -10831,6 +21378,427 @@ func (sh *strictHandler) AdminNoteDispute(ctx echo.Context, id ID, params AdminN
 		return err
 	} else if validResponse, ok := response.(AdminNoteDisputeResponseObject); ok {
 		return validResponse.VisitAdminNoteDisputeResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AdminGetItemGroups operation middleware
+func (sh *strictHandler) AdminGetItemGroups(ctx echo.Context) error {
+	var request AdminGetItemGroupsRequestObject
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminGetItemGroups(ctx.Request().Context(), request.(AdminGetItemGroupsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminGetItemGroups")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminGetItemGroupsResponseObject); ok {
+		return validResponse.VisitAdminGetItemGroupsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AdminPutItemGroups operation middleware
+func (sh *strictHandler) AdminPutItemGroups(ctx echo.Context) error {
+	var request AdminPutItemGroupsRequestObject
+
+	var body AdminPutItemGroupsJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminPutItemGroups(ctx.Request().Context(), request.(AdminPutItemGroupsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminPutItemGroups")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminPutItemGroupsResponseObject); ok {
+		return validResponse.VisitAdminPutItemGroupsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AdminListItems operation middleware
+func (sh *strictHandler) AdminListItems(ctx echo.Context, params AdminListItemsParams) error {
+	var request AdminListItemsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminListItems(ctx.Request().Context(), request.(AdminListItemsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminListItems")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminListItemsResponseObject); ok {
+		return validResponse.VisitAdminListItemsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AdminCreateItem operation middleware
+func (sh *strictHandler) AdminCreateItem(ctx echo.Context, params AdminCreateItemParams) error {
+	var request AdminCreateItemRequestObject
+
+	request.Params = params
+
+	var body AdminCreateItemJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminCreateItem(ctx.Request().Context(), request.(AdminCreateItemRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminCreateItem")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminCreateItemResponseObject); ok {
+		return validResponse.VisitAdminCreateItemResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AdminExportItems operation middleware
+func (sh *strictHandler) AdminExportItems(ctx echo.Context) error {
+	var request AdminExportItemsRequestObject
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminExportItems(ctx.Request().Context(), request.(AdminExportItemsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminExportItems")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminExportItemsResponseObject); ok {
+		return validResponse.VisitAdminExportItemsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AdminImportItems operation middleware
+func (sh *strictHandler) AdminImportItems(ctx echo.Context, params AdminImportItemsParams) error {
+	var request AdminImportItemsRequestObject
+
+	request.Params = params
+
+	var body AdminImportItemsJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminImportItems(ctx.Request().Context(), request.(AdminImportItemsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminImportItems")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminImportItemsResponseObject); ok {
+		return validResponse.VisitAdminImportItemsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AdminGetItem operation middleware
+func (sh *strictHandler) AdminGetItem(ctx echo.Context, sku ItemSKU, params AdminGetItemParams) error {
+	var request AdminGetItemRequestObject
+
+	request.Sku = sku
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminGetItem(ctx.Request().Context(), request.(AdminGetItemRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminGetItem")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminGetItemResponseObject); ok {
+		return validResponse.VisitAdminGetItemResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AdminPatchItem operation middleware
+func (sh *strictHandler) AdminPatchItem(ctx echo.Context, sku ItemSKU, params AdminPatchItemParams) error {
+	var request AdminPatchItemRequestObject
+
+	request.Sku = sku
+	request.Params = params
+	if strings.HasPrefix(ctx.Request().Header.Get("Content-Type"), "application/json") {
+		var body AdminPatchItemJSONRequestBody
+		var err error
+		if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+			// A request validator built on kin-openapi's openapi3filter with
+			// KeepValidatedValue leaves the value it validated on the body. Bind
+			// that value, matching member names exactly, so the handler receives
+			// what was validated instead of a second, case-insensitive decode.
+			// Otherwise bind only the request body, so that path and query
+			// parameters are not also bound into the body struct.
+			if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+				err = binder.BindBody(ctx, &body)
+			}
+		} else {
+			// A custom binder is installed on the Echo instance; defer to it
+			// entirely, since echo.Binder does not expose body-only binding and
+			// the binder may do more than decode (for example call ctx.Validate).
+			err = ctx.Bind(&body)
+		}
+		if err != nil {
+			return err
+		}
+		request.JSONBody = &body
+
+	}
+	if strings.HasPrefix(ctx.Request().Header.Get("Content-Type"), "application/merge-patch+json") {
+		var body AdminPatchItemApplicationMergePatchPlusJSONRequestBody
+		var err error
+		if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+			// A request validator built on kin-openapi's openapi3filter with
+			// KeepValidatedValue leaves the value it validated on the body. Bind
+			// that value, matching member names exactly, so the handler receives
+			// what was validated instead of a second, case-insensitive decode.
+			// Otherwise bind only the request body, so that path and query
+			// parameters are not also bound into the body struct.
+			if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+				err = binder.BindBody(ctx, &body)
+			}
+		} else {
+			// A custom binder is installed on the Echo instance; defer to it
+			// entirely, since echo.Binder does not expose body-only binding and
+			// the binder may do more than decode (for example call ctx.Validate).
+			err = ctx.Bind(&body)
+		}
+		if err != nil {
+			return err
+		}
+		request.ApplicationMergePatchPlusJSONBody = &body
+
+	}
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminPatchItem(ctx.Request().Context(), request.(AdminPatchItemRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminPatchItem")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminPatchItemResponseObject); ok {
+		return validResponse.VisitAdminPatchItemResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AdminPutItem operation middleware
+func (sh *strictHandler) AdminPutItem(ctx echo.Context, sku ItemSKU, params AdminPutItemParams) error {
+	var request AdminPutItemRequestObject
+
+	request.Sku = sku
+	request.Params = params
+
+	var body AdminPutItemJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminPutItem(ctx.Request().Context(), request.(AdminPutItemRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminPutItem")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminPutItemResponseObject); ok {
+		return validResponse.VisitAdminPutItemResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AdminCountGameKeys operation middleware
+func (sh *strictHandler) AdminCountGameKeys(ctx echo.Context, sku ItemSKU) error {
+	var request AdminCountGameKeysRequestObject
+
+	request.Sku = sku
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminCountGameKeys(ctx.Request().Context(), request.(AdminCountGameKeysRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminCountGameKeys")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminCountGameKeysResponseObject); ok {
+		return validResponse.VisitAdminCountGameKeysResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AdminUploadGameKeys operation middleware
+func (sh *strictHandler) AdminUploadGameKeys(ctx echo.Context, sku ItemSKU) error {
+	var request AdminUploadGameKeysRequestObject
+
+	request.Sku = sku
+
+	data, err := io.ReadAll(ctx.Request().Body)
+	if err != nil {
+		return err
+	}
+	body := AdminUploadGameKeysTextRequestBody(data)
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminUploadGameKeys(ctx.Request().Context(), request.(AdminUploadGameKeysRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminUploadGameKeys")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminUploadGameKeysResponseObject); ok {
+		return validResponse.VisitAdminUploadGameKeysResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -11307,6 +22275,130 @@ func (sh *strictHandler) AdminPutProduct(ctx echo.Context, sku SKU, params Admin
 		return err
 	} else if validResponse, ok := response.(AdminPutProductResponseObject); ok {
 		return validResponse.VisitAdminPutProductResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AdminGetProject operation middleware
+func (sh *strictHandler) AdminGetProject(ctx echo.Context, projectID ProjectID) error {
+	var request AdminGetProjectRequestObject
+
+	request.ProjectID = projectID
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminGetProject(ctx.Request().Context(), request.(AdminGetProjectRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminGetProject")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminGetProjectResponseObject); ok {
+		return validResponse.VisitAdminGetProjectResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AdminPatchProject operation middleware
+func (sh *strictHandler) AdminPatchProject(ctx echo.Context, projectID ProjectID) error {
+	var request AdminPatchProjectRequestObject
+
+	request.ProjectID = projectID
+
+	var body AdminPatchProjectJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminPatchProject(ctx.Request().Context(), request.(AdminPatchProjectRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminPatchProject")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminPatchProjectResponseObject); ok {
+		return validResponse.VisitAdminPatchProjectResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AdminCreateServerKey operation middleware
+func (sh *strictHandler) AdminCreateServerKey(ctx echo.Context, projectID ProjectID) error {
+	var request AdminCreateServerKeyRequestObject
+
+	request.ProjectID = projectID
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminCreateServerKey(ctx.Request().Context(), request.(AdminCreateServerKeyRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminCreateServerKey")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminCreateServerKeyResponseObject); ok {
+		return validResponse.VisitAdminCreateServerKeyResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AdminRevokeServerKey operation middleware
+func (sh *strictHandler) AdminRevokeServerKey(ctx echo.Context, projectID ProjectID, keyID ID) error {
+	var request AdminRevokeServerKeyRequestObject
+
+	request.ProjectID = projectID
+	request.KeyID = keyID
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminRevokeServerKey(ctx.Request().Context(), request.(AdminRevokeServerKeyRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminRevokeServerKey")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminRevokeServerKeyResponseObject); ok {
+		return validResponse.VisitAdminRevokeServerKeyResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -12539,6 +23631,54 @@ func (sh *strictHandler) CreatePurchase(ctx echo.Context, params CreatePurchaseP
 	return nil
 }
 
+// PaySandbox operation middleware
+func (sh *strictHandler) PaySandbox(ctx echo.Context, params PaySandboxParams) error {
+	var request PaySandboxRequestObject
+
+	request.Params = params
+
+	var body PaySandboxJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.PaySandbox(ctx.Request().Context(), request.(PaySandboxRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PaySandbox")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(PaySandboxResponseObject); ok {
+		return validResponse.VisitPaySandboxResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // GetUser operation middleware
 func (sh *strictHandler) GetUser(ctx echo.Context, id UserID) error {
 	var request GetUserRequestObject
@@ -12687,6 +23827,31 @@ func (sh *strictHandler) ListPerks(ctx echo.Context, id UserID, params ListPerks
 		return err
 	} else if validResponse, ok := response.(ListPerksResponseObject); ok {
 		return validResponse.VisitListPerksResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListUserSubscriptions operation middleware
+func (sh *strictHandler) ListUserSubscriptions(ctx echo.Context, id UserID) error {
+	var request ListUserSubscriptionsRequestObject
+
+	request.ID = id
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListUserSubscriptions(ctx.Request().Context(), request.(ListUserSubscriptionsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListUserSubscriptions")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListUserSubscriptionsResponseObject); ok {
+		return validResponse.VisitListUserSubscriptionsResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -12842,6 +24007,2063 @@ func (sh *strictHandler) GetWallet(ctx echo.Context, id UserID) error {
 		return err
 	} else if validResponse, ok := response.(GetWalletResponseObject); ok {
 		return validResponse.VisitGetWalletResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ServerFillCurrentCart operation middleware
+func (sh *strictHandler) ServerFillCurrentCart(ctx echo.Context, projectID ProjectID, params ServerFillCurrentCartParams) error {
+	var request ServerFillCurrentCartRequestObject
+
+	request.ProjectID = projectID
+	request.Params = params
+
+	var body ServerFillCurrentCartJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ServerFillCurrentCart(ctx.Request().Context(), request.(ServerFillCurrentCartRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ServerFillCurrentCart")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ServerFillCurrentCartResponseObject); ok {
+		return validResponse.VisitServerFillCurrentCartResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ServerFillCart operation middleware
+func (sh *strictHandler) ServerFillCart(ctx echo.Context, projectID ProjectID, cartID CartID, params ServerFillCartParams) error {
+	var request ServerFillCartRequestObject
+
+	request.ProjectID = projectID
+	request.CartID = cartID
+	request.Params = params
+
+	var body ServerFillCartJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ServerFillCart(ctx.Request().Context(), request.(ServerFillCartRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ServerFillCart")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ServerFillCartResponseObject); ok {
+		return validResponse.VisitServerFillCartResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// V2CreateVirtualItem operation middleware
+func (sh *strictHandler) V2CreateVirtualItem(ctx echo.Context, projectID ProjectID) error {
+	var request V2CreateVirtualItemRequestObject
+
+	request.ProjectID = projectID
+
+	var body V2CreateVirtualItemJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.V2CreateVirtualItem(ctx.Request().Context(), request.(V2CreateVirtualItemRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "V2CreateVirtualItem")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(V2CreateVirtualItemResponseObject); ok {
+		return validResponse.VisitV2CreateVirtualItemResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// V2PutVirtualItem operation middleware
+func (sh *strictHandler) V2PutVirtualItem(ctx echo.Context, projectID ProjectID, itemSku ItemSKU) error {
+	var request V2PutVirtualItemRequestObject
+
+	request.ProjectID = projectID
+	request.ItemSku = itemSku
+
+	var body V2PutVirtualItemJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.V2PutVirtualItem(ctx.Request().Context(), request.(V2PutVirtualItemRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "V2PutVirtualItem")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(V2PutVirtualItemResponseObject); ok {
+		return validResponse.VisitV2PutVirtualItemResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetCurrentCart operation middleware
+func (sh *strictHandler) GetCurrentCart(ctx echo.Context, projectID ProjectID, params GetCurrentCartParams) error {
+	var request GetCurrentCartRequestObject
+
+	request.ProjectID = projectID
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetCurrentCart(ctx.Request().Context(), request.(GetCurrentCartRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetCurrentCart")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetCurrentCartResponseObject); ok {
+		return validResponse.VisitGetCurrentCartResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ClearCurrentCart operation middleware
+func (sh *strictHandler) ClearCurrentCart(ctx echo.Context, projectID ProjectID) error {
+	var request ClearCurrentCartRequestObject
+
+	request.ProjectID = projectID
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ClearCurrentCart(ctx.Request().Context(), request.(ClearCurrentCartRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ClearCurrentCart")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ClearCurrentCartResponseObject); ok {
+		return validResponse.VisitClearCurrentCartResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// FillCurrentCart operation middleware
+func (sh *strictHandler) FillCurrentCart(ctx echo.Context, projectID ProjectID, params FillCurrentCartParams) error {
+	var request FillCurrentCartRequestObject
+
+	request.ProjectID = projectID
+	request.Params = params
+
+	var body FillCurrentCartJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.FillCurrentCart(ctx.Request().Context(), request.(FillCurrentCartRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "FillCurrentCart")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(FillCurrentCartResponseObject); ok {
+		return validResponse.VisitFillCurrentCartResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// DeleteCurrentCartItem operation middleware
+func (sh *strictHandler) DeleteCurrentCartItem(ctx echo.Context, projectID ProjectID, itemSku ItemSKUInPath) error {
+	var request DeleteCurrentCartItemRequestObject
+
+	request.ProjectID = projectID
+	request.ItemSku = itemSku
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteCurrentCartItem(ctx.Request().Context(), request.(DeleteCurrentCartItemRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteCurrentCartItem")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DeleteCurrentCartItemResponseObject); ok {
+		return validResponse.VisitDeleteCurrentCartItemResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// SetCurrentCartItem operation middleware
+func (sh *strictHandler) SetCurrentCartItem(ctx echo.Context, projectID ProjectID, itemSku ItemSKUInPath) error {
+	var request SetCurrentCartItemRequestObject
+
+	request.ProjectID = projectID
+	request.ItemSku = itemSku
+
+	var body SetCurrentCartItemJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.SetCurrentCartItem(ctx.Request().Context(), request.(SetCurrentCartItemRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SetCurrentCartItem")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(SetCurrentCartItemResponseObject); ok {
+		return validResponse.VisitSetCurrentCartItemResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetCart operation middleware
+func (sh *strictHandler) GetCart(ctx echo.Context, projectID ProjectID, cartID CartID, params GetCartParams) error {
+	var request GetCartRequestObject
+
+	request.ProjectID = projectID
+	request.CartID = cartID
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetCart(ctx.Request().Context(), request.(GetCartRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetCart")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetCartResponseObject); ok {
+		return validResponse.VisitGetCartResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ClearCart operation middleware
+func (sh *strictHandler) ClearCart(ctx echo.Context, projectID ProjectID, cartID CartID) error {
+	var request ClearCartRequestObject
+
+	request.ProjectID = projectID
+	request.CartID = cartID
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ClearCart(ctx.Request().Context(), request.(ClearCartRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ClearCart")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ClearCartResponseObject); ok {
+		return validResponse.VisitClearCartResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// FillCart operation middleware
+func (sh *strictHandler) FillCart(ctx echo.Context, projectID ProjectID, cartID CartID, params FillCartParams) error {
+	var request FillCartRequestObject
+
+	request.ProjectID = projectID
+	request.CartID = cartID
+	request.Params = params
+
+	var body FillCartJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.FillCart(ctx.Request().Context(), request.(FillCartRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "FillCart")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(FillCartResponseObject); ok {
+		return validResponse.VisitFillCartResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// DeleteCartItem operation middleware
+func (sh *strictHandler) DeleteCartItem(ctx echo.Context, projectID ProjectID, cartID CartID, itemSku ItemSKUInPath) error {
+	var request DeleteCartItemRequestObject
+
+	request.ProjectID = projectID
+	request.CartID = cartID
+	request.ItemSku = itemSku
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteCartItem(ctx.Request().Context(), request.(DeleteCartItemRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteCartItem")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DeleteCartItemResponseObject); ok {
+		return validResponse.VisitDeleteCartItemResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// SetCartItem operation middleware
+func (sh *strictHandler) SetCartItem(ctx echo.Context, projectID ProjectID, cartID CartID, itemSku ItemSKUInPath) error {
+	var request SetCartItemRequestObject
+
+	request.ProjectID = projectID
+	request.CartID = cartID
+	request.ItemSku = itemSku
+
+	var body SetCartItemJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.SetCartItem(ctx.Request().Context(), request.(SetCartItemRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SetCartItem")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(SetCartItemResponseObject); ok {
+		return validResponse.VisitSetCartItemResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CheckEntitlement operation middleware
+func (sh *strictHandler) CheckEntitlement(ctx echo.Context, projectID ProjectID, user ID, sku ItemSKU) error {
+	var request CheckEntitlementRequestObject
+
+	request.ProjectID = projectID
+	request.User = user
+	request.Sku = sku
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CheckEntitlement(ctx.Request().Context(), request.(CheckEntitlementRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CheckEntitlement")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CheckEntitlementResponseObject); ok {
+		return validResponse.VisitCheckEntitlementResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// OrderCurrentCartFree operation middleware
+func (sh *strictHandler) OrderCurrentCartFree(ctx echo.Context, projectID ProjectID, params OrderCurrentCartFreeParams) error {
+	var request OrderCurrentCartFreeRequestObject
+
+	request.ProjectID = projectID
+	request.Params = params
+
+	var body OrderCurrentCartFreeJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		if !errors.Is(err, io.EOF) {
+			return err
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.OrderCurrentCartFree(ctx.Request().Context(), request.(OrderCurrentCartFreeRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "OrderCurrentCartFree")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(OrderCurrentCartFreeResponseObject); ok {
+		return validResponse.VisitOrderCurrentCartFreeResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// OrderCartFree operation middleware
+func (sh *strictHandler) OrderCartFree(ctx echo.Context, projectID ProjectID, cartID CartID, params OrderCartFreeParams) error {
+	var request OrderCartFreeRequestObject
+
+	request.ProjectID = projectID
+	request.CartID = cartID
+	request.Params = params
+
+	var body OrderCartFreeJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		if !errors.Is(err, io.EOF) {
+			return err
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.OrderCartFree(ctx.Request().Context(), request.(OrderCartFreeRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "OrderCartFree")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(OrderCartFreeResponseObject); ok {
+		return validResponse.VisitOrderCartFreeResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// OrderItemFree operation middleware
+func (sh *strictHandler) OrderItemFree(ctx echo.Context, projectID ProjectID, itemSku ItemSKUInPath, params OrderItemFreeParams) error {
+	var request OrderItemFreeRequestObject
+
+	request.ProjectID = projectID
+	request.ItemSku = itemSku
+	request.Params = params
+
+	var body OrderItemFreeJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		if !errors.Is(err, io.EOF) {
+			return err
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.OrderItemFree(ctx.Request().Context(), request.(OrderItemFreeRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "OrderItemFree")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(OrderItemFreeResponseObject); ok {
+		return validResponse.VisitOrderItemFreeResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GrantPurchase operation middleware
+func (sh *strictHandler) GrantPurchase(ctx echo.Context, projectID ProjectID, params GrantPurchaseParams) error {
+	var request GrantPurchaseRequestObject
+
+	request.ProjectID = projectID
+	request.Params = params
+
+	var body GrantPurchaseJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GrantPurchase(ctx.Request().Context(), request.(GrantPurchaseRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GrantPurchase")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GrantPurchaseResponseObject); ok {
+		return validResponse.VisitGrantPurchaseResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// RevokeInventory operation middleware
+func (sh *strictHandler) RevokeInventory(ctx echo.Context, projectID ProjectID, params RevokeInventoryParams) error {
+	var request RevokeInventoryRequestObject
+
+	request.ProjectID = projectID
+	request.Params = params
+
+	var body RevokeInventoryJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.RevokeInventory(ctx.Request().Context(), request.(RevokeInventoryRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RevokeInventory")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(RevokeInventoryResponseObject); ok {
+		return validResponse.VisitRevokeInventoryResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GrantReward operation middleware
+func (sh *strictHandler) GrantReward(ctx echo.Context, projectID ProjectID, params GrantRewardParams) error {
+	var request GrantRewardRequestObject
+
+	request.ProjectID = projectID
+	request.Params = params
+
+	var body GrantRewardJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GrantReward(ctx.Request().Context(), request.(GrantRewardRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GrantReward")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GrantRewardResponseObject); ok {
+		return validResponse.VisitGrantRewardResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// SetInventory operation middleware
+func (sh *strictHandler) SetInventory(ctx echo.Context, projectID ProjectID, params SetInventoryParams) error {
+	var request SetInventoryRequestObject
+
+	request.ProjectID = projectID
+	request.Params = params
+
+	var body SetInventoryJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.SetInventory(ctx.Request().Context(), request.(SetInventoryRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SetInventory")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(SetInventoryResponseObject); ok {
+		return validResponse.VisitSetInventoryResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListSellableItems operation middleware
+func (sh *strictHandler) ListSellableItems(ctx echo.Context, projectID ProjectID, params ListSellableItemsParams) error {
+	var request ListSellableItemsRequestObject
+
+	request.ProjectID = projectID
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListSellableItems(ctx.Request().Context(), request.(ListSellableItemsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListSellableItems")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListSellableItemsResponseObject); ok {
+		return validResponse.VisitListSellableItemsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListBundles operation middleware
+func (sh *strictHandler) ListBundles(ctx echo.Context, projectID ProjectID, params ListBundlesParams) error {
+	var request ListBundlesRequestObject
+
+	request.ProjectID = projectID
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListBundles(ctx.Request().Context(), request.(ListBundlesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListBundles")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListBundlesResponseObject); ok {
+		return validResponse.VisitListBundlesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListBundlesOfGroup operation middleware
+func (sh *strictHandler) ListBundlesOfGroup(ctx echo.Context, projectID ProjectID, externalID string, params ListBundlesOfGroupParams) error {
+	var request ListBundlesOfGroupRequestObject
+
+	request.ProjectID = projectID
+	request.ExternalID = externalID
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListBundlesOfGroup(ctx.Request().Context(), request.(ListBundlesOfGroupRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListBundlesOfGroup")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListBundlesOfGroupResponseObject); ok {
+		return validResponse.VisitListBundlesOfGroupResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetBundle operation middleware
+func (sh *strictHandler) GetBundle(ctx echo.Context, projectID ProjectID, sku ItemSKU, params GetBundleParams) error {
+	var request GetBundleRequestObject
+
+	request.ProjectID = projectID
+	request.Sku = sku
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetBundle(ctx.Request().Context(), request.(GetBundleRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetBundle")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetBundleResponseObject); ok {
+		return validResponse.VisitGetBundleResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListGames operation middleware
+func (sh *strictHandler) ListGames(ctx echo.Context, projectID ProjectID, params ListGamesParams) error {
+	var request ListGamesRequestObject
+
+	request.ProjectID = projectID
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListGames(ctx.Request().Context(), request.(ListGamesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListGames")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListGamesResponseObject); ok {
+		return validResponse.VisitListGamesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListDRMs operation middleware
+func (sh *strictHandler) ListDRMs(ctx echo.Context, projectID ProjectID) error {
+	var request ListDRMsRequestObject
+
+	request.ProjectID = projectID
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListDRMs(ctx.Request().Context(), request.(ListDRMsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListDRMs")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListDRMsResponseObject); ok {
+		return validResponse.VisitListDRMsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListGamesOfGroup operation middleware
+func (sh *strictHandler) ListGamesOfGroup(ctx echo.Context, projectID ProjectID, externalID string, params ListGamesOfGroupParams) error {
+	var request ListGamesOfGroupRequestObject
+
+	request.ProjectID = projectID
+	request.ExternalID = externalID
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListGamesOfGroup(ctx.Request().Context(), request.(ListGamesOfGroupRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListGamesOfGroup")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListGamesOfGroupResponseObject); ok {
+		return validResponse.VisitListGamesOfGroupResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListGameKeysOfGroup operation middleware
+func (sh *strictHandler) ListGameKeysOfGroup(ctx echo.Context, projectID ProjectID, externalID string, params ListGameKeysOfGroupParams) error {
+	var request ListGameKeysOfGroupRequestObject
+
+	request.ProjectID = projectID
+	request.ExternalID = externalID
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListGameKeysOfGroup(ctx.Request().Context(), request.(ListGameKeysOfGroupRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListGameKeysOfGroup")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListGameKeysOfGroupResponseObject); ok {
+		return validResponse.VisitListGameKeysOfGroupResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetGameKey operation middleware
+func (sh *strictHandler) GetGameKey(ctx echo.Context, projectID ProjectID, itemSku ItemSKU, params GetGameKeyParams) error {
+	var request GetGameKeyRequestObject
+
+	request.ProjectID = projectID
+	request.ItemSku = itemSku
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetGameKey(ctx.Request().Context(), request.(GetGameKeyRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetGameKey")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetGameKeyResponseObject); ok {
+		return validResponse.VisitGetGameKeyResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetGame operation middleware
+func (sh *strictHandler) GetGame(ctx echo.Context, projectID ProjectID, itemSku ItemSKU, params GetGameParams) error {
+	var request GetGameRequestObject
+
+	request.ProjectID = projectID
+	request.ItemSku = itemSku
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetGame(ctx.Request().Context(), request.(GetGameRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetGame")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetGameResponseObject); ok {
+		return validResponse.VisitGetGameResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListSellableItemsOfGroup operation middleware
+func (sh *strictHandler) ListSellableItemsOfGroup(ctx echo.Context, projectID ProjectID, externalID string, params ListSellableItemsOfGroupParams) error {
+	var request ListSellableItemsOfGroupRequestObject
+
+	request.ProjectID = projectID
+	request.ExternalID = externalID
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListSellableItemsOfGroup(ctx.Request().Context(), request.(ListSellableItemsOfGroupRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListSellableItemsOfGroup")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListSellableItemsOfGroupResponseObject); ok {
+		return validResponse.VisitListSellableItemsOfGroupResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListItemGroups operation middleware
+func (sh *strictHandler) ListItemGroups(ctx echo.Context, projectID ProjectID, params ListItemGroupsParams) error {
+	var request ListItemGroupsRequestObject
+
+	request.ProjectID = projectID
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListItemGroups(ctx.Request().Context(), request.(ListItemGroupsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListItemGroups")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListItemGroupsResponseObject); ok {
+		return validResponse.VisitListItemGroupsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetSellableItemByID operation middleware
+func (sh *strictHandler) GetSellableItemByID(ctx echo.Context, projectID ProjectID, itemID int64, params GetSellableItemByIDParams) error {
+	var request GetSellableItemByIDRequestObject
+
+	request.ProjectID = projectID
+	request.ItemID = itemID
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetSellableItemByID(ctx.Request().Context(), request.(GetSellableItemByIDRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetSellableItemByID")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetSellableItemByIDResponseObject); ok {
+		return validResponse.VisitGetSellableItemByIDResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetSellableItem operation middleware
+func (sh *strictHandler) GetSellableItem(ctx echo.Context, projectID ProjectID, sku ItemSKU, params GetSellableItemParams) error {
+	var request GetSellableItemRequestObject
+
+	request.ProjectID = projectID
+	request.Sku = sku
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetSellableItem(ctx.Request().Context(), request.(GetSellableItemRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetSellableItem")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetSellableItemResponseObject); ok {
+		return validResponse.VisitGetSellableItemResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListVirtualCurrencies operation middleware
+func (sh *strictHandler) ListVirtualCurrencies(ctx echo.Context, projectID ProjectID, params ListVirtualCurrenciesParams) error {
+	var request ListVirtualCurrenciesRequestObject
+
+	request.ProjectID = projectID
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListVirtualCurrencies(ctx.Request().Context(), request.(ListVirtualCurrenciesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListVirtualCurrencies")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListVirtualCurrenciesResponseObject); ok {
+		return validResponse.VisitListVirtualCurrenciesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListCurrencyPackages operation middleware
+func (sh *strictHandler) ListCurrencyPackages(ctx echo.Context, projectID ProjectID, params ListCurrencyPackagesParams) error {
+	var request ListCurrencyPackagesRequestObject
+
+	request.ProjectID = projectID
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListCurrencyPackages(ctx.Request().Context(), request.(ListCurrencyPackagesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListCurrencyPackages")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListCurrencyPackagesResponseObject); ok {
+		return validResponse.VisitListCurrencyPackagesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetCurrencyPackage operation middleware
+func (sh *strictHandler) GetCurrencyPackage(ctx echo.Context, projectID ProjectID, sku ItemSKU, params GetCurrencyPackageParams) error {
+	var request GetCurrencyPackageRequestObject
+
+	request.ProjectID = projectID
+	request.Sku = sku
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetCurrencyPackage(ctx.Request().Context(), request.(GetCurrencyPackageRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetCurrencyPackage")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetCurrencyPackageResponseObject); ok {
+		return validResponse.VisitGetCurrencyPackageResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetVirtualCurrency operation middleware
+func (sh *strictHandler) GetVirtualCurrency(ctx echo.Context, projectID ProjectID, sku ItemSKU, params GetVirtualCurrencyParams) error {
+	var request GetVirtualCurrencyRequestObject
+
+	request.ProjectID = projectID
+	request.Sku = sku
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetVirtualCurrency(ctx.Request().Context(), request.(GetVirtualCurrencyRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetVirtualCurrency")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetVirtualCurrencyResponseObject); ok {
+		return validResponse.VisitGetVirtualCurrencyResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListVirtualItems operation middleware
+func (sh *strictHandler) ListVirtualItems(ctx echo.Context, projectID ProjectID, params ListVirtualItemsParams) error {
+	var request ListVirtualItemsRequestObject
+
+	request.ProjectID = projectID
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListVirtualItems(ctx.Request().Context(), request.(ListVirtualItemsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListVirtualItems")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListVirtualItemsResponseObject); ok {
+		return validResponse.VisitListVirtualItemsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListAllVirtualItems operation middleware
+func (sh *strictHandler) ListAllVirtualItems(ctx echo.Context, projectID ProjectID, params ListAllVirtualItemsParams) error {
+	var request ListAllVirtualItemsRequestObject
+
+	request.ProjectID = projectID
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListAllVirtualItems(ctx.Request().Context(), request.(ListAllVirtualItemsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListAllVirtualItems")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListAllVirtualItemsResponseObject); ok {
+		return validResponse.VisitListAllVirtualItemsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListVirtualItemsOfGroup operation middleware
+func (sh *strictHandler) ListVirtualItemsOfGroup(ctx echo.Context, projectID ProjectID, externalID string, params ListVirtualItemsOfGroupParams) error {
+	var request ListVirtualItemsOfGroupRequestObject
+
+	request.ProjectID = projectID
+	request.ExternalID = externalID
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListVirtualItemsOfGroup(ctx.Request().Context(), request.(ListVirtualItemsOfGroupRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListVirtualItemsOfGroup")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListVirtualItemsOfGroupResponseObject); ok {
+		return validResponse.VisitListVirtualItemsOfGroupResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetVirtualItem operation middleware
+func (sh *strictHandler) GetVirtualItem(ctx echo.Context, projectID ProjectID, itemSku ItemSKU, params GetVirtualItemParams) error {
+	var request GetVirtualItemRequestObject
+
+	request.ProjectID = projectID
+	request.ItemSku = itemSku
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetVirtualItem(ctx.Request().Context(), request.(GetVirtualItemRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetVirtualItem")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetVirtualItemResponseObject); ok {
+		return validResponse.VisitGetVirtualItemResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetCheckoutOrder operation middleware
+func (sh *strictHandler) GetCheckoutOrder(ctx echo.Context, projectID ProjectID, orderID CheckoutOrderID, params GetCheckoutOrderParams) error {
+	var request GetCheckoutOrderRequestObject
+
+	request.ProjectID = projectID
+	request.OrderID = orderID
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetCheckoutOrder(ctx.Request().Context(), request.(GetCheckoutOrderRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetCheckoutOrder")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetCheckoutOrderResponseObject); ok {
+		return validResponse.VisitGetCheckoutOrderResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CancelCheckoutOrder operation middleware
+func (sh *strictHandler) CancelCheckoutOrder(ctx echo.Context, projectID ProjectID, orderID CheckoutOrderID) error {
+	var request CancelCheckoutOrderRequestObject
+
+	request.ProjectID = projectID
+	request.OrderID = orderID
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CancelCheckoutOrder(ctx.Request().Context(), request.(CancelCheckoutOrderRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CancelCheckoutOrder")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CancelCheckoutOrderResponseObject); ok {
+		return validResponse.VisitCancelCheckoutOrderResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// StreamCheckoutOrder operation middleware
+func (sh *strictHandler) StreamCheckoutOrder(ctx echo.Context, projectID ProjectID, orderID CheckoutOrderID) error {
+	var request StreamCheckoutOrderRequestObject
+
+	request.ProjectID = projectID
+	request.OrderID = orderID
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.StreamCheckoutOrder(ctx.Request().Context(), request.(StreamCheckoutOrderRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "StreamCheckoutOrder")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(StreamCheckoutOrderResponseObject); ok {
+		return validResponse.VisitStreamCheckoutOrderResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// OrderCurrentCart operation middleware
+func (sh *strictHandler) OrderCurrentCart(ctx echo.Context, projectID ProjectID, params OrderCurrentCartParams) error {
+	var request OrderCurrentCartRequestObject
+
+	request.ProjectID = projectID
+	request.Params = params
+
+	var body OrderCurrentCartJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		if !errors.Is(err, io.EOF) {
+			return err
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.OrderCurrentCart(ctx.Request().Context(), request.(OrderCurrentCartRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "OrderCurrentCart")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(OrderCurrentCartResponseObject); ok {
+		return validResponse.VisitOrderCurrentCartResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// OrderCart operation middleware
+func (sh *strictHandler) OrderCart(ctx echo.Context, projectID ProjectID, cartID CartID, params OrderCartParams) error {
+	var request OrderCartRequestObject
+
+	request.ProjectID = projectID
+	request.CartID = cartID
+	request.Params = params
+
+	var body OrderCartJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		if !errors.Is(err, io.EOF) {
+			return err
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.OrderCart(ctx.Request().Context(), request.(OrderCartRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "OrderCart")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(OrderCartResponseObject); ok {
+		return validResponse.VisitOrderCartResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// OrderItem operation middleware
+func (sh *strictHandler) OrderItem(ctx echo.Context, projectID ProjectID, itemSku ItemSKUInPath, params OrderItemParams) error {
+	var request OrderItemRequestObject
+
+	request.ProjectID = projectID
+	request.ItemSku = itemSku
+	request.Params = params
+
+	var body OrderItemJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		if !errors.Is(err, io.EOF) {
+			return err
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.OrderItem(ctx.Request().Context(), request.(OrderItemRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "OrderItem")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(OrderItemResponseObject); ok {
+		return validResponse.VisitOrderItemResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// OrderItemVirtual operation middleware
+func (sh *strictHandler) OrderItemVirtual(ctx echo.Context, projectID ProjectID, itemSku ItemSKUInPath, virtualCurrencySku VirtualCurrencySKU, params OrderItemVirtualParams) error {
+	var request OrderItemVirtualRequestObject
+
+	request.ProjectID = projectID
+	request.ItemSku = itemSku
+	request.VirtualCurrencySku = virtualCurrencySku
+	request.Params = params
+
+	var body OrderItemVirtualJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		if !errors.Is(err, io.EOF) {
+			return err
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.OrderItemVirtual(ctx.Request().Context(), request.(OrderItemVirtualRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "OrderItemVirtual")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(OrderItemVirtualResponseObject); ok {
+		return validResponse.VisitOrderItemVirtualResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ConsumeItem operation middleware
+func (sh *strictHandler) ConsumeItem(ctx echo.Context, projectID ProjectID, params ConsumeItemParams) error {
+	var request ConsumeItemRequestObject
+
+	request.ProjectID = projectID
+	request.Params = params
+
+	var body ConsumeItemJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ConsumeItem(ctx.Request().Context(), request.(ConsumeItemRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ConsumeItem")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ConsumeItemResponseObject); ok {
+		return validResponse.VisitConsumeItemResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetUserInventory operation middleware
+func (sh *strictHandler) GetUserInventory(ctx echo.Context, projectID ProjectID, params GetUserInventoryParams) error {
+	var request GetUserInventoryRequestObject
+
+	request.ProjectID = projectID
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetUserInventory(ctx.Request().Context(), request.(GetUserInventoryRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetUserInventory")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetUserInventoryResponseObject); ok {
+		return validResponse.VisitGetUserInventoryResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetSubscriptionItems operation middleware
+func (sh *strictHandler) GetSubscriptionItems(ctx echo.Context, projectID ProjectID, params GetSubscriptionItemsParams) error {
+	var request GetSubscriptionItemsRequestObject
+
+	request.ProjectID = projectID
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetSubscriptionItems(ctx.Request().Context(), request.(GetSubscriptionItemsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetSubscriptionItems")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetSubscriptionItemsResponseObject); ok {
+		return validResponse.VisitGetSubscriptionItemsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetTimeLimitedItems operation middleware
+func (sh *strictHandler) GetTimeLimitedItems(ctx echo.Context, projectID ProjectID, params GetTimeLimitedItemsParams) error {
+	var request GetTimeLimitedItemsRequestObject
+
+	request.ProjectID = projectID
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetTimeLimitedItems(ctx.Request().Context(), request.(GetTimeLimitedItemsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetTimeLimitedItems")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetTimeLimitedItemsResponseObject); ok {
+		return validResponse.VisitGetTimeLimitedItemsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetVirtualCurrencyBalance operation middleware
+func (sh *strictHandler) GetVirtualCurrencyBalance(ctx echo.Context, projectID ProjectID, params GetVirtualCurrencyBalanceParams) error {
+	var request GetVirtualCurrencyBalanceRequestObject
+
+	request.ProjectID = projectID
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetVirtualCurrencyBalance(ctx.Request().Context(), request.(GetVirtualCurrencyBalanceRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetVirtualCurrencyBalance")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetVirtualCurrencyBalanceResponseObject); ok {
+		return validResponse.VisitGetVirtualCurrencyBalanceResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// SearchCheckoutOrders operation middleware
+func (sh *strictHandler) SearchCheckoutOrders(ctx echo.Context, projectID ProjectID) error {
+	var request SearchCheckoutOrdersRequestObject
+
+	request.ProjectID = projectID
+
+	var body SearchCheckoutOrdersJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.SearchCheckoutOrders(ctx.Request().Context(), request.(SearchCheckoutOrdersRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SearchCheckoutOrders")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(SearchCheckoutOrdersResponseObject); ok {
+		return validResponse.VisitSearchCheckoutOrdersResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CreatePaymentToken operation middleware
+func (sh *strictHandler) CreatePaymentToken(ctx echo.Context, projectID ProjectID, params CreatePaymentTokenParams) error {
+	var request CreatePaymentTokenRequestObject
+
+	request.ProjectID = projectID
+	request.Params = params
+
+	var body CreatePaymentTokenJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CreatePaymentToken(ctx.Request().Context(), request.(CreatePaymentTokenRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreatePaymentToken")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CreatePaymentTokenResponseObject); ok {
+		return validResponse.VisitCreatePaymentTokenResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

@@ -17,8 +17,8 @@ import (
 	"github.com/quickpass/quickpass/internal/store"
 )
 
-// catalog gives every code its status and title. Codes are promises: add, never change.
-var catalog = map[ProblemCode]struct {
+// problemKinds gives every code its status and title. Codes are promises: add, never change.
+var problemKinds = map[ProblemCode]struct {
 	status int
 	title  string
 }{
@@ -85,6 +85,17 @@ var catalog = map[ProblemCode]struct {
 	ProblemCodeEventNotFound:           {http.StatusNotFound, "No such event"},
 	ProblemCodeRewardNotFound:          {http.StatusNotFound, "No such reward"},
 	ProblemCodeRewardNotReplayable:     {http.StatusConflict, "The reward can't be tried again"},
+	ProblemCodeCardDeclined:            {http.StatusPaymentRequired, "The card was declined"},
+	ProblemCodePaymentCodeRequired:     {http.StatusPaymentRequired, "The card asks for a code"},
+	ProblemCodePaymentTimeout:          {http.StatusGatewayTimeout, "The payment provider did not answer"},
+	ProblemCodePaymentNotTaken:         {http.StatusConflict, "The order takes no payment"},
+	ProblemCodeSandboxOff:              {http.StatusConflict, "Not a sandbox order"},
+	ProblemCodePaymentNotFound:         {http.StatusNotFound, "No such payment"},
+	ProblemCodePaymentNotDecidable:     {http.StatusConflict, "The payment can't be decided"},
+	ProblemCodeItemNotFound:            {http.StatusNotFound, "No such item"},
+	ProblemCodeNotAGameKey:             {http.StatusConflict, "The item is no game key"},
+	ProblemCodeProjectNotFound:         {http.StatusNotFound, "No such project"},
+	ProblemCodeServerKeyNotFound:       {http.StatusNotFound, "No such key of a server"},
 	ProblemCodeIdempotencyKeyReused:    {http.StatusUnprocessableEntity, "The Idempotency-Key was used for another request"},
 	ProblemCodeOverloaded:              {http.StatusServiceUnavailable, "Too busy at the moment"},
 	ProblemCodeUnavailable:             {http.StatusServiceUnavailable, "Not available at the moment"},
@@ -104,7 +115,7 @@ type failure struct {
 
 func (f *failure) Error() string { return string(f.code) + ": " + f.detail }
 
-func (f *failure) status() int { return catalog[f.code].status }
+func (f *failure) status() int { return problemKinds[f.code].status }
 
 func fail(code ProblemCode, detail string) *failure { return &failure{code: code, detail: detail} }
 
@@ -135,7 +146,7 @@ func failureOf(err error) *failure {
 	switch {
 	case errors.As(err, &known):
 		return known
-	case errors.As(err, &refusal) && catalog[ProblemCode(refusal.Code)].status != 0:
+	case errors.As(err, &refusal) && problemKinds[ProblemCode(refusal.Code)].status != 0:
 		return &failure{code: ProblemCode(refusal.Code), detail: refusal.Message, until: refusal.Until}
 	case errors.Is(err, postgres.ErrIdempotencyKeyReused):
 		return fail(ProblemCodeIdempotencyKeyReused, "send another request under another Idempotency-Key")
@@ -177,6 +188,8 @@ func refuse(c echo.Context, call *call, err error) int {
 	switch {
 	case c.Response().Committed:
 		return c.Response().Status
+	case isV2(c.Request().URL.Path):
+		return refuseV2(c, call, err)
 	case f.status() >= http.StatusInternalServerError && call.client.Err() != nil:
 		return 499
 	}
@@ -195,8 +208,8 @@ func refuse(c echo.Context, call *call, err error) int {
 		header.Set(echo.HeaderConnection, "close") // the rest of the body may still come
 	}
 	problem := Problem{
-		Type: "/docs#" + string(f.code), Title: catalog[f.code].title, Status: f.status(), Code: f.code,
-		Detail: cmp.Or(f.detail, catalog[f.code].title), RequestID: &call.requestID,
+		Type: "/docs#" + string(f.code), Title: problemKinds[f.code].title, Status: f.status(), Code: f.code,
+		Detail: cmp.Or(f.detail, problemKinds[f.code].title), RequestID: &call.requestID,
 	}
 	if f.fields != nil {
 		problem.Errors = &f.fields

@@ -13,6 +13,7 @@ import (
 	"github.com/rs/xid"
 
 	"github.com/quickpass/quickpass/internal/contract"
+	"github.com/quickpass/quickpass/internal/events"
 	"github.com/quickpass/quickpass/internal/postgres"
 	"github.com/quickpass/quickpass/internal/store"
 )
@@ -24,6 +25,11 @@ type handlers struct {
 	watcher  *Watcher
 	shop     *shopCache
 	catalogs *taskCatalogs
+	items    *itemCatalogs
+	checks   *postgres.Entitlements
+	projects *projects
+	callerOf func(ctx context.Context, project postgres.Project, authorization string) (caller, error)
+	payments *events.WebhookVerifier // checks notifications of payments; nil when there are none
 	events   EventIntake
 	shadows  *gate // one at a time: each reads and counts many events, and holds two connections
 	perUser  *limiter

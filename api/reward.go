@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 
 	"github.com/quickpass/quickpass/internal/contract"
@@ -46,6 +47,7 @@ func rewardBody(r postgres.Reward) Reward {
 		RewardID: r.RewardID, WindowID: r.WindowID, UserID: r.UserID, TaskID: r.TaskID, TaskName: r.TaskName, RewardType: filled(r.RewardType), Amount: r.Amount,
 		Status: r.Status, Calls: r.Calls, TransactionID: filled(r.TransactionID), NewBalance: r.NewBalance, CreatedAt: r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC(),
 	}
+	body.Items = itemsOf(r.Items)
 	if r.Coins != 0 {
 		body.Coins = &r.Coins
 	}
@@ -53,4 +55,12 @@ func rewardBody(r postgres.Reward) Reward {
 		body.Reason = &RewardReason{Code: r.ReasonCode, Message: r.ReasonMessage}
 	}
 	return body
+}
+
+// itemsOf are the items of a reward, or null.
+func itemsOf(stored json.RawMessage) *json.RawMessage {
+	if stored == nil {
+		return nil
+	}
+	return &stored
 }

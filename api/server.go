@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/quickpass/quickpass/internal/contract"
+	"github.com/quickpass/quickpass/internal/events"
 	"github.com/quickpass/quickpass/internal/postgres"
 	"github.com/quickpass/quickpass/internal/store"
 )
@@ -32,6 +33,8 @@ type Starter interface {
 	Replay(contract.ReplayInput)
 	// OfferTaskWindows hands over windows of tasks that were just opened, canceled or reopened. It never blocks either.
 	OfferTaskWindows(windows ...postgres.TaskWindowChange)
+	// OfferCheckout hands over an order that was just made, paid or canceled. It never blocks either.
+	OfferCheckout(order postgres.CheckoutChange)
 	// Accepting says whether the backlog has room for another purchase, and if not, when to ask again.
 	Accepting() (retryAfter time.Duration, ok bool)
 }
@@ -51,8 +54,9 @@ type Options struct {
 	Metrics  *prometheus.Registry // of the process
 	Policy   store.Policy         // the shop's fraud protection
 	Events   EventIntake
-	Clock    func() time.Time // for what is written; time.Now unless given
-	Dev      bool             // take the fixed keys of `quickpass dev`
+	Payments *events.WebhookVerifier // checks notifications of payments; none are taken unless given
+	Clock    func() time.Time        // for what is written; time.Now unless given
+	Dev      bool                    // take the fixed keys of `quickpass dev`
 
 	RatePerKey   int           // requests a second of one API key, over all processes; 0 is no limit
 	RatePerUser  int           // purchases a minute of one user, over all processes; 0 is no limit
@@ -72,6 +76,7 @@ type Server struct {
 	operations map[string]*operation
 	keys       *keyring
 	health     *health
+	projects   *projects
 	shop       *shopCache
 	perKey     *limiter
 	perUser    *limiter
@@ -82,6 +87,7 @@ type Server struct {
 
 	draining atomic.Bool
 	stopping chan struct{} // closed when waits must end
+	release  func()        // ends what New has begun
 }
 
 // New makes a server; an error is a mistake in openapi.yaml or the options.
@@ -125,6 +131,11 @@ func New(options Options) (*Server, error) {
 	if s.keys, err = newKeyring(options.DB, options.Dev, time.Now); err != nil {
 		return nil, err
 	}
+	background, release := context.WithCancel(context.Background())
+	s.release = release
+	if s.projects, err = newProjects(background, options.DB, options.Clock); err != nil {
+		return nil, err
+	}
 	page, err := renderDocs(doc)
 	if err != nil {
 		return nil, fmt.Errorf("render /docs: %w", err)
@@ -139,12 +150,17 @@ func (s *Server) routes(docs http.Handler) *echo.Echo {
 	e.Use(s.observe, s.admit, s.authorize, s.limitKey, s.validate, s.seeOwnEdits)
 	h := &handlers{
 		db: s.options.DB, starter: s.options.Starter, watcher: s.options.Watcher, shop: s.shop, catalogs: newTaskCatalogs(s.options.DB, s.options.RequestTimeout), shadows: &gate{most: 1}, perUser: s.perUser, waiting: s.waiting,
+		items: newItemCatalogs(s.options.DB, s.options.RequestTimeout), projects: s.projects,
 		policy: s.options.Policy, stopping: s.stopping, timeout: s.options.RequestTimeout,
-		now: func() time.Time { return s.options.Clock().UTC() }, events: s.options.Events,
+		now: func() time.Time { return s.options.Clock().UTC() }, events: s.options.Events, callerOf: s.callerOf, payments: s.options.Payments,
+		checks: postgres.NewEntitlements(s.options.DB),
 	}
 	RegisterHandlers(e, NewStrictHandler(h, nil))
 	e.POST("/api/v1/events", h.PostEvents)
 	e.POST("/api/v1/hooks/events", h.PostEventsHook)
+	e.POST("/api/v1/hooks/payments", h.PostPaymentsHook)
+	e.GET(paymentPagePath, h.GetPaymentPage)
+	e.POST(paymentPagePath, h.PostPaymentPage)
 	open := map[string]http.Handler{
 		"/healthz":      http.HandlerFunc(healthz),
 		"/readyz":       s.health,
@@ -172,6 +188,7 @@ func (s *Server) background(ctx context.Context) (stop func()) {
 	return func() {
 		cancel()
 		running.Wait()
+		s.release()
 	}
 }
 

@@ -23,9 +23,11 @@ var spec []byte
 // no second router runs.
 type operation struct {
 	route        *routers.Route
-	roles        []string
+	roles        []string // of v1: whose key it takes, by x-roles
+	auth         []string // of v2: who may call, by x-auth
 	parameters   []*openapi3.Parameter
 	query        map[string]bool // the query parameters among them
+	lists        map[string]bool // of these, those that may be given more than once
 	body         *openapi3.Schema
 	bodyRequired bool
 	maxBody      int64 // bytes; x-max-body, or the usual
@@ -69,7 +71,7 @@ func operationsOf(doc *openapi3.T) (map[string]*operation, error) {
 func operationOf(doc *openapi3.T, path, method string, item *openapi3.PathItem, op *openapi3.Operation) (*operation, error) {
 	found := &operation{
 		route: &routers.Route{Spec: doc, Path: path, PathItem: item, Method: method, Operation: op},
-		query: map[string]bool{},
+		query: map[string]bool{}, lists: map[string]bool{},
 	}
 	roles, err := json.Marshal(op.Extensions["x-roles"])
 	if err != nil {
@@ -78,8 +80,15 @@ func operationOf(doc *openapi3.T, path, method string, item *openapi3.PathItem, 
 	if err := json.Unmarshal(roles, &found.roles); err != nil {
 		return nil, fmt.Errorf("x-roles: %w", err)
 	}
+	auth, err := json.Marshal(op.Extensions["x-auth"])
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(auth, &found.auth); err != nil {
+		return nil, fmt.Errorf("x-auth: %w", err)
+	}
 	found.signed = op.Extensions["x-signed"] == true
-	if len(found.roles) == 0 && !found.signed {
+	if len(found.roles) == 0 && !found.signed && len(found.auth) == 0 {
 		return nil, errors.New("x-roles must list who may make the call")
 	}
 	for _, parameters := range []openapi3.Parameters{item.Parameters, op.Parameters} {
@@ -87,12 +96,13 @@ func operationOf(doc *openapi3.T, path, method string, item *openapi3.PathItem, 
 			found.parameters = append(found.parameters, parameter.Value)
 			if parameter.Value.In == openapi3.ParameterInQuery {
 				found.query[parameter.Value.Name] = true
+				found.lists[parameter.Value.Name] = parameter.Value.Schema.Value.Type.Is("array")
 			}
 		}
 	}
 	if op.RequestBody != nil {
 		found.bodyRequired = op.RequestBody.Value.Required
-		found.body = op.RequestBody.Value.Content.Get("application/json").Schema.Value
+		found.body = bodySchema(op.RequestBody.Value)
 		found.media = slices.Sorted(maps.Keys(op.RequestBody.Value.Content))
 		found.maxBody = maxBody
 		switch most := op.Extensions["x-max-body"].(type) {
@@ -106,6 +116,17 @@ func operationOf(doc *openapi3.T, path, method string, item *openapi3.PathItem, 
 		found.raw = op.Extensions["x-raw"] == true
 	}
 	return found, nil
+}
+
+// bodySchema of a call: that of JSON, or of the one media type there is.
+func bodySchema(body *openapi3.RequestBody) *openapi3.Schema {
+	if media := body.Content.Get("application/json"); media != nil {
+		return media.Schema.Value
+	}
+	for _, media := range body.Content {
+		return media.Schema.Value
+	}
+	return nil
 }
 
 var toEchoPath = strings.NewReplacer("{", ":", "}", "")

@@ -65,7 +65,7 @@ func activationRefused(r *tasks.Refusal) error {
 	if r.Code == tasks.ActivationNotInAudience {
 		code = ProblemCodeNotEligible
 	}
-	if catalog[code].status == 0 {
+	if problemKinds[code].status == 0 {
 		return fmt.Errorf("a refusal that the API does not know: %w", r)
 	}
 	return &failure{code: code, detail: r.Message, until: r.Until}
@@ -202,7 +202,7 @@ func userTaskBody(task tasks.Task, state tasks.UserTask, rewards []postgres.Rece
 	for _, r := range rewards {
 		if r.TaskID == task.TaskID {
 			body.RewardsReceived = append(body.RewardsReceived, ReceivedReward{RewardID: r.RewardID, WindowID: r.WindowID, Coins: r.Coins,
-				RewardType: filled(r.RewardType), Amount: r.Amount, ReceivedAt: r.ReceivedAt.UTC()})
+				RewardType: filled(r.RewardType), Amount: r.Amount, Items: itemsOf(r.Items), ReceivedAt: r.ReceivedAt.UTC()})
 		}
 	}
 	return body

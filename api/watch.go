@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/quickpass/quickpass/internal/contract"
 	"github.com/quickpass/quickpass/internal/postgres"
 )
 
@@ -74,7 +75,7 @@ func (w *Watcher) poll() {
 			return
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), pollTimeout)
-		final, err := w.db.FinalOrders(ctx, orders)
+		final, err := w.final(ctx, orders)
 		cancel()
 		if err != nil {
 			continue // who waits sees the database's state by itself, or its own time limit
@@ -83,6 +84,34 @@ func (w *Watcher) poll() {
 			w.Changed(orderID)
 		}
 	}
+}
+
+// final tells which of these are final. Orders of carts are watched by the ids of their workflows.
+func (w *Watcher) final(ctx context.Context, watched []string) ([]string, error) {
+	var orders []string
+	var checkouts []int64
+	for _, id := range watched {
+		if orderID, ok := contract.CheckoutOrderID(id); ok {
+			checkouts = append(checkouts, orderID)
+		} else {
+			orders = append(orders, id)
+		}
+	}
+	var final []string
+	if len(orders) > 0 {
+		var err error
+		if final, err = w.db.FinalOrders(ctx, orders); err != nil {
+			return nil, err
+		}
+	}
+	if len(checkouts) > 0 {
+		over, err := w.db.FinalCheckouts(ctx, checkouts)
+		if err != nil {
+			return nil, err
+		}
+		final = append(final, each(over, contract.CheckoutWorkflowID)...)
+	}
+	return final, nil
 }
 
 // orders lists what is waited for; with nothing left, polling is over.

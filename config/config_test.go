@@ -55,9 +55,10 @@ var complete = config.Config{
 		WebhookSecrets: []string{"whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz"}},
 	Kafka: config.Kafka{Brokers: []string{"kafka-1:9092", "kafka-2:9092"}, Topic: "bets", Group: "quickpass-bets", DeadLetterTopic: "bets.dead", TLS: true,
 		SASL: "scram-sha-512", User: "quickpass", Password: "a-password"},
-	AMQP: config.AMQP{URL: "amqp://quickpass:secret@rabbit.example:5672/", Queue: "bets", Prefetch: 87},
-	Log:  config.Log{Level: "debug", Format: "text"},
-	Dev:  config.Dev{Dir: "/var/lib/quickpass", PostgresPort: 15433, TemporalPort: 17233, TemporalUIPort: 18233, MainProductPort: 18090},
+	Payments: config.Payments{WebhookSecrets: []string{"whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI0"}},
+	AMQP:     config.AMQP{URL: "amqp://quickpass:secret@rabbit.example:5672/", Queue: "bets", Prefetch: 87},
+	Log:      config.Log{Level: "debug", Format: "text"},
+	Dev:      config.Dev{Dir: "/var/lib/quickpass", PostgresPort: 15433, TemporalPort: 17233, TemporalUIPort: 18233, MainProductPort: 18090},
 }
 
 func TestCompleteFile(t *testing.T) {
@@ -100,10 +101,11 @@ func TestDefaults(t *testing.T) {
 		Store:       config.Store{PurchaseInterval: time.Minute, LargePurchase: 10_000, ConfirmWithin: 10 * time.Minute, SharedDevice: 3, RiskyOrders: 3, ApprovalLimit: 100_000},
 		Events: config.Events{Project: 1, MaxAge: 720 * time.Hour, MaxAhead: 5 * time.Minute, MaxBodyBytes: 4 << 20, MaxEvents: 1000, Retention: 2160 * time.Hour, Writers: 2,
 			WebhookSecrets: []string{}},
-		Kafka: config.Kafka{Brokers: []string{}, Topic: "quickpass.events", Group: "quickpass", DeadLetterTopic: "quickpass.events.dead"},
-		AMQP:  config.AMQP{Queue: "quickpass.events", Prefetch: 1000},
-		Log:   config.Log{Level: "info", Format: "json"},
-		Dev:   config.Dev{Dir: ".quickpass", PostgresPort: 5433, TemporalPort: 7233, TemporalUIPort: 8233, MainProductPort: 8090},
+		Kafka:    config.Kafka{Brokers: []string{}, Topic: "quickpass.events", Group: "quickpass", DeadLetterTopic: "quickpass.events.dead"},
+		Payments: config.Payments{WebhookSecrets: []string{}},
+		AMQP:     config.AMQP{Queue: "quickpass.events", Prefetch: 1000},
+		Log:      config.Log{Level: "info", Format: "json"},
+		Dev:      config.Dev{Dir: ".quickpass", PostgresPort: 5433, TemporalPort: 7233, TemporalUIPort: 8233, MainProductPort: 8090},
 	}, c)
 }
 
@@ -127,7 +129,8 @@ func TestEnvironmentWinsOverTheFile(t *testing.T) {
 		"QUICKPASS_EVENTS_RETENTION": "96h", "QUICKPASS_EVENTS_WRITERS": "9", "QUICKPASS_EVENTS_WEBHOOK_SECRETS": "whsec_YWJjZGVmZ2hpamFiY2RlZmdoaWphYmNk,whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz",
 		"QUICKPASS_KAFKA_BROKERS": "a:1,b:2,c:3", "QUICKPASS_KAFKA_TOPIC": "t", "QUICKPASS_KAFKA_GROUP": "g", "QUICKPASS_KAFKA_DEAD_LETTER_TOPIC": "d", "QUICKPASS_KAFKA_TLS": "false",
 		"QUICKPASS_KAFKA_SASL": "plain", "QUICKPASS_KAFKA_USER": "other", "QUICKPASS_KAFKA_PASSWORD": "other",
-		"QUICKPASS_AMQP_URL": "amqps://other", "QUICKPASS_AMQP_QUEUE": "q", "QUICKPASS_AMQP_PREFETCH": "97",
+		"QUICKPASS_PAYMENTS_WEBHOOK_SECRETS": "whsec_YWJjZGVmZ2hpamFiY2RlZmdoaWphYmNj",
+		"QUICKPASS_AMQP_URL":                 "amqps://other", "QUICKPASS_AMQP_QUEUE": "q", "QUICKPASS_AMQP_PREFETCH": "97",
 		"QUICKPASS_LOG_LEVEL": "warn", "QUICKPASS_LOG_FORMAT": "json",
 		"QUICKPASS_DEV_DIR": "other", "QUICKPASS_DEV_POSTGRES_PORT": "11", "QUICKPASS_DEV_TEMPORAL_PORT": "12", "QUICKPASS_DEV_TEMPORAL_UI_PORT": "13", "QUICKPASS_DEV_MAIN_PRODUCT_PORT": "14",
 	} {
@@ -146,10 +149,11 @@ func TestEnvironmentWinsOverTheFile(t *testing.T) {
 		Store:       config.Store{PurchaseInterval: 71 * time.Second, LargePurchase: 72, ConfirmWithin: 73 * time.Second, SharedDevice: 74, RiskyOrders: 75, ApprovalLimit: 76},
 		Events: config.Events{Project: 91, MaxAge: 92 * time.Hour, MaxBodyBytes: 9400, MaxEvents: 95, Retention: 96 * time.Hour, Writers: 9,
 			WebhookSecrets: []string{"whsec_YWJjZGVmZ2hpamFiY2RlZmdoaWphYmNk", "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz"}},
-		Kafka: config.Kafka{Brokers: []string{"a:1", "b:2", "c:3"}, Topic: "t", Group: "g", DeadLetterTopic: "d", SASL: "plain", User: "other", Password: "other"},
-		AMQP:  config.AMQP{URL: "amqps://other", Queue: "q", Prefetch: 97},
-		Log:   config.Log{Level: "warn", Format: "json"},
-		Dev:   config.Dev{Dir: "other", PostgresPort: 11, TemporalPort: 12, TemporalUIPort: 13, MainProductPort: 14},
+		Kafka:    config.Kafka{Brokers: []string{"a:1", "b:2", "c:3"}, Topic: "t", Group: "g", DeadLetterTopic: "d", SASL: "plain", User: "other", Password: "other"},
+		Payments: config.Payments{WebhookSecrets: []string{"whsec_YWJjZGVmZ2hpamFiY2RlZmdoaWphYmNj"}},
+		AMQP:     config.AMQP{URL: "amqps://other", Queue: "q", Prefetch: 97},
+		Log:      config.Log{Level: "warn", Format: "json"},
+		Dev:      config.Dev{Dir: "other", PostgresPort: 11, TemporalPort: 12, TemporalUIPort: 13, MainProductPort: 14},
 	}, c)
 }
 
@@ -175,7 +179,8 @@ var everyMistake = map[string]string{
 	"QUICKPASS_STORE_RISKY_ORDERS": "-1", "QUICKPASS_STORE_APPROVAL_LIMIT": "-1",
 	"QUICKPASS_EVENTS_PROJECT": "0", "QUICKPASS_EVENTS_MAX_AGE": "0s", "QUICKPASS_EVENTS_MAX_AHEAD": "-1s", "QUICKPASS_EVENTS_MAX_BODY_BYTES": "1", "QUICKPASS_EVENTS_MAX_EVENTS": "0",
 	"QUICKPASS_EVENTS_RETENTION": "-1h", "QUICKPASS_EVENTS_WRITERS": "0", "QUICKPASS_EVENTS_WEBHOOK_SECRETS": "secret",
-	"QUICKPASS_KAFKA_BROKERS": "kafka:9092, kafka", "QUICKPASS_KAFKA_DEAD_LETTER_TOPIC": "quickpass.events", "QUICKPASS_KAFKA_SASL": "kerberos",
+	"QUICKPASS_PAYMENTS_WEBHOOK_SECRETS": "secret",
+	"QUICKPASS_KAFKA_BROKERS":            "kafka:9092, kafka", "QUICKPASS_KAFKA_DEAD_LETTER_TOPIC": "quickpass.events", "QUICKPASS_KAFKA_SASL": "kerberos",
 	"QUICKPASS_AMQP_URL": "http://x", "QUICKPASS_AMQP_PREFETCH": "0",
 	"QUICKPASS_LOG_LEVEL": "loud", "QUICKPASS_LOG_FORMAT": "xml",
 	"QUICKPASS_DEV_POSTGRES_PORT": "0", "QUICKPASS_DEV_TEMPORAL_PORT": "65536", "QUICKPASS_DEV_TEMPORAL_UI_PORT": "-1", "QUICKPASS_DEV_MAIN_PRODUCT_PORT": "70000",

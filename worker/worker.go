@@ -82,7 +82,9 @@ func New(o Options) *Workers {
 func RegisterWorkflows(registry worker.WorkflowRegistry) {
 	registry.RegisterWorkflowWithOptions(workflows.Purchase, workflow.RegisterOptions{Name: contract.PurchaseWorkflow})
 	registry.RegisterWorkflowWithOptions(workflows.Perk, workflow.RegisterOptions{Name: contract.PerkWorkflow})
+	registry.RegisterWorkflowWithOptions(workflows.Subscription, workflow.RegisterOptions{Name: contract.SubscriptionWorkflow})
 	registry.RegisterWorkflowWithOptions(workflows.TaskWindow, workflow.RegisterOptions{Name: contract.TaskWindowWorkflow})
+	registry.RegisterWorkflowWithOptions(workflows.Checkout, workflow.RegisterOptions{Name: contract.CheckoutWorkflow})
 	registry.RegisterWorkflowWithOptions(workflows.Replay, workflow.RegisterOptions{Name: contract.ReplayWorkflow})
 	registry.RegisterWorkflowWithOptions(workflows.EventUpkeep, workflow.RegisterOptions{Name: contract.EventUpkeepWorkflow})
 	registry.RegisterWorkflowWithOptions(workflows.Replenishment, workflow.RegisterOptions{Name: contract.ReplenishmentWorkflow})
@@ -91,22 +93,26 @@ func RegisterWorkflows(registry worker.WorkflowRegistry) {
 func ourActivities(o Options, delivery *activities.Delivery, window *activities.TaskWindow) map[string]any {
 	purchase := &activities.Purchase{DB: o.DB, OrderChanged: o.OrderChanged}
 	stock, replay, perk := &activities.Stock{DB: o.DB}, &activities.Replay{DB: o.DB}, &activities.Perk{DB: o.DB}
+	subscription := &activities.Subscription{DB: o.DB}
 	events := &activities.Events{DB: o.DB, Retention: o.EventRetention}
+	checkout := &activities.Checkout{DB: o.DB, OrderChanged: o.OrderChanged}
 	return map[string]any{
-		contract.ReserveActivity:         purchase.Reserve,
-		contract.CaptureActivity:         purchase.Capture,
-		contract.ReleaseActivity:         purchase.Release,
-		contract.DeliverFirstActivity:    delivery.DeliverFirst,
-		contract.ReplenishActivity:       stock.Replenish,
-		contract.StockAlertsActivity:     stock.RaiseAlerts,
-		contract.ReplayOrdersActivity:    replay.ReplayOrders,
-		contract.FinishReplayActivity:    replay.FinishReplay,
-		contract.CancelReplayActivity:    replay.CancelReplay,
-		contract.EndPerkActivity:         perk.EndPerk,
-		contract.EventPartitionsActivity: events.KeepPartitions,
-		contract.ForgetEventKeysActivity: events.ForgetKeys,
-		contract.SettleWindowActivity:    window.SettleWindow,
-		contract.RecordRewardActivity:    window.RecordReward,
+		contract.ReserveActivity:            purchase.Reserve,
+		contract.CaptureActivity:            purchase.Capture,
+		contract.ReleaseActivity:            purchase.Release,
+		contract.DeliverFirstActivity:       delivery.DeliverFirst,
+		contract.ReplenishActivity:          stock.Replenish,
+		contract.StockAlertsActivity:        stock.RaiseAlerts,
+		contract.ReplayOrdersActivity:       replay.ReplayOrders,
+		contract.FinishReplayActivity:       replay.FinishReplay,
+		contract.CancelReplayActivity:       replay.CancelReplay,
+		contract.EndPerkActivity:            perk.EndPerk,
+		contract.EventPartitionsActivity:    events.KeepPartitions,
+		contract.ForgetEventKeysActivity:    events.ForgetKeys,
+		contract.SettleWindowActivity:       window.SettleWindow,
+		contract.SettleSubscriptionActivity: subscription.SettleSubscription,
+		contract.RecordRewardActivity:       window.RecordReward,
+		contract.SettleCheckoutActivity:     checkout.SettleCheckout,
 	}
 }
 

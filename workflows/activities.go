@@ -65,6 +65,10 @@ func endPerk(ctx workflow.Context, in contract.PerkInput) (contract.PerkEnd, err
 	return end, err
 }
 
+func settleSubscription(ctx workflow.Context, in contract.SubscriptionInput) (contract.SettledSubscription, error) {
+	return localThenRegular[contract.SettledSubscription](ctx, contract.SettleSubscriptionActivity, "remind, or tell of the end", in)
+}
+
 func settleWindow(ctx workflow.Context, in contract.TaskWindowInput) (contract.SettledWindow, error) {
 	return localThenRegular[contract.SettledWindow](ctx, contract.SettleWindowActivity, "close the window, or pay for it", in)
 }
@@ -77,6 +81,10 @@ func deliverReward(ctx workflow.Context, in contract.RewardInput, gift string) (
 
 func recordReward(ctx workflow.Context, in contract.RecordRewardInput) error {
 	return workflow.ExecuteActivity(withDatabaseRetries(ctx, "write down: "+string(in.Result.Status)), contract.RecordRewardActivity, in).Get(ctx, nil)
+}
+
+func settleCheckout(ctx workflow.Context, in contract.CheckoutInput) (contract.SettledCheckout, error) {
+	return localThenRegular[contract.SettledCheckout](ctx, contract.SettleCheckoutActivity, "deliver the order, or end it", in)
 }
 
 // localThenRegular runs a database step inside the workflow task, which costs no history but a marker,

@@ -51,6 +51,12 @@ func recorders() map[string]func(*testing.T) {
 	for _, s := range windowScenarios {
 		all[s.name] = s.record
 	}
+	for _, s := range checkoutScenarios {
+		all[s.name] = s.record
+	}
+	for _, s := range passScenarios {
+		all[s.name] = s.record
+	}
 	return all
 }
 
@@ -94,6 +100,38 @@ func TestHistoriesHoldEveryOutcome(t *testing.T) {
 			var result contract.SettledWindow
 			require.NoError(t, converter.GetDefaultDataConverter().FromPayload(last.GetResult().GetPayloads()[0], &result))
 			require.Equal(t, contract.SettledWindow{State: s.state}, result)
+		})
+	}
+	for _, s := range checkoutScenarios {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			events := load(t, s.name).GetEvents()
+			require.Equal(t, s.steps, stepsOf(t, events))
+			if s.status == "" {
+				require.NotNil(t, events[len(events)-1].GetWorkflowExecutionCanceledEventAttributes())
+				return
+			}
+			last := events[len(events)-1].GetWorkflowExecutionCompletedEventAttributes()
+			require.NotNil(t, last)
+			var result contract.SettledCheckout
+			require.NoError(t, converter.GetDefaultDataConverter().FromPayload(last.GetResult().GetPayloads()[0], &result))
+			require.Equal(t, contract.SettledCheckout{Status: s.status}, result)
+		})
+	}
+	for _, s := range passScenarios {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			events := load(t, s.name).GetEvents()
+			require.Equal(t, s.steps, stepsOf(t, events))
+			if s.status == "" {
+				require.NotNil(t, events[len(events)-1].GetWorkflowExecutionCanceledEventAttributes())
+				return
+			}
+			last := events[len(events)-1].GetWorkflowExecutionCompletedEventAttributes()
+			require.NotNil(t, last)
+			var result contract.SettledSubscription
+			require.NoError(t, converter.GetDefaultDataConverter().FromPayload(last.GetResult().GetPayloads()[0], &result))
+			require.Equal(t, contract.SettledSubscription{Status: s.status}, result)
 		})
 	}
 	var names []string
@@ -173,6 +211,42 @@ func TestReplayFindsAChangeOfTaskWindow(t *testing.T) {
 				require.Error(t, replayer.ReplayWorkflowHistory(nil, load(t, s.name)), s.name)
 			}
 		})
+	}
+}
+
+func TestReplayFindsAChangeOfCheckout(t *testing.T) {
+	t.Parallel()
+	if *record {
+		return
+	}
+	planted := func(ctx workflow.Context, in contract.CheckoutInput) (contract.SettledCheckout, error) {
+		if err := workflow.Sleep(ctx, time.Second); err != nil {
+			return contract.SettledCheckout{}, err
+		}
+		return workflows.Checkout(ctx, in)
+	}
+	for _, s := range checkoutScenarios {
+		replayer := sdkworker.NewWorkflowReplayer()
+		replayer.RegisterWorkflowWithOptions(planted, workflow.RegisterOptions{Name: contract.CheckoutWorkflow})
+		require.Error(t, replayer.ReplayWorkflowHistory(nil, load(t, s.name)), s.name)
+	}
+}
+
+func TestReplayFindsAChangeOfSubscription(t *testing.T) {
+	t.Parallel()
+	if *record {
+		return
+	}
+	planted := func(ctx workflow.Context, in contract.SubscriptionInput) (contract.SettledSubscription, error) {
+		if err := workflow.Sleep(ctx, time.Second); err != nil {
+			return contract.SettledSubscription{}, err
+		}
+		return workflows.Subscription(ctx, in)
+	}
+	for _, s := range passScenarios {
+		replayer := sdkworker.NewWorkflowReplayer()
+		replayer.RegisterWorkflowWithOptions(planted, workflow.RegisterOptions{Name: contract.SubscriptionWorkflow})
+		require.Error(t, replayer.ReplayWorkflowHistory(nil, load(t, s.name)), s.name)
 	}
 }
 

@@ -56,7 +56,7 @@ func (w *taskWindow) run(ctx workflow.Context) (contract.SettledWindow, error) {
 			return settled, err
 		}
 		// What was signalled while the reward was under way may be the replay of another part.
-		if told := w.drain(); settled.Until == nil && !told {
+		if told := drain(w.changed); settled.Until == nil && !told {
 			return settled, nil
 		}
 		if workflow.GetInfo(ctx).GetContinueAsNewSuggested() {
@@ -110,14 +110,6 @@ func (w *taskWindow) show(ctx workflow.Context, result contract.RewardResult) er
 		reason = searchReason.ValueSet(result.Code)
 	}
 	return workflow.UpsertTypedSearchAttributes(ctx, searchState.ValueSet("reward_"+string(result.Status)), reason)
-}
-
-// drain forgets the signals that are there, and tells whether there were any: the next look sees what they tell of.
-func (w *taskWindow) drain() (told bool) {
-	for w.changed.ReceiveAsync(nil) {
-		told = true
-	}
-	return told
 }
 
 // rewardResultOf reads the result that a failed delivery carries; a timeout by Temporal carries none.

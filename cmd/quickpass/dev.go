@@ -22,8 +22,9 @@ import (
 const (
 	devProductKey  = "dev-main-product-key"
 	devInquiryPath = "/api/v1/credits/orders/{order_id}"
-	// devWebhookSecret signs the webhooks of events: "dev-events-webhook-secret" in base64.
-	devWebhookSecret = "whsec_ZGV2LWV2ZW50cy13ZWJob29rLXNlY3JldA==" //nolint:gosec // of a developer's machine, and printed there
+	// These sign webhooks: "dev-events-webhook-secret" and "dev-payments-webhook-secret" in base64.
+	devWebhookSecret = "whsec_ZGV2LWV2ZW50cy13ZWJob29rLXNlY3JldA==" //nolint:gosec // known to everybody, for `quickpass dev` only
+	devPaymentSecret = "whsec_ZGV2LXBheW1lbnRzLXdlYmhvb2stc2VjcmV0" //nolint:gosec // likewise
 	stopTimeout      = 30 * time.Second
 )
 
@@ -55,6 +56,9 @@ func dev(ctx context.Context, c config.Config) (err error) {
 	}
 	if len(c.Events.WebhookSecrets) == 0 {
 		c.Events.WebhookSecrets = []string{devWebhookSecret}
+	}
+	if len(c.Payments.WebhookSecrets) == 0 {
+		c.Payments.WebhookSecrets = []string{devPaymentSecret}
 	}
 	var s stack
 	defer func() { err = errors.Join(err, s.stop()) }()

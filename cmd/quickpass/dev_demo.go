@@ -105,6 +105,9 @@ func seedDemo(ctx context.Context, c config.Config) error {
 			return fmt.Errorf("demo task %s: %w", task.Name, err)
 		}
 	}
+	if err := seedCatalog(ctx, db, now); err != nil {
+		return err
+	}
 	for _, u := range demoUsers {
 		if err := seedUser(ctx, db, u.id, u.coins, u.blocked, now); err != nil {
 			return fmt.Errorf("demo user %s: %w", u.id, err)
@@ -132,6 +135,7 @@ func printAddresses(w io.Writer, c config.Config, s stack, logFile string) {
 	row := func(what, where string) { _, _ = fmt.Fprintf(table, "  %s\t%s\n", what, where) }
 	_, _ = fmt.Fprintln(table, "\nQuickPass is ready.")
 	row("API", "http://"+c.HTTP.Address+"/api/v1")
+	row("catalog of project 1", "http://"+c.HTTP.Address+"/api/v2/project/1/items/virtual_items")
 	row("API, described", "http://"+c.HTTP.Address+"/docs")
 	if s.ui != "" {
 		row("Temporal UI", s.ui)
@@ -147,6 +151,10 @@ func printAddresses(w io.Writer, c config.Config, s stack, logFile string) {
 		row(role, devKeys[role])
 	}
 	row("webhooks of events", c.Events.WebhookSecrets[0])
+	row("webhooks of payments", c.Payments.WebhookSecrets[0])
+	_, _ = fmt.Fprintln(table, "\nFor /api/v2:")
+	row("a user's token", fmt.Sprintf(devTokenFor, demoUsers[0].id))
+	row("project 1's server", fmt.Sprintf("Basic %d:%s", demoProject, devServerKey))
 	_, _ = fmt.Fprintln(table, "\nDemo users:")
 	for _, u := range demoUsers {
 		row(u.id, fmt.Sprintf("%s (%d coins at first)", u.who, u.coins))

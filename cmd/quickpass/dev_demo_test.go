@@ -1,12 +1,14 @@
 package main
 
 import (
+	"encoding/json"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/quickpass/quickpass/config"
+	"github.com/quickpass/quickpass/internal/catalog"
 	"github.com/quickpass/quickpass/internal/postgres"
 	"github.com/quickpass/quickpass/internal/testkit"
 )
@@ -27,5 +29,23 @@ func TestDemoDataIsWrittenOnce(t *testing.T) {
 			require.EqualValues(t, 1, task.Version)
 		}
 	}
+	_, items, groups, err := db.CatalogItems(t.Context(), demoProject)
+	require.NoError(t, err)
+	require.Len(t, items, len(demoItems()))
+	require.Len(t, groups, len(demoGroups()))
+	shop := catalog.New(items, groups)
+	for _, item := range items {
+		require.EqualValues(t, 1, item.Version)
+	}
+	for _, wanted := range demoItems() {
+		require.Empty(t, wanted.Validate(shop.Item), wanted.SKU)
+	}
+	// The price of seeds 002 and 004.
+	gun, _ := shop.Item("gun_1")
+	quote, err := gun.QuoteOf(catalog.View{Now: time.Now()})
+	require.NoError(t, err)
+	shown, err := json.Marshal(quote)
+	require.NoError(t, err)
+	require.JSONEq(t, `{"amount": "0.9950", "amount_without_discount": "1.9900", "currency": "USD"}`, string(shown))
 	testkit.RequireClean(t, db)
 }

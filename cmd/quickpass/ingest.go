@@ -39,6 +39,14 @@ func eventIntake(c config.Config, intake *events.Intake) (api.EventIntake, error
 	return doors, err
 }
 
+// paymentWebhook checks notifications of payments; nil when none are taken.
+func paymentWebhook(c config.Config) (*events.WebhookVerifier, error) {
+	if len(c.Payments.WebhookSecrets) == 0 {
+		return nil, nil
+	}
+	return events.NewWebhookVerifier(c.Payments.WebhookSecrets)
+}
+
 // startConsumers consumes from the brokers that are set up until ctx ends; stop waits for what is under way.
 func startConsumers(ctx context.Context, c config.Config, intake *events.Intake, logger *slog.Logger) (stop func(), err error) {
 	options := events.ConsumerOptions{ProjectID: int32(c.Events.Project), Decoder: eventDecoder(c), Counter: intake, Logger: logger}

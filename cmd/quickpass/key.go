@@ -23,10 +23,11 @@ var keyRoles = []string{"storefront", "main_product", "distributor", "admin", "s
 func keyCommand(with withConfig) *cobra.Command {
 	var role string
 	var project int32
+	roles := append(slices.Clone(keyRoles), "server") // of /api/v2, with Basic project:key
 	create := &cobra.Command{Use: "create", Short: "Make an API key and print it, once", Args: cobra.NoArgs,
 		RunE: with(func(ctx context.Context, c config.Config) error {
-			if !slices.Contains(keyRoles, role) {
-				return errors.New("--role must be one of " + strings.Join(keyRoles, ", "))
+			if !slices.Contains(roles, role) {
+				return errors.New("--role must be one of " + strings.Join(roles, ", "))
 			}
 			db, err := postgres.Open(ctx, postgres.Options{URL: c.Database.URL, MaxConnections: 2, StatementTimeout: c.Database.StatementTimeout})
 			if err != nil {
@@ -42,7 +43,7 @@ func keyCommand(with withConfig) *cobra.Command {
 			fmt.Printf("%s (%s): %s\nIt is stored hashed and not shown again.\n", id, role, key)
 			return nil
 		}, needsDatabase)}
-	create.Flags().StringVar(&role, "role", "", "one of "+strings.Join(keyRoles, ", "))
+	create.Flags().StringVar(&role, "role", "", "one of "+strings.Join(roles, ", "))
 	create.Flags().Int32Var(&project, "project", 1, "the project that the key works on")
 	command := &cobra.Command{Use: "key", Short: "Manage API keys"}
 	command.AddCommand(create)

@@ -124,6 +124,9 @@ func serve(ctx context.Context, c config.Config, r roles, logger *slog.Logger) e
 		if options.Events, err = eventIntake(c, intake); err != nil {
 			return err
 		}
+		if options.Payments, err = paymentWebhook(c); err != nil {
+			return err
+		}
 		err = serveHTTP(ctx, c, options, box)
 	} else {
 		<-ctx.Done()

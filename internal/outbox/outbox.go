@@ -52,12 +52,13 @@ type Options struct {
 
 // Outbox is the way from a reserved order to its workflow.
 type Outbox struct {
-	options Options
-	queue   chan postgres.Unstarted
-	replays chan contract.ReplayInput
-	windows chan postgres.TaskWindowChange
-	waiting atomic.Int64 // in PostgreSQL to be started, as the last sweep counted
-	open    atomic.Int64 // open in PostgreSQL, as the last sweep counted, and those offered since
+	options   Options
+	queue     chan postgres.Unstarted
+	replays   chan contract.ReplayInput
+	windows   chan postgres.TaskWindowChange
+	checkouts chan postgres.CheckoutChange
+	waiting   atomic.Int64 // in PostgreSQL to be started, as the last sweep counted
+	open      atomic.Int64 // open in PostgreSQL, as the last sweep counted, and those offered since
 
 	mu      sync.Mutex
 	started []postgres.Unstarted // since the last sweep, which tells PostgreSQL
@@ -66,7 +67,7 @@ type Outbox struct {
 // New makes an Outbox; Run makes it work.
 func New(options Options) *Outbox {
 	return &Outbox{options: options, queue: make(chan postgres.Unstarted, options.Queue), replays: make(chan contract.ReplayInput, replayQueue),
-		windows: make(chan postgres.TaskWindowChange, options.Queue)}
+		windows: make(chan postgres.TaskWindowChange, options.Queue), checkouts: make(chan postgres.CheckoutChange, options.Queue)}
 }
 
 // Offer hands over an order that was just reserved. It never waits: when the queue is full the order
@@ -104,8 +105,11 @@ func (o *Outbox) Run(ctx context.Context) {
 	group.Go(func() { o.dispatchReplays(ctx) })
 	group.Go(func() { o.sweep(ctx) })
 	group.Go(func() { o.sweepPerks(ctx) })
+	group.Go(func() { o.sweepSubscriptions(ctx) })
 	group.Go(func() { o.dispatchWindows(ctx) })
 	group.Go(func() { o.sweepWindows(ctx) })
+	group.Go(func() { o.dispatchCheckouts(ctx) })
+	group.Go(func() { o.sweepCheckouts(ctx) })
 	group.Wait()
 }
 

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -20,6 +21,7 @@ import (
 const (
 	rewardCoins       = "coins"
 	rewardMainProduct = "main_product"
+	rewardItems       = "items"
 )
 
 // rewardID names a part of a window's reward, in the ledger and to the main product.
@@ -32,8 +34,9 @@ type Reward struct {
 	UserID        string
 	TaskID        int64
 	TaskName      string
-	Kind          string           // coins or main_product
+	Kind          string           // coins, main_product or items
 	Coins         int64            // 0 unless Kind is coins
+	Items         json.RawMessage  // tasks.ItemReward; nil unless Kind is items
 	RewardType    string           // of the main product
 	Amount        *decimal.Decimal // of RewardType
 	Status        contract.RewardStatus
@@ -97,34 +100,36 @@ func (db *DB) BeginRewardCall(ctx context.Context, rewardID string) (contract.Re
 // window when nothing else is owed. A reward that is not pending stays as it is, but for one case: what the main
 // product has given is given, whatever was written before. It fails with ErrNotFound.
 func (db *DB) RecordReward(ctx context.Context, rewardID string, result contract.RewardResult, now time.Time) error {
-	err := db.inTx(ctx, func(q *sqlc.Queries) error {
-		found, err := q.FindReward(ctx, rewardID)
-		if err != nil {
-			return notFound(err)
-		}
-		w, err := lockWindow(ctx, q, found.WindowID)
-		if err != nil {
-			return err
-		}
-		part, err := q.RecordReward(ctx, sqlc.RecordRewardParams{RewardID: rewardID, Status: string(result.Status), TransactionID: optional(result.TransactionID),
-			NewBalance: result.NewBalance, ReasonCode: optional(result.Code), ReasonMessage: optional(result.Message), Now: now})
-		if errors.Is(err, pgx.ErrNoRows) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if result.Status == contract.RewardDelivered {
-			if err := w.tell(ctx, q, "reward_received", partDetail(part), now); err != nil {
-				return err
-			}
-		}
-		return q.SettleTaskWindow(ctx, sqlc.SettleTaskWindowParams{WindowID: w.WindowID, Now: now})
-	})
+	err := db.inTx(ctx, func(q *sqlc.Queries) error { return recordReward(ctx, q, rewardID, result, now) })
 	if err != nil {
 		return fmt.Errorf("record reward %s: %w", rewardID, err)
 	}
 	return nil
+}
+
+func recordReward(ctx context.Context, q *sqlc.Queries, rewardID string, result contract.RewardResult, now time.Time) error {
+	found, err := q.FindReward(ctx, rewardID)
+	if err != nil {
+		return notFound(err)
+	}
+	w, err := lockWindow(ctx, q, found.WindowID)
+	if err != nil {
+		return err
+	}
+	part, err := q.RecordReward(ctx, sqlc.RecordRewardParams{RewardID: rewardID, Status: string(result.Status), TransactionID: optional(result.TransactionID),
+		NewBalance: result.NewBalance, ReasonCode: optional(result.Code), ReasonMessage: optional(result.Message), Now: now})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if result.Status == contract.RewardDelivered {
+		if err := w.tell(ctx, q, "reward_received", partDetail(part), now); err != nil {
+			return err
+		}
+	}
+	return q.SettleTaskWindow(ctx, sqlc.SettleTaskWindowParams{WindowID: w.WindowID, Now: now})
 }
 
 // RewardReplay asks for a reward that could not be given to be tried again, by whom and why.
@@ -182,9 +187,12 @@ func replayReward(ctx context.Context, q *sqlc.Queries, r RewardReplay, now time
 // partDetail is what a user is told of a part.
 func partDetail(part sqlc.TaskReward) map[string]any {
 	detail := map[string]any{"reward_id": part.RewardID, "kind": part.Kind, "status": part.Status}
-	if part.Coins != nil {
+	switch part.Kind {
+	case rewardCoins:
 		detail["coins"] = *part.Coins
-	} else {
+	case rewardItems:
+		detail["items"] = part.Items
+	default:
 		detail["reward_type"], detail["amount"] = part.RewardType, part.Amount
 	}
 	if part.NewBalance != nil {
@@ -194,7 +202,7 @@ func partDetail(part sqlc.TaskReward) map[string]any {
 }
 
 func rewardOf(row sqlc.TaskReward) Reward {
-	return Reward{RewardID: row.RewardID, WindowID: row.WindowID, UserID: row.UserID, TaskID: row.TaskID, Kind: row.Kind, Coins: orZero(row.Coins),
+	return Reward{RewardID: row.RewardID, WindowID: row.WindowID, UserID: row.UserID, TaskID: row.TaskID, Kind: row.Kind, Coins: orZero(row.Coins), Items: row.Items,
 		RewardType: orZero(row.RewardType), Amount: row.Amount, Status: contract.RewardStatus(row.Status), Calls: int(row.Calls),
 		ReasonCode: orZero(row.ReasonCode), ReasonMessage: orZero(row.ReasonMessage), TransactionID: orZero(row.TransactionID), NewBalance: row.NewBalance,
 		CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt}

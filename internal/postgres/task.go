@@ -151,7 +151,34 @@ func saveTask(ctx context.Context, q *sqlc.Queries, projectID int32, task tasks.
 	if err := checkChain(ctx, q, projectID, task); err != nil {
 		return err
 	}
+	if err := checkItems(ctx, q, projectID, task.Reward.Items); err != nil {
+		return err
+	}
 	return audit(ctx, q, projectID, actor, action, strconv.FormatInt(task.TaskID, 10), task, now)
+}
+
+// UnknownItemsError is a reward of items that the project does not have.
+type UnknownItemsError struct{ SKUs []string }
+
+// Error names them.
+func (e *UnknownItemsError) Error() string { return fmt.Sprintf("no such items: %v", e.SKUs) }
+
+func checkItems(ctx context.Context, q *sqlc.Queries, projectID int32, items []tasks.ItemReward) error {
+	if len(items) == 0 {
+		return nil
+	}
+	params := sqlc.MissingSKUsParams{ProjectID: projectID}
+	for _, item := range items {
+		params.Skus = append(params.Skus, item.SKU)
+	}
+	missing, err := q.MissingSKUs(ctx, params)
+	if err != nil {
+		return fmt.Errorf("items of the reward: %w", err)
+	}
+	if len(missing) > 0 {
+		return &UnknownItemsError{SKUs: missing}
+	}
+	return nil
 }
 
 func checkChain(ctx context.Context, q *sqlc.Queries, projectID int32, task tasks.Task) error {

@@ -27,6 +27,7 @@ type ReceivedReward struct {
 	Coins      *int64
 	RewardType string
 	Amount     *decimal.Decimal
+	Items      json.RawMessage // tasks.ItemReward; nil unless the reward is items
 	ReceivedAt time.Time
 }
 
@@ -58,7 +59,7 @@ func (db *DB) UserTasks(ctx context.Context, projectID int32, userID string, req
 		return mine, fmt.Errorf("rewards of user: %w", err)
 	}
 	for _, row := range rewards {
-		reward := ReceivedReward{RewardID: row.RewardID, WindowID: row.WindowID, TaskID: row.TaskID, Coins: row.Coins, Amount: row.Amount, ReceivedAt: row.UpdatedAt}
+		reward := ReceivedReward{RewardID: row.RewardID, WindowID: row.WindowID, TaskID: row.TaskID, Coins: row.Coins, Amount: row.Amount, Items: row.Items, ReceivedAt: row.UpdatedAt}
 		if row.RewardType != nil {
 			reward.RewardType = *row.RewardType
 		}

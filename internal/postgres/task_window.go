@@ -73,6 +73,9 @@ func (db *DB) SettleWindow(ctx context.Context, windowID string, now time.Time) 
 		settled, err = w.settle(ctx, q, now)
 		return err
 	})
+	if err == nil && settled.State == tasks.Completed {
+		err = db.giveItems(ctx, windowID, now)
+	}
 	if err != nil {
 		return contract.SettledWindow{}, fmt.Errorf("settle window %s: %w", windowID, err)
 	}
@@ -156,6 +159,13 @@ func (w *lockedWindow) rewardFirst(ctx context.Context, q *sqlc.Queries, now tim
 			UserID: w.UserID, TaskID: w.TaskID, RewardType: promised.RewardType, Amount: promised.Amount, Now: now})
 		if err != nil {
 			return nil, fmt.Errorf("owe: %w", err)
+		}
+		parts = append(parts, part)
+	}
+	if len(w.task.Reward.Items) > 0 {
+		part, err := w.oweItems(ctx, q, now)
+		if err != nil {
+			return nil, err
 		}
 		parts = append(parts, part)
 	}

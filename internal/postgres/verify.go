@@ -58,6 +58,20 @@ func (db *DB) Verify(ctx context.Context, o VerifyOptions, now time.Time) ([]Che
 			{"every window that is over is settled in time", func(ctx context.Context) ([]string, error) {
 				return q.VerifyWindowsAreSettledInTime(ctx, now.Add(-o.Grace))
 			}},
+			{"sales of items are what the orders hold", q.VerifySalesEqualCheckouts},
+			{"users' limits are used as the orders say", q.VerifyUsagesEqualCheckouts},
+			{"every order that was delivered was paid once", q.VerifyCheckoutsArePaidOnce},
+			{"refunds of orders sum up, to no more than was paid", q.VerifyCheckoutRefundsSumUp},
+			{"every order that is done gave each line once", q.VerifyCheckoutsGaveTheirLines},
+			{"game keys belong to orders that may have them", q.VerifyGameKeysBelong},
+			{"every order is delivered or expires in time", func(ctx context.Context) ([]string, error) {
+				return q.VerifyCheckoutsEndInTime(ctx, now.Add(-o.Grace))
+			}},
+			{"what users own is what its entries sum to", q.VerifyHoldingsEqualEntries},
+			{"subscriptions are what their ledgers add up to", q.VerifySubscriptionsEqualEntries},
+			{"ends of subscriptions are told in time, once", func(ctx context.Context) ([]string, error) {
+				return q.VerifySubscriptionEndsWereTold(ctx, now.Add(-o.Grace))
+			}},
 		} {
 			broken, err := rule.rows(ctx)
 			if err != nil {

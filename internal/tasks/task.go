@@ -105,6 +105,13 @@ type Audience struct {
 type Reward struct {
 	Coins       int64              `json:"coins,omitempty"`
 	MainProduct *MainProductReward `json:"main_product,omitempty"`
+	Items       []ItemReward       `json:"items,omitempty"`
+}
+
+// ItemReward is a thing of the project's catalog that goes into the user's inventory; of a bundle, what it contains.
+type ItemReward struct {
+	SKU      string `json:"sku"`
+	Quantity int64  `json:"quantity"`
 }
 
 // MainProductReward is what the main product is asked to give (seed 001, "Main Product Reward Processing").

@@ -1,6 +1,8 @@
 package tasks
 
 import (
+	"fmt"
+	"regexp"
 	"slices"
 	"time"
 
@@ -155,6 +157,8 @@ func (a Audience) validate(check checkFunc) {
 	check(!slices.ContainsFunc(a.UserIDs, func(id string) bool { return !printable(id, 1, maxText) }), "audience.user_ids", "ids of 1 to 64 printable characters")
 }
 
+var itemPattern = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,255}$`)
+
 func (t Task) validateReward(check checkFunc) {
 	coins := t.Reward.Coins
 	check(coins >= 0 && coins <= ledger.MaxCoins, "reward.coins", "from 0 to 1,000,000,000,000 coins")
@@ -162,6 +166,13 @@ func (t Task) validateReward(check checkFunc) {
 		check(printable(part.RewardType, 1, 64), "reward.main_product.reward_type", "1 to 64 printable characters")
 		check(part.Amount.IsPositive() && boundedDecimal(part.Amount) && part.Amount.LessThanOrEqual(decimal.NewFromInt(ledger.MaxCoins)),
 			"reward.main_product.amount", "above 0, at most 1,000,000,000,000, at most 8 decimals")
+	}
+	check(len(t.Reward.Items) <= 20, "reward.items", "at most 20 items")
+	for i, item := range t.Reward.Items {
+		check(itemPattern.MatchString(item.SKU), fmt.Sprintf("reward.items[%d].sku", i), "the SKU of an item of the catalog")
+		check(item.Quantity >= 1 && item.Quantity <= 1_000_000, fmt.Sprintf("reward.items[%d].quantity", i), "from 1 to 1,000,000")
+		twice := slices.ContainsFunc(t.Reward.Items[:i], func(other ItemReward) bool { return other.SKU == item.SKU })
+		check(!twice, fmt.Sprintf("reward.items[%d].sku", i), "each item once")
 	}
 	validateCap := func(limit int64, field string) {
 		check(limit >= 0 && limit <= ledger.MaxCoins, field, "from 0 (no bound) to 1,000,000,000,000 coins")

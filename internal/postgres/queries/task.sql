@@ -78,7 +78,7 @@ ORDER BY w.task_id, w.number;
 
 -- name: ReceivedRewards :many
 -- The newest, and all of the windows that are shown.
-SELECT r.reward_id, r.window_id, r.task_id, r.kind, r.coins, r.reward_type, r.amount, r.transaction_id, r.updated_at
+SELECT r.reward_id, r.window_id, r.task_id, r.kind, r.coins, r.reward_type, r.amount, r.items, r.transaction_id, r.updated_at
 FROM task_rewards r
 WHERE r.project_id = @project_id AND r.user_id = @user_id AND r.status = 'delivered'
   AND (r.window_id IN (SELECT w.window_id FROM task_windows w WHERE w.project_id = @project_id AND w.user_id = @user_id AND w.live)

@@ -104,6 +104,11 @@ INSERT INTO task_rewards (reward_id, window_id, kind, project_id, user_id, task_
 VALUES (@reward_id, @window_id, 'main_product', @project_id, @user_id, @task_id, @reward_type::text, @amount::numeric, 'pending', @now, @now)
 RETURNING *;
 
+-- name: OweItems :one
+INSERT INTO task_rewards (reward_id, window_id, kind, project_id, user_id, task_id, items, status, created_at, updated_at)
+VALUES (@reward_id, @window_id, 'items', @project_id, @user_id, @task_id, @items::jsonb, 'pending', @now, @now)
+RETURNING *;
+
 -- name: ListOpenedTasks :many
 -- The published tasks of which this window completed the last requirement: it is the first completion of its task, and not
 -- before those of all other tasks that they require. So of two completions in one moment only one finds them.

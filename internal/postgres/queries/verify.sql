@@ -60,7 +60,8 @@ LIMIT 20;
 -- name: VerifyTransfersHaveOrders :many
 SELECT format('transfer %s (%s of %s coins) belongs to no order: %s', t.transfer_id, t.kind, t.amount, t.reference)::text AS broken
 FROM ledger_transfers t LEFT JOIN orders o ON o.order_id = split_part(t.reference, '#', 1)
-WHERE t.kind IN ('reserve', 'capture', 'release') AND o.order_id IS NULL LIMIT 20;
+LEFT JOIN checkout_orders c ON 'checkout/' || c.order_id = t.reference
+WHERE t.kind IN ('reserve', 'capture', 'release') AND o.order_id IS NULL AND c.order_id IS NULL LIMIT 20;
 
 -- name: VerifyOrdersHaveProducts :many
 SELECT format('order %s is for no product: %s', o.order_id, o.sku)::text AS broken
@@ -96,8 +97,8 @@ FROM orders o LEFT JOIN refunded r ON r.order_id = o.order_id
 WHERE o.refunded_coins <> COALESCE(r.coins, 0) OR o.refunded_coins <> COALESCE(r.moved, 0) OR r.strangers > 0
 UNION ALL
 SELECT format('transfer %s (refund of %s coins) belongs to no refund: %s', t.transfer_id, t.amount, t.reference)::text
-FROM ledger_transfers t LEFT JOIN order_refunds r ON r.refund_id = t.reference
-WHERE t.kind = 'refund' AND r.refund_id IS NULL LIMIT 20;
+FROM ledger_transfers t LEFT JOIN order_refunds r ON r.refund_id = t.reference LEFT JOIN checkout_refunds c ON c.refund_id = t.reference
+WHERE t.kind = 'refund' AND r.refund_id IS NULL AND c.refund_id IS NULL LIMIT 20;
 
 -- name: VerifyAuditChain :many
 -- The first row of the audit log whose hash does not follow from the one before it, or an end that was cut off.
@@ -135,18 +136,22 @@ WHERE e.expires_at IS DISTINCT FROM g.expires_at LIMIT 20;
 -- A completed window has one reward for each part that its task promised, from when it is settled at the latest; no other
 -- window has any.
 WITH promised AS (
-    SELECT w.window_id, w.user_id, 'coins' AS kind, (v.definition #>> '{reward,coins}')::bigint AS coins, NULL AS reward_type, NULL::numeric AS amount, w.settled_at
+    SELECT w.window_id, w.user_id, 'coins' AS kind, (v.definition #>> '{reward,coins}')::bigint AS coins, NULL AS reward_type, NULL::numeric AS amount, NULL::jsonb AS items, w.settled_at
     FROM task_windows w JOIN task_versions v ON v.task_id = w.task_id AND v.version = w.version
     WHERE w.state = 'completed' AND (v.definition #>> '{reward,coins}')::bigint > 0
     UNION ALL
-    SELECT w.window_id, w.user_id, 'main_product', NULL, v.definition #>> '{reward,main_product,reward_type}', (v.definition #>> '{reward,main_product,amount}')::numeric, w.settled_at
+    SELECT w.window_id, w.user_id, 'main_product', NULL, v.definition #>> '{reward,main_product,reward_type}', (v.definition #>> '{reward,main_product,amount}')::numeric, NULL, w.settled_at
     FROM task_windows w JOIN task_versions v ON v.task_id = w.task_id AND v.version = w.version
-    WHERE w.state = 'completed' AND v.definition #> '{reward,main_product}' IS NOT NULL)
+    WHERE w.state = 'completed' AND v.definition #> '{reward,main_product}' IS NOT NULL
+    UNION ALL
+    SELECT w.window_id, w.user_id, 'items', NULL, NULL, NULL, v.definition #> '{reward,items}', w.settled_at
+    FROM task_windows w JOIN task_versions v ON v.task_id = w.task_id AND v.version = w.version
+    WHERE w.state = 'completed' AND v.definition #> '{reward,items}' IS NOT NULL)
 SELECT format('window %s, %s: promised %s %s %s to %s, rewarded %s %s %s to %s', COALESCE(p.window_id, r.window_id), COALESCE(p.kind, r.kind),
               p.coins, p.amount, p.reward_type, p.user_id, r.coins, r.amount, r.reward_type, r.user_id)::text AS broken
 FROM promised p FULL JOIN task_rewards r ON r.window_id = p.window_id AND r.kind = p.kind
 WHERE p.window_id IS NULL OR (r.window_id IS NULL AND p.settled_at IS NOT NULL)
-   OR (r.window_id IS NOT NULL AND (p.coins, p.reward_type, p.amount, p.user_id) IS DISTINCT FROM (r.coins, r.reward_type, r.amount, r.user_id))
+   OR (r.window_id IS NOT NULL AND (p.coins, p.reward_type, p.amount, p.items, p.user_id) IS DISTINCT FROM (r.coins, r.reward_type, r.amount, r.items, r.user_id))
 LIMIT 20;
 
 -- name: VerifySettledMeansNothingPending :many
@@ -194,3 +199,118 @@ SELECT format('event %s of user %s is stored %s times, %s keys', e.event_id, e.u
 FROM events e CROSS JOIN events_kept f LEFT JOIN event_keys k ON k.key = e.key AND k.received_at = e.received_at
 WHERE e.received_at >= f.kept_from
 GROUP BY e.key, e.event_id, e.user_id HAVING count(*) <> 1 OR count(k.key) <> 1 LIMIT 20;
+
+-- name: VerifySalesEqualCheckouts :many
+-- What is counted for the limits of items is what the orders hold.
+WITH held AS (
+    SELECT o.project_id, s.sale ->> 'sku' AS sku, sum((s.sale ->> 'quantity')::bigint) FILTER (WHERE o.status = 'new') AS reserved,
+        sum((s.sale ->> 'quantity')::bigint) FILTER (WHERE o.status <> 'new') AS sold
+    FROM checkout_orders o CROSS JOIN LATERAL jsonb_array_elements(COALESCE(o.holds -> 'sales', '[]')) AS s (sale) GROUP BY 1, 2)
+SELECT format('item %s: %s reserved, %s sold; its orders hold %s and %s', COALESCE(i.sku, h.sku), i.reserved, i.sold, COALESCE(h.reserved, 0), COALESCE(h.sold, 0))::text AS broken
+FROM item_sales i FULL JOIN held h ON h.project_id = i.project_id AND h.sku = i.sku
+WHERE COALESCE(i.reserved, 0) <> COALESCE(h.reserved, 0) OR COALESCE(i.sold, 0) <> COALESCE(h.sold, 0) LIMIT 20;
+
+-- name: VerifyUsagesEqualCheckouts :many
+WITH held AS (
+    SELECT o.project_id, o.user_id, u.usage ->> 'sku' AS sku, COALESCE(u.usage ->> 'promotion', '') AS promotion, (u.usage ->> 'period_start')::timestamptz AS period_start,
+        sum((u.usage ->> 'quantity')::bigint) AS used
+    FROM checkout_orders o CROSS JOIN LATERAL jsonb_array_elements(COALESCE(o.holds -> 'usages', '[]')) AS u (usage) GROUP BY 1, 2, 3, 4, 5)
+SELECT format('user %s, item %s %s: %s used, the orders say %s', COALESCE(i.user_id, h.user_id), COALESCE(i.sku, h.sku), COALESCE(i.promotion, h.promotion), i.used, COALESCE(h.used, 0))::text AS broken
+FROM item_usages i FULL JOIN held h ON h.project_id = i.project_id AND h.user_id = i.user_id AND h.sku = i.sku AND h.promotion = i.promotion AND h.period_start = i.period_start
+WHERE COALESCE(i.used, 0) <> COALESCE(h.used, 0) LIMIT 20;
+
+-- name: VerifyCheckoutsArePaidOnce :many
+-- Who delivered was paid, by one payment, of the amount that the order says; an order that never was paid has none that was taken.
+WITH taken AS (
+    SELECT p.order_id, count(*) AS payments, sum(p.amount) AS amount FROM checkout_payments p WHERE p.outcome = 'accepted' GROUP BY p.order_id)
+SELECT format('order %s (%s): paid %s, accepted payments %s of %s', o.order_id, o.status, o.paid, COALESCE(t.payments, 0), t.amount)::text AS broken
+FROM checkout_orders o LEFT JOIN taken t ON t.order_id = o.order_id
+WHERE o.paid IS DISTINCT FROM t.amount OR COALESCE(t.payments, 0) > 1 OR (o.paid IS NOT NULL AND o.status IN ('new', 'expired'))
+   OR (o.paid IS NULL AND o.status IN ('paid', 'done') AND o.currency_type <> 'free') LIMIT 20;
+
+-- name: VerifyCheckoutRefundsSumUp :many
+-- What an order says was refunded are its refunds, never more than was paid; coins went back to the user's wallet.
+WITH refunded AS (
+    SELECT r.order_id, sum(r.amount) AS amount, bool_or(r.whole) AS whole, COALESCE(sum(t.amount), 0) AS moved
+    FROM checkout_refunds r LEFT JOIN ledger_transfers t ON t.reference = r.refund_id AND t.kind = 'refund' GROUP BY r.order_id)
+SELECT format('order %s (%s): %s of %s refunded, its refunds are %s, coins returned %s', o.order_id, o.status, o.refunded, o.paid, COALESCE(r.amount, 0), COALESCE(r.moved, 0))::text AS broken
+FROM checkout_orders o LEFT JOIN refunded r ON r.order_id = o.order_id
+WHERE o.refunded <> COALESCE(r.amount, 0) OR o.refunded > COALESCE(o.paid, 0) OR (COALESCE(r.whole, false) AND o.status <> 'canceled')
+   OR COALESCE(r.moved, 0) <> CASE WHEN o.virtual_price ->> 'sku' = 'coins' THEN o.refunded ELSE 0 END LIMIT 20;
+
+-- name: VerifyCheckoutsGaveTheirLines :many
+-- Each line of an order that is done was given, once for each item in it; what is not paid was given nobody.
+WITH given AS (
+    SELECT split_part(e.reference, '/', 2)::bigint AS order_id, split_part(e.reference, '/', 3) AS line_id, count(*) AS grants, count(DISTINCT e.reference) AS once
+    FROM inventory_entries e WHERE e.action = 'grant' AND e.reference ~ '^checkout/[0-9]+/[0-9]+/' AND e.reference !~ '/rf_' GROUP BY 1, 2),
+due AS (
+    SELECT o.order_id, o.status, l.line ->> 'line_id' AS line_id FROM checkout_orders o CROSS JOIN LATERAL jsonb_array_elements(o.lines) AS l (line))
+SELECT format('order %s (%s), line %s: given %s times', d.order_id, d.status, d.line_id, COALESCE(g.grants, 0))::text AS broken
+FROM due d LEFT JOIN given g ON g.order_id = d.order_id AND g.line_id = d.line_id
+WHERE (d.status = 'done' AND g.grants IS NULL) OR (d.status IN ('new', 'paid', 'expired') AND g.grants IS NOT NULL) OR g.grants <> g.once LIMIT 20;
+
+-- name: VerifyCheckoutsEndInTime :many
+-- An order that nobody pays expires, and one that is paid is delivered, within ten minutes.
+SELECT format('order %s is %s since %s', o.order_id, o.status, CASE WHEN o.status = 'new' THEN o.expires_at ELSE o.paid_at END)::text AS broken
+FROM checkout_orders o
+WHERE o.finished_at IS NULL AND CASE WHEN o.status = 'new' THEN o.expires_at ELSE o.paid_at END + interval '10 minutes' < sqlc.arg('no_later_than')::timestamptz LIMIT 20;
+
+-- name: VerifyGameKeysBelong :many
+-- A key is reserved for an order that is not delivered, or given by one that was.
+SELECT format('key %s of %s is %s for order %s, which is %s', k.key_id, k.sku, k.state, k.order_id, o.status)::text AS broken
+FROM game_keys k JOIN checkout_orders o ON o.order_id = k.order_id
+WHERE (k.state = 'reserved' AND o.status NOT IN ('new', 'paid')) OR (k.state = 'given' AND o.status NOT IN ('done', 'canceled')) LIMIT 20;
+
+-- name: VerifyHoldingsEqualEntries :many
+-- What a user owns is what its entries sum to, and each entry's balance is the sum so far. Game keys are codes.
+WITH entries AS (
+    SELECT e.project_id, e.user_id, e.sku, e.entry_id, e.balance, sum(e.delta) OVER (PARTITION BY e.project_id, e.user_id, e.sku ORDER BY e.entry_id) AS so_far,
+           row_number() OVER (PARTITION BY e.project_id, e.user_id, e.sku ORDER BY e.entry_id DESC) AS from_last
+    FROM inventory_entries e
+), keys AS (
+    SELECT k.project_id, k.user_id, k.sku, count(*) AS given FROM game_keys k WHERE k.state = 'given' GROUP BY k.project_id, k.user_id, k.sku
+)
+SELECT format('%s of user %s in project %s: %s', b.sku, b.user_id, b.project_id, b.what)::text AS broken
+FROM (
+    SELECT COALESCE(i.project_id, e.project_id) AS project_id, COALESCE(i.user_id, e.user_id) AS user_id, COALESCE(i.sku, e.sku) AS sku,
+           format('%s owned, the entries sum to %s', COALESCE(i.quantity, 0), COALESCE(e.so_far, 0)) AS what
+    FROM inventory i FULL JOIN (SELECT * FROM entries WHERE from_last = 1) e ON e.project_id = i.project_id AND e.user_id = i.user_id AND e.sku = i.sku
+    WHERE COALESCE(i.quantity, 0) <> COALESCE(e.so_far, 0)
+    UNION ALL
+    SELECT e.project_id, e.user_id, e.sku, format('entry %s says %s, the sum is %s', e.entry_id, e.balance, e.so_far) FROM entries e WHERE e.balance <> e.so_far
+    UNION ALL
+    SELECT i.project_id, i.user_id, i.sku, format('%s keys owned, %s given', i.quantity, COALESCE(k.given, 0))
+    FROM inventory i LEFT JOIN keys k ON k.project_id = i.project_id AND k.user_id = i.user_id AND k.sku = i.sku
+    WHERE i.kind = 'game_key' AND i.quantity <> COALESCE(k.given, 0)
+) b LIMIT 20;
+
+-- name: VerifySubscriptionsEqualEntries :many
+-- A subscription is what its ledger adds up to: the running stretch began with its first extension, and ends after what was added to it less what
+-- was taken. A revocation leaves nothing.
+WITH last AS (
+    SELECT DISTINCT ON (e.project_id, e.user_id, e.sku) e.project_id, e.user_id, e.sku, COALESCE(e.entry #>> '{extended,stretch}', '') AS stretch
+    FROM subscription_entries e WHERE e.kind <> 'refunded' ORDER BY e.project_id, e.user_id, e.sku, e.entry_id DESC
+), stretches AS (
+    SELECT e.project_id, e.user_id, e.sku, e.entry #>> '{extended,stretch}' AS stretch,
+           min((e.entry #>> '{extended,at}')::timestamptz) FILTER (WHERE e.extension_id = e.entry #>> '{extended,stretch}') AS started_at,
+           sum((e.entry #>> '{extended,added_seconds}')::bigint - COALESCE((r.entry #>> '{refunded,taken_seconds}')::bigint, 0)) AS seconds
+    FROM subscription_entries e LEFT JOIN subscription_entries r ON r.project_id = e.project_id AND r.extension_id = e.extension_id AND r.kind = 'refunded'
+    WHERE e.kind = 'extended' GROUP BY e.project_id, e.user_id, e.sku, e.entry #>> '{extended,stretch}'
+)
+SELECT format('subscription %s of user %s in project %s: from %s until %s, its entries say from %s until %s', COALESCE(s.sku, l.sku), COALESCE(s.user_id, l.user_id), COALESCE(s.project_id, l.project_id),
+              s.started_at, s.expires_at, t.started_at, t.started_at + t.seconds * interval '1 second')::text AS broken
+FROM last l FULL JOIN subscriptions s ON s.project_id = l.project_id AND s.user_id = l.user_id AND s.sku = l.sku
+LEFT JOIN stretches t ON t.project_id = l.project_id AND t.user_id = l.user_id AND t.sku = l.sku AND t.stretch = l.stretch
+LEFT JOIN inventory i ON i.project_id = s.project_id AND i.user_id = s.user_id AND i.sku = s.sku AND i.kind = 'non_renewing_subscription'
+WHERE s.stretch IS DISTINCT FROM l.stretch OR s.started_at IS DISTINCT FROM t.started_at OR s.expires_at IS DISTINCT FROM t.started_at + t.seconds * interval '1 second'
+   OR (s.expires_at IS NOT NULL AND i.quantity IS DISTINCT FROM 1) OR (s.expires_at IS NULL AND i.quantity > 0)
+LIMIT 20;
+
+-- name: VerifySubscriptionEndsWereTold :many
+-- Within the bound, and not twice.
+(SELECT format('nobody has told user %s in project %s of the end of %s at %s', s.user_id, s.project_id, s.sku, s.expires_at)::text AS broken
+ FROM subscriptions s WHERE s.ended_at IS DISTINCT FROM s.expires_at AND s.expires_at < sqlc.arg('no_later_than')::timestamptz LIMIT 10)
+UNION ALL
+(SELECT format('user %s in project %s was told %s times of the end of %s at %s', n.user_id, n.project_id, count(*), n.detail ->> 'sku', n.detail ->> 'expires_at')
+ FROM notifications n WHERE n.kind = 'subscription_expired'
+ GROUP BY n.project_id, n.user_id, n.detail ->> 'sku', n.detail ->> 'expires_at' HAVING count(*) > 1 LIMIT 10);

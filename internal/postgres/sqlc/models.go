@@ -65,6 +65,97 @@ type AuditLog struct {
 	Hash      []byte
 }
 
+type Cart struct {
+	ProjectID int32
+	UserID    string
+	CartID    string
+	Currency  *string
+	Country   *string
+	Lines     json.RawMessage
+	Shown     json.RawMessage
+	UpdatedAt time.Time
+	ExpiresAt time.Time
+}
+
+type CatalogGroup struct {
+	ProjectID  int32
+	ExternalID string
+	Definition json.RawMessage
+}
+
+type CatalogItem struct {
+	ItemID     int64
+	ProjectID  int32
+	Sku        string
+	Version    int64
+	Type       string
+	Status     string
+	Definition json.RawMessage
+	CreatedAt  time.Time
+	UpdatedAt  time.Time
+}
+
+type CatalogRevision struct {
+	ProjectID int32
+	Revision  int64
+}
+
+type CheckoutOrder struct {
+	OrderID          int64
+	ProjectID        int32
+	UserID           string
+	Status           string
+	Mode             string
+	CurrencyType     string
+	Price            json.RawMessage
+	VirtualPrice     json.RawMessage
+	Lines            json.RawMessage
+	TokenHash        []byte
+	CartID           *string
+	Country          *string
+	CustomParameters json.RawMessage
+	ExternalID       *string
+	Holds            json.RawMessage
+	Moved            json.RawMessage
+	ExpiresAt        *time.Time
+	Reason           *string
+	Paid             *decimal.Decimal
+	Refunded         decimal.Decimal
+	Changes          int32
+	Told             int32
+	SweepAt          time.Time
+	CreatedAt        time.Time
+	UpdatedAt        time.Time
+	PaidAt           *time.Time
+	FinishedAt       *time.Time
+}
+
+type CheckoutPayment struct {
+	PaymentID  int64
+	OrderID    int64
+	Provider   string
+	ProviderID string
+	Amount     decimal.Decimal
+	Currency   string
+	Sandbox    bool
+	Outcome    string
+	Reason     string
+	CreatedAt  time.Time
+	DecidedBy  *string
+	DecidedAt  *time.Time
+}
+
+type CheckoutRefund struct {
+	RefundID  string
+	OrderID   int64
+	Lines     json.RawMessage
+	Amount    decimal.Decimal
+	Whole     bool
+	Reason    string
+	Actor     string
+	CreatedAt time.Time
+}
+
 type DeniedAddress struct {
 	ProjectID int32
 	Address   netip.Prefix
@@ -143,12 +234,85 @@ type EventsKept struct {
 	KeptFrom time.Time
 }
 
+type GameKey struct {
+	KeyID     int64
+	ProjectID int32
+	Sku       string
+	Code      string
+	State     string
+	OrderID   *int64
+	UserID    *string
+	UpdatedAt time.Time
+}
+
 type IdempotencyKey struct {
 	ProjectID   int32
 	Key         string
 	RequestHash []byte
 	ResourceID  string
 	CreatedAt   time.Time
+}
+
+type Inventory struct {
+	ProjectID int32
+	UserID    string
+	Sku       string
+	Kind      string
+	Quantity  int64
+	GrantID   *string
+	Snapshot  json.RawMessage
+	UpdatedAt time.Time
+}
+
+type InventoryCall struct {
+	ProjectID int32
+	CallID    string
+	Answer    json.RawMessage
+	At        time.Time
+}
+
+type InventoryEntry struct {
+	EntryID   int64
+	ProjectID int32
+	UserID    string
+	Sku       string
+	Action    string
+	Delta     int64
+	Balance   int64
+	Source    string
+	Reference string
+	Comment   string
+	At        time.Time
+}
+
+type InventoryPurchase struct {
+	ProjectID          int32
+	ExternalPurchaseID string
+	UserID             string
+	RequestHash        []byte
+	Amount             decimal.Decimal
+	Currency           string
+	PurchasedAt        time.Time
+	CustomParameters   json.RawMessage
+	Answer             json.RawMessage
+	At                 time.Time
+}
+
+type ItemSale struct {
+	ProjectID int32
+	Sku       string
+	Total     int64
+	Reserved  int64
+	Sold      int64
+}
+
+type ItemUsage struct {
+	ProjectID   int32
+	UserID      string
+	Sku         string
+	Promotion   string
+	PeriodStart time.Time
+	Used        int64
 }
 
 type LedgerTransfer struct {
@@ -270,9 +434,19 @@ type ProductImport struct {
 }
 
 type Project struct {
-	ProjectID int32
-	Name      string
-	CreatedAt time.Time
+	ProjectID       int32
+	Name            string
+	CreatedAt       time.Time
+	JwtSecret       *string
+	JwksUrl         *string
+	DefaultLocale   string
+	DefaultCurrency string
+	TimeZone        string
+	Sandbox         bool
+	OrderSeconds    int32
+	CartSeconds     int32
+	ReminderSeconds int32
+	TokenSecret     []byte
 }
 
 type RateBucket struct {
@@ -348,6 +522,31 @@ type StockEdit struct {
 	CreatedAt time.Time
 }
 
+type Subscription struct {
+	ProjectID  int32
+	UserID     string
+	Sku        string
+	Stretch    string
+	StartedAt  *time.Time
+	ExpiresAt  *time.Time
+	Changes    int32
+	Told       int32
+	SweepAt    time.Time
+	RemindedAt *time.Time
+	EndedAt    *time.Time
+}
+
+type SubscriptionEntry struct {
+	EntryID     int64
+	ProjectID   int32
+	UserID      string
+	Sku         string
+	Kind        string
+	ExtensionID *string
+	Entry       json.RawMessage
+	At          time.Time
+}
+
 type Task struct {
 	TaskID      int64
 	ProjectID   int32
@@ -386,6 +585,7 @@ type TaskReward struct {
 	NewBalance    *decimal.Decimal
 	CreatedAt     time.Time
 	UpdatedAt     time.Time
+	Items         json.RawMessage
 }
 
 type TaskVersion struct {

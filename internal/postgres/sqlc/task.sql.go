@@ -657,7 +657,7 @@ func (q *Queries) ReadTaskUsers(ctx context.Context, arg ReadTaskUsersParams) ([
 }
 
 const ReceivedRewards = `-- name: ReceivedRewards :many
-SELECT r.reward_id, r.window_id, r.task_id, r.kind, r.coins, r.reward_type, r.amount, r.transaction_id, r.updated_at
+SELECT r.reward_id, r.window_id, r.task_id, r.kind, r.coins, r.reward_type, r.amount, r.items, r.transaction_id, r.updated_at
 FROM task_rewards r
 WHERE r.project_id = $1 AND r.user_id = $2 AND r.status = 'delivered'
   AND (r.window_id IN (SELECT w.window_id FROM task_windows w WHERE w.project_id = $1 AND w.user_id = $2 AND w.live)
@@ -679,6 +679,7 @@ type ReceivedRewardsRow struct {
 	Coins         *int64
 	RewardType    *string
 	Amount        *decimal.Decimal
+	Items         json.RawMessage
 	TransactionID *string
 	UpdatedAt     time.Time
 }
@@ -701,6 +702,7 @@ func (q *Queries) ReceivedRewards(ctx context.Context, arg ReceivedRewardsParams
 			&i.Coins,
 			&i.RewardType,
 			&i.Amount,
+			&i.Items,
 			&i.TransactionID,
 			&i.UpdatedAt,
 		); err != nil {

@@ -233,7 +233,7 @@ func (q *Queries) ListOpenedTasks(ctx context.Context, windowID string) ([]ListO
 }
 
 const ListOwedRewards = `-- name: ListOwedRewards :many
-SELECT r.reward_id, r.window_id, r.kind, r.project_id, r.user_id, r.task_id, r.coins, r.reward_type, r.amount, r.status, r.calls, r.reason_code, r.reason_message, r.transaction_id, r.new_balance, r.created_at, r.updated_at, (v.definition ->> 'name')::text AS task_name
+SELECT r.reward_id, r.window_id, r.kind, r.project_id, r.user_id, r.task_id, r.coins, r.reward_type, r.amount, r.status, r.calls, r.reason_code, r.reason_message, r.transaction_id, r.new_balance, r.created_at, r.updated_at, r.items, (v.definition ->> 'name')::text AS task_name
 FROM task_rewards r JOIN task_windows w ON w.window_id = r.window_id JOIN task_versions v ON v.task_id = w.task_id AND v.version = w.version
 WHERE r.project_id = $1 AND r.status NOT IN ('delivered')
   AND ($2::text IS NULL OR r.reward_id < $2)
@@ -292,6 +292,7 @@ func (q *Queries) ListOwedRewards(ctx context.Context, arg ListOwedRewardsParams
 			&i.TaskReward.NewBalance,
 			&i.TaskReward.CreatedAt,
 			&i.TaskReward.UpdatedAt,
+			&i.TaskReward.Items,
 			&i.TaskName,
 		); err != nil {
 			return nil, err
@@ -305,7 +306,7 @@ func (q *Queries) ListOwedRewards(ctx context.Context, arg ListOwedRewardsParams
 }
 
 const ListRewards = `-- name: ListRewards :many
-SELECT r.reward_id, r.window_id, r.kind, r.project_id, r.user_id, r.task_id, r.coins, r.reward_type, r.amount, r.status, r.calls, r.reason_code, r.reason_message, r.transaction_id, r.new_balance, r.created_at, r.updated_at, (v.definition ->> 'name')::text AS task_name
+SELECT r.reward_id, r.window_id, r.kind, r.project_id, r.user_id, r.task_id, r.coins, r.reward_type, r.amount, r.status, r.calls, r.reason_code, r.reason_message, r.transaction_id, r.new_balance, r.created_at, r.updated_at, r.items, (v.definition ->> 'name')::text AS task_name
 FROM task_rewards r JOIN task_windows w ON w.window_id = r.window_id JOIN task_versions v ON v.task_id = w.task_id AND v.version = w.version
 WHERE r.project_id = $1
   AND ($2::text IS NULL OR r.reward_id < $2)
@@ -364,6 +365,7 @@ func (q *Queries) ListRewards(ctx context.Context, arg ListRewardsParams) ([]Lis
 			&i.TaskReward.NewBalance,
 			&i.TaskReward.CreatedAt,
 			&i.TaskReward.UpdatedAt,
+			&i.TaskReward.Items,
 			&i.TaskName,
 		); err != nil {
 			return nil, err
@@ -377,7 +379,7 @@ func (q *Queries) ListRewards(ctx context.Context, arg ListRewardsParams) ([]Lis
 }
 
 const ListRewardsOfWindow = `-- name: ListRewardsOfWindow :many
-SELECT reward_id, window_id, kind, project_id, user_id, task_id, coins, reward_type, amount, status, calls, reason_code, reason_message, transaction_id, new_balance, created_at, updated_at FROM task_rewards r WHERE r.window_id = $1 ORDER BY r.kind
+SELECT reward_id, window_id, kind, project_id, user_id, task_id, coins, reward_type, amount, status, calls, reason_code, reason_message, transaction_id, new_balance, created_at, updated_at, items FROM task_rewards r WHERE r.window_id = $1 ORDER BY r.kind
 `
 
 func (q *Queries) ListRewardsOfWindow(ctx context.Context, windowID string) ([]TaskReward, error) {
@@ -407,6 +409,7 @@ func (q *Queries) ListRewardsOfWindow(ctx context.Context, windowID string) ([]T
 			&i.NewBalance,
 			&i.CreatedAt,
 			&i.UpdatedAt,
+			&i.Items,
 		); err != nil {
 			return nil, err
 		}
@@ -529,10 +532,60 @@ func (q *Queries) OpenBudgetAlert(ctx context.Context, arg OpenBudgetAlertParams
 	return err
 }
 
+const OweItems = `-- name: OweItems :one
+INSERT INTO task_rewards (reward_id, window_id, kind, project_id, user_id, task_id, items, status, created_at, updated_at)
+VALUES ($1, $2, 'items', $3, $4, $5, $6::jsonb, 'pending', $7, $7)
+RETURNING reward_id, window_id, kind, project_id, user_id, task_id, coins, reward_type, amount, status, calls, reason_code, reason_message, transaction_id, new_balance, created_at, updated_at, items
+`
+
+type OweItemsParams struct {
+	RewardID  string
+	WindowID  string
+	ProjectID int32
+	UserID    string
+	TaskID    int64
+	Items     json.RawMessage
+	Now       time.Time
+}
+
+func (q *Queries) OweItems(ctx context.Context, arg OweItemsParams) (TaskReward, error) {
+	row := q.db.QueryRow(ctx, OweItems,
+		arg.RewardID,
+		arg.WindowID,
+		arg.ProjectID,
+		arg.UserID,
+		arg.TaskID,
+		arg.Items,
+		arg.Now,
+	)
+	var i TaskReward
+	err := row.Scan(
+		&i.RewardID,
+		&i.WindowID,
+		&i.Kind,
+		&i.ProjectID,
+		&i.UserID,
+		&i.TaskID,
+		&i.Coins,
+		&i.RewardType,
+		&i.Amount,
+		&i.Status,
+		&i.Calls,
+		&i.ReasonCode,
+		&i.ReasonMessage,
+		&i.TransactionID,
+		&i.NewBalance,
+		&i.CreatedAt,
+		&i.UpdatedAt,
+		&i.Items,
+	)
+	return i, err
+}
+
 const OweReward = `-- name: OweReward :one
 INSERT INTO task_rewards (reward_id, window_id, kind, project_id, user_id, task_id, reward_type, amount, status, created_at, updated_at)
 VALUES ($1, $2, 'main_product', $3, $4, $5, $6::text, $7::numeric, 'pending', $8, $8)
-RETURNING reward_id, window_id, kind, project_id, user_id, task_id, coins, reward_type, amount, status, calls, reason_code, reason_message, transaction_id, new_balance, created_at, updated_at
+RETURNING reward_id, window_id, kind, project_id, user_id, task_id, coins, reward_type, amount, status, calls, reason_code, reason_message, transaction_id, new_balance, created_at, updated_at, items
 `
 
 type OweRewardParams struct {
@@ -576,6 +629,7 @@ func (q *Queries) OweReward(ctx context.Context, arg OweRewardParams) (TaskRewar
 		&i.NewBalance,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.Items,
 	)
 	return i, err
 }
@@ -599,7 +653,7 @@ SELECT $1, $2, 'coins', $3, $4, $5::bigint, $6::bigint, CASE WHEN p.paid THEN 'd
     CASE WHEN NOT p.paid THEN 'over_budget' END, (SELECT available FROM wallet), $7, $7
 FROM (SELECT EXISTS (SELECT FROM budget) AS paid) AS p
 ON CONFLICT (window_id, kind) DO UPDATE SET status = EXCLUDED.status, reason_code = EXCLUDED.reason_code, new_balance = EXCLUDED.new_balance, updated_at = EXCLUDED.updated_at
-RETURNING reward_id, window_id, kind, project_id, user_id, task_id, coins, reward_type, amount, status, calls, reason_code, reason_message, transaction_id, new_balance, created_at, updated_at
+RETURNING reward_id, window_id, kind, project_id, user_id, task_id, coins, reward_type, amount, status, calls, reason_code, reason_message, transaction_id, new_balance, created_at, updated_at, items
 `
 
 type PayCoinsParams struct {
@@ -646,6 +700,7 @@ func (q *Queries) PayCoins(ctx context.Context, arg PayCoinsParams) (TaskReward,
 		&i.NewBalance,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.Items,
 	)
 	return i, err
 }
@@ -654,7 +709,7 @@ const RecordReward = `-- name: RecordReward :one
 UPDATE task_rewards r SET status = $1, transaction_id = $2, new_balance = $3,
     reason_code = $4, reason_message = $5, updated_at = $6
 WHERE r.reward_id = $7 AND (r.status = 'pending' OR ($1 = 'delivered' AND r.status IN ('refused', 'undelivered')))
-RETURNING reward_id, window_id, kind, project_id, user_id, task_id, coins, reward_type, amount, status, calls, reason_code, reason_message, transaction_id, new_balance, created_at, updated_at
+RETURNING reward_id, window_id, kind, project_id, user_id, task_id, coins, reward_type, amount, status, calls, reason_code, reason_message, transaction_id, new_balance, created_at, updated_at, items
 `
 
 type RecordRewardParams struct {
@@ -697,6 +752,7 @@ func (q *Queries) RecordReward(ctx context.Context, arg RecordRewardParams) (Tas
 		&i.NewBalance,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.Items,
 	)
 	return i, err
 }

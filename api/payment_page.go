@@ -1,0 +1,86 @@
+package api
+
+import (
+	_ "embed"
+	"errors"
+	"html/template"
+	"net/http"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+	"github.com/rs/xid"
+
+	"github.com/quickpass/quickpass/internal/checkout"
+	"github.com/quickpass/quickpass/internal/postgres"
+)
+
+//go:embed payment_page.gohtml
+var paymentPageSource string
+
+var paymentPage = template.Must(template.New("payment").Parse(paymentPageSource))
+
+const (
+	paymentPagePath = "/sandbox/pay"
+	maxPaymentForm  = 8 << 10
+	// paymentPagePolicy allows our own style sheet and the form, and no script at all.
+	paymentPagePolicy = "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+
+// shownPayment is what the page shows.
+type shownPayment struct {
+	Token     string
+	Order     ShownOrder
+	Lines     []checkout.OrderLine
+	Due       string
+	Card      string
+	Message   string
+	AsksCode  bool
+	CanBePaid bool
+}
+
+// GetPaymentPage is the sandbox's page for an order, by its token.
+func (h *handlers) GetPaymentPage(c echo.Context) error {
+	return h.showPaymentPage(c, http.StatusOK, shownPayment{Token: c.QueryParam("token"), Card: cardPays})
+}
+
+// PostPaymentPage pays with the form of the page.
+func (h *handlers) PostPaymentPage(c echo.Context) error {
+	r := c.Request()
+	r.Body = http.MaxBytesReader(c.Response(), r.Body, maxPaymentForm)
+	if err := r.ParseForm(); err != nil {
+		return fail(ProblemCodeInvalidRequest, "the form can't be read")
+	}
+	in := SandboxPayment{Token: r.PostForm.Get("token"), Card: strings.ReplaceAll(r.PostForm.Get("card"), " ", ""), Code: filled(r.PostForm.Get("code"))}
+	page := shownPayment{Token: in.Token, Card: in.Card, Message: "Paid. You can close this page."}
+	_, err := h.paySandbox(r.Context(), in, "sb_"+xid.New().String())
+	var f *failure
+	switch {
+	case errors.As(err, &f) && f != errNoSuchToken:
+		page.Message, page.AsksCode = f.detail, f.code == ProblemCodePaymentCodeRequired
+		return h.showPaymentPage(c, f.status(), page)
+	case err != nil:
+		return err
+	default:
+		return h.showPaymentPage(c, http.StatusOK, page)
+	}
+}
+
+func (h *handlers) showPaymentPage(c echo.Context, status int, page shownPayment) error {
+	order, err := h.sandboxOrder(c.Request().Context(), page.Token)
+	if err != nil {
+		return err
+	}
+	page.fill(order, shownOrder(order, h.now()))
+	header := c.Response().Header()
+	header.Set("Content-Security-Policy", paymentPagePolicy)
+	header.Set(echo.HeaderContentType, echo.MIMETextHTMLCharsetUTF8)
+	c.Response().WriteHeader(status)
+	return paymentPage.Execute(c.Response(), page)
+}
+
+func (p *shownPayment) fill(order postgres.CheckoutOrder, shown ShownOrder) {
+	p.Order, p.Lines, p.CanBePaid = shown, order.Lines, shown.Status == checkout.New && order.Sandbox
+	if order.Price != nil {
+		p.Due = order.Price.Payable().String() + " " + order.Price.Currency
+	}
+}

@@ -1,0 +1,149 @@
+package outbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/quickpass/quickpass/internal/checkout"
+	"github.com/quickpass/quickpass/internal/contract"
+	"github.com/quickpass/quickpass/internal/postgres"
+)
+
+const (
+	checkoutLease = 30 * time.Second // an order that could not be told of is tried again after that
+	checkoutBatch = 500
+)
+
+// OfferCheckout hands over an order that was just made, paid or canceled. It never waits: what the queue does not take stays
+// in PostgreSQL until the sweep finds it.
+func (o *Outbox) OfferCheckout(order postgres.CheckoutChange) {
+	select {
+	case o.checkouts <- order:
+	default:
+	}
+}
+
+// dispatchCheckouts tells of orders as they come, those that wait together.
+func (o *Outbox) dispatchCheckouts(ctx context.Context) {
+	for {
+		select {
+		case first := <-o.checkouts:
+			if err := o.tellCheckouts(context.WithoutCancel(ctx), o.queuedCheckouts(first)); err != nil {
+				o.options.Logger.Warn("orders not told of, the sweep will", "error", err)
+			}
+		case <-ctx.Done():
+			return // the sweep of another process, or of the next, tells what is left
+		}
+	}
+}
+
+func (o *Outbox) queuedCheckouts(first postgres.CheckoutChange) []postgres.CheckoutChange {
+	orders := []postgres.CheckoutChange{first}
+	for len(orders) < checkoutBatch {
+		select {
+		case order := <-o.checkouts:
+			orders = append(orders, order)
+		default:
+			return orders
+		}
+	}
+	return orders
+}
+
+// sweepCheckouts also deletes abandoned carts.
+func (o *Outbox) sweepCheckouts(ctx context.Context) {
+	tick := time.NewTicker(sweepInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			// What is younger is still in a dispatcher's hands.
+			err := o.SweepCheckouts(ctx, time.Now().Add(-sweepAge))
+			_, cartErr := o.options.DB.DeleteAbandonedCarts(ctx, checkoutBatch, time.Now())
+			if err = errors.Join(err, cartErr); err != nil && ctx.Err() == nil {
+				o.options.Logger.Warn("sweep of orders and carts", "error", err)
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// SweepCheckouts tells of every order that was due to be looked at by this time: a change that no dispatcher told, a
+// signal or a run that was lost, a timer that did not fire.
+func (o *Outbox) SweepCheckouts(ctx context.Context, due time.Time) error {
+	ctx, cancel := context.WithTimeout(ctx, checkoutLease)
+	defer cancel()
+	if _, err := o.options.Client.CheckHealth(ctx, &client.CheckHealthRequest{}); err != nil {
+		return fmt.Errorf("temporal is away: %w", err) // leasing now would only delay
+	}
+	for {
+		orders, err := o.options.DB.LeaseCheckouts(ctx, checkoutLease, checkoutBatch, due)
+		if err != nil || len(orders) == 0 {
+			return err
+		}
+		if err := o.tellCheckouts(ctx, orders); err != nil {
+			return err
+		}
+	}
+}
+
+// tellCheckouts tells of so many at a time, and notes in one statement which were told of, also when others failed.
+func (o *Outbox) tellCheckouts(ctx context.Context, orders []postgres.CheckoutChange) error {
+	var mu sync.Mutex
+	var told []postgres.CheckoutChange
+	var group errgroup.Group
+	group.SetLimit(o.options.Workers)
+	for _, order := range orders {
+		group.Go(func() error {
+			if err := o.tellCheckout(ctx, order); err != nil {
+				return err
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			told = append(told, order)
+			return nil
+		})
+	}
+	err := group.Wait()
+	if len(told) == 0 {
+		return err
+	}
+	return errors.Join(err, o.options.DB.MarkCheckoutsTold(ctx, told, time.Now()))
+}
+
+// tellCheckout is safe to repeat: a run that waits is found, the signal carries nothing, and a run that comes too late
+// finds the order settled.
+func (o *Outbox) tellCheckout(ctx context.Context, order postgres.CheckoutChange) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	in := contract.CheckoutInput{ProjectID: order.ProjectID, OrderID: order.OrderID, UserID: order.UserID}
+	options := client.StartWorkflowOptions{
+		ID:                       contract.CheckoutWorkflowID(order.OrderID),
+		TaskQueue:                contract.TaskQueue,
+		WorkflowIDReusePolicy:    enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE, // a run that was ended by hand, while the order goes on
+		WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
+		StaticSummary:            fmt.Sprintf("order %d of %s", order.OrderID, order.UserID),
+		TypedSearchAttributes:    temporal.NewSearchAttributes(searchUser.ValueSet(order.UserID)),
+	}
+	var err error
+	if order.Status == checkout.New && order.ExpiresAt != nil {
+		options.StartDelay = min(max(time.Until(*order.ExpiresAt), 0), longestDelay)
+		_, err = o.options.Client.ExecuteWorkflow(ctx, options, contract.CheckoutWorkflow, in)
+	} else {
+		// A signal with a start, and no other, ends the delay of a run that has not begun yet.
+		_, err = o.options.Client.SignalWithStartWorkflow(ctx, options.ID, contract.CheckoutChangedSignal, nil, options, contract.CheckoutWorkflow, in)
+	}
+	if err != nil {
+		return fmt.Errorf("tell of order %d: %w", order.OrderID, err)
+	}
+	return nil
+}

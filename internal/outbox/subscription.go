@@ -1,0 +1,112 @@
+package outbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/quickpass/quickpass/internal/contract"
+	"github.com/quickpass/quickpass/internal/postgres"
+	"github.com/quickpass/quickpass/internal/subscriptions"
+)
+
+const (
+	subscriptionInterval = 5 * time.Second  // nothing but notifications waits for it
+	subscriptionLease    = 30 * time.Second // a subscription that could not be told of is tried again after that
+	subscriptionOverdue  = 2 * time.Minute  // longer than the jitter of the timers
+	subscriptionBatch    = 500
+)
+
+// sweepSubscriptions is the only way to the workflows of subscriptions: what a user is entitled to does not depend on them.
+func (o *Outbox) sweepSubscriptions(ctx context.Context) {
+	tick := time.NewTicker(subscriptionInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			if err := o.SweepSubscriptions(ctx, time.Now()); err != nil && ctx.Err() == nil {
+				o.options.Logger.Warn("sweep of subscriptions", "error", err)
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// SweepSubscriptions tells of every subscription that has changed, and of those whose end nobody has told: a signal or a run that was lost, or
+// a timer that did not fire.
+func (o *Outbox) SweepSubscriptions(ctx context.Context, now time.Time) error {
+	ctx, cancel := context.WithTimeout(ctx, subscriptionLease)
+	defer cancel()
+	if _, err := o.options.Client.CheckHealth(ctx, &client.CheckHealthRequest{}); err != nil {
+		return fmt.Errorf("temporal is away: %w", err) // leasing now would only delay
+	}
+	for {
+		changed, err := o.options.DB.LeaseSubscriptions(ctx, subscriptionLease, subscriptionOverdue, subscriptionBatch, now)
+		if err != nil || len(changed) == 0 {
+			return err
+		}
+		if err := o.tellSubscriptions(ctx, changed); err != nil {
+			return err
+		}
+	}
+}
+
+// tellSubscriptions tells of so many at a time, and notes in one statement which were told of, also when others failed.
+func (o *Outbox) tellSubscriptions(ctx context.Context, changed []postgres.SubscriptionChange) error {
+	var mu sync.Mutex
+	var told []postgres.SubscriptionChange
+	var group errgroup.Group
+	group.SetLimit(o.options.Workers)
+	for _, s := range changed {
+		group.Go(func() error {
+			if err := o.tellSubscription(ctx, s); err != nil {
+				return err
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			told = append(told, s)
+			return nil
+		})
+	}
+	err := group.Wait()
+	if len(told) == 0 {
+		return err
+	}
+	return errors.Join(err, o.options.DB.MarkSubscriptionsTold(ctx, told, time.Now()))
+}
+
+// tellSubscription is safe to repeat: a run that waits is found, the signal carries nothing, and a run that comes too late finds nothing to
+// tell.
+func (o *Outbox) tellSubscription(ctx context.Context, s postgres.SubscriptionChange) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	options := client.StartWorkflowOptions{
+		ID:                       contract.SubscriptionWorkflowID(s.Input),
+		TaskQueue:                contract.TaskQueue,
+		WorkflowIDReusePolicy:    enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE, // the run is over, and the user has bought it anew
+		WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
+		StaticSummary:            fmt.Sprintf("%.60s of %s", s.Input.SKU, s.Input.UserID), // Temporal takes 400 bytes
+		TypedSearchAttributes:    temporal.NewSearchAttributes(searchUser.ValueSet(s.Input.UserID), searchSKU.ValueSet(s.Input.SKU)),
+	}
+	var err error
+	if s.Changes == 1 && s.Until != nil {
+		delay := time.Until(*s.Until) + subscriptions.Jitter(options.ID)
+		options.StartDelay = min(max(delay, 0), longestDelay)
+		_, err = o.options.Client.ExecuteWorkflow(ctx, options, contract.SubscriptionWorkflow, s.Input)
+	} else {
+		// A signal with a start, and no other, ends the delay of a run that has not begun yet.
+		_, err = o.options.Client.SignalWithStartWorkflow(ctx, options.ID, contract.SubscriptionChangedSignal, nil, options, contract.SubscriptionWorkflow, s.Input)
+	}
+	if err != nil {
+		return fmt.Errorf("tell of %s: %w", options.ID, err)
+	}
+	return nil
+}

@@ -1,0 +1,64 @@
+package workflows
+
+import (
+	"time"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/quickpass/quickpass/internal/contract"
+)
+
+// Checkout delivers an order of a cart or an item when it is paid, and ends it when it is not in time (seeds 002, 004).
+// PostgreSQL decides what the order is: each wake, by the timer or by a signal, only makes it look. So no signal that is lost or
+// doubled matters.
+//
+// A cancellation of the run, by an operator, does not end the order: what is due is still done, and the sweep starts another
+// run when there is something to do.
+func Checkout(ctx workflow.Context, in contract.CheckoutInput) (contract.SettledCheckout, error) {
+	changed := workflow.GetSignalChannel(ctx, contract.CheckoutChangedSignal)
+	for {
+		look, canceled := ctx, ctx.Err() != nil
+		if canceled {
+			look, _ = workflow.NewDisconnectedContext(ctx)
+		}
+		settled, err := settleCheckout(look, in)
+		switch {
+		case err != nil && !canceled && ctx.Err() != nil:
+			continue // canceled while it looked
+		case err != nil:
+			return settled, err
+		case settled.Until != nil && canceled:
+			return settled, temporal.NewCanceledError("the order can be paid until " + settled.Until.Format(time.RFC3339))
+		case settled.Until != nil:
+			awaitCheckout(ctx, changed, *settled.Until)
+		default:
+			workflow.SetCurrentDetails(ctx, "**"+string(settled.Status)+"**")
+		}
+		// The look that comes next sees what was signalled meanwhile.
+		told := false
+		for changed.ReceiveAsync(nil) {
+			told = true
+		}
+		if settled.Until == nil && !told {
+			return settled, nil
+		}
+		if workflow.GetInfo(ctx).GetContinueAsNewSuggested() {
+			return settled, workflow.NewContinueAsNewError(ctx, contract.CheckoutWorkflow, in)
+		}
+	}
+}
+
+// awaitCheckout ends when the order expires, somebody has changed it, or the run is canceled.
+func awaitCheckout(ctx workflow.Context, changed workflow.ReceiveChannel, until time.Time) {
+	workflow.SetCurrentDetails(ctx, "**new**, to be paid until "+until.Format(time.RFC3339))
+	nap := min(until.Sub(workflow.Now(ctx)), longestNap)
+	timerCtx, stopTimer := workflow.WithCancel(ctx)
+	defer stopTimer()
+	expiry := workflow.NewTimerWithOptions(timerCtx, max(nap, time.Second), workflow.TimerOptions{Summary: "until the order expires"})
+	workflow.NewSelector(ctx).
+		AddReceive(changed, func(c workflow.ReceiveChannel, _ bool) { c.Receive(ctx, nil) }).
+		AddReceive(ctx.Done(), func(workflow.ReceiveChannel, bool) {}).
+		AddFuture(expiry, func(workflow.Future) {}).
+		Select(ctx)
+}
