@@ -4,13 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/quickpass/quickpass/internal/checkout"
 	"github.com/quickpass/quickpass/internal/contract"
@@ -36,7 +34,7 @@ func (o *Outbox) dispatchCheckouts(ctx context.Context) {
 	for {
 		select {
 		case first := <-o.checkouts:
-			if err := o.tellCheckouts(context.WithoutCancel(ctx), o.queuedCheckouts(first)); err != nil {
+			if err := o.tellCheckouts(context.WithoutCancel(ctx), queued(first, o.checkouts, checkoutBatch)); err != nil {
 				o.options.Logger.Warn("orders not told of, the sweep will", "error", err)
 			}
 		case <-ctx.Done():
@@ -45,79 +43,27 @@ func (o *Outbox) dispatchCheckouts(ctx context.Context) {
 	}
 }
 
-func (o *Outbox) queuedCheckouts(first postgres.CheckoutChange) []postgres.CheckoutChange {
-	orders := []postgres.CheckoutChange{first}
-	for len(orders) < checkoutBatch {
-		select {
-		case order := <-o.checkouts:
-			orders = append(orders, order)
-		default:
-			return orders
-		}
-	}
-	return orders
-}
-
 // sweepCheckouts also deletes abandoned carts.
 func (o *Outbox) sweepCheckouts(ctx context.Context) {
-	tick := time.NewTicker(sweepInterval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-			// What is younger is still in a dispatcher's hands.
-			err := o.SweepCheckouts(ctx, time.Now().Add(-sweepAge))
-			_, cartErr := o.options.DB.DeleteAbandonedCarts(ctx, checkoutBatch, time.Now())
-			if err = errors.Join(err, cartErr); err != nil && ctx.Err() == nil {
-				o.options.Logger.Warn("sweep of orders and carts", "error", err)
-			}
-		case <-ctx.Done():
-			return
-		}
-	}
+	o.sweepEvery(ctx, sweepInterval, "orders and carts", func(ctx context.Context) error {
+		err := o.SweepCheckouts(ctx, time.Now().Add(-sweepAge)) // what is younger is still in a dispatcher's hands
+		_, cartErr := o.options.DB.DeleteAbandonedCarts(ctx, checkoutBatch, time.Now())
+		return errors.Join(err, cartErr)
+	})
 }
 
 // SweepCheckouts tells of every order that was due to be looked at by this time: a change that no dispatcher told, a
 // signal or a run that was lost, a timer that did not fire.
 func (o *Outbox) SweepCheckouts(ctx context.Context, due time.Time) error {
-	ctx, cancel := context.WithTimeout(ctx, checkoutLease)
-	defer cancel()
-	if _, err := o.options.Client.CheckHealth(ctx, &client.CheckHealthRequest{}); err != nil {
-		return fmt.Errorf("temporal is away: %w", err) // leasing now would only delay
-	}
-	for {
-		orders, err := o.options.DB.LeaseCheckouts(ctx, checkoutLease, checkoutBatch, due)
-		if err != nil || len(orders) == 0 {
-			return err
-		}
-		if err := o.tellCheckouts(ctx, orders); err != nil {
-			return err
-		}
-	}
+	return tellLeased(ctx, o, checkoutLease, func(ctx context.Context) ([]postgres.CheckoutChange, error) {
+		return o.options.DB.LeaseCheckouts(ctx, checkoutLease, checkoutBatch, due)
+	}, o.tellCheckouts)
 }
 
-// tellCheckouts tells of so many at a time, and notes in one statement which were told of, also when others failed.
 func (o *Outbox) tellCheckouts(ctx context.Context, orders []postgres.CheckoutChange) error {
-	var mu sync.Mutex
-	var told []postgres.CheckoutChange
-	var group errgroup.Group
-	group.SetLimit(o.options.Workers)
-	for _, order := range orders {
-		group.Go(func() error {
-			if err := o.tellCheckout(ctx, order); err != nil {
-				return err
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			told = append(told, order)
-			return nil
-		})
-	}
-	err := group.Wait()
-	if len(told) == 0 {
-		return err
-	}
-	return errors.Join(err, o.options.DB.MarkCheckoutsTold(ctx, told, time.Now()))
+	return tellAll(ctx, o.options.Workers, orders, o.tellCheckout, func(ctx context.Context, told []postgres.CheckoutChange) error {
+		return o.options.DB.MarkCheckoutsTold(ctx, told, time.Now())
+	})
 }
 
 // tellCheckout is safe to repeat: a run that waits is found, the signal carries nothing, and a run that comes too late

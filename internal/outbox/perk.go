@@ -2,15 +2,12 @@ package outbox
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/quickpass/quickpass/internal/contract"
 	"github.com/quickpass/quickpass/internal/postgres"
@@ -27,57 +24,24 @@ const (
 // sweepPerks starts the workflows that tell of the ends of perks. A purchase never waits for this, and what a user
 // is entitled to does not depend on it.
 func (o *Outbox) sweepPerks(ctx context.Context) {
-	tick := time.NewTicker(perkInterval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-			if err := o.StartPerks(ctx); err != nil && ctx.Err() == nil {
-				o.options.Logger.Warn("sweep of perks", "error", err)
-			}
-		case <-ctx.Done():
-			return
-		}
-	}
+	o.sweepEvery(ctx, perkInterval, "perks", o.StartPerks)
 }
 
 // StartPerks starts the workflow of every perk that may not have one.
 func (o *Outbox) StartPerks(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, perkLease)
-	defer cancel()
-	if _, err := o.options.Client.CheckHealth(ctx, &client.CheckHealthRequest{}); err != nil {
-		return fmt.Errorf("temporal is away: %w", err) // leasing now would only delay
-	}
-	for {
-		timers, err := o.options.DB.LeasePerkTimers(ctx, perkLease, perkBatch, time.Now())
-		if err != nil || len(timers) == 0 {
-			return err
-		}
-		started, startErr := o.startPerks(ctx, timers)
-		if err := errors.Join(startErr, o.options.DB.MarkPerkTimers(ctx, started, time.Now())); err != nil {
-			return err
-		}
-	}
+	return tellLeased(ctx, o, perkLease, func(ctx context.Context) ([]postgres.PerkTimer, error) {
+		return o.options.DB.LeasePerkTimers(ctx, perkLease, perkBatch, time.Now())
+	}, func(ctx context.Context, timers []postgres.PerkTimer) error {
+		return tellAll(ctx, o.options.Workers, timers, o.startPerk, o.markPerks)
+	})
 }
 
-// startPerks returns which were started, also when others failed.
-func (o *Outbox) startPerks(ctx context.Context, timers []postgres.PerkTimer) (started []string, err error) {
-	var mu sync.Mutex
-	var group errgroup.Group
-	group.SetLimit(o.options.Workers)
-	for _, timer := range timers {
-		group.Go(func() error {
-			if err := o.startPerk(ctx, timer); err != nil {
-				return err
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			started = append(started, timer.Input.OrderID)
-			return nil
-		})
+func (o *Outbox) markPerks(ctx context.Context, started []postgres.PerkTimer) error {
+	orders := make([]string, len(started))
+	for i, timer := range started {
+		orders[i] = timer.Input.OrderID
 	}
-	err = group.Wait()
-	return started, err
+	return o.options.DB.MarkPerkTimers(ctx, orders, time.Now())
 }
 
 // startPerk is safe to repeat: a run that waits is found.

@@ -2,15 +2,12 @@ package outbox
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/quickpass/quickpass/internal/contract"
 	"github.com/quickpass/quickpass/internal/postgres"
@@ -26,61 +23,19 @@ const (
 
 // sweepSubscriptions is the only way to the workflows of subscriptions: what a user is entitled to does not depend on them.
 func (o *Outbox) sweepSubscriptions(ctx context.Context) {
-	tick := time.NewTicker(subscriptionInterval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-			if err := o.SweepSubscriptions(ctx, time.Now()); err != nil && ctx.Err() == nil {
-				o.options.Logger.Warn("sweep of subscriptions", "error", err)
-			}
-		case <-ctx.Done():
-			return
-		}
-	}
+	o.sweepEvery(ctx, subscriptionInterval, "subscriptions", func(ctx context.Context) error { return o.SweepSubscriptions(ctx, time.Now()) })
 }
 
 // SweepSubscriptions tells of every subscription that has changed, and of those whose end nobody has told: a signal or a run that was lost, or
 // a timer that did not fire.
 func (o *Outbox) SweepSubscriptions(ctx context.Context, now time.Time) error {
-	ctx, cancel := context.WithTimeout(ctx, subscriptionLease)
-	defer cancel()
-	if _, err := o.options.Client.CheckHealth(ctx, &client.CheckHealthRequest{}); err != nil {
-		return fmt.Errorf("temporal is away: %w", err) // leasing now would only delay
-	}
-	for {
-		changed, err := o.options.DB.LeaseSubscriptions(ctx, subscriptionLease, subscriptionOverdue, subscriptionBatch, now)
-		if err != nil || len(changed) == 0 {
-			return err
-		}
-		if err := o.tellSubscriptions(ctx, changed); err != nil {
-			return err
-		}
-	}
-}
-
-// tellSubscriptions tells of so many at a time, and notes in one statement which were told of, also when others failed.
-func (o *Outbox) tellSubscriptions(ctx context.Context, changed []postgres.SubscriptionChange) error {
-	var mu sync.Mutex
-	var told []postgres.SubscriptionChange
-	var group errgroup.Group
-	group.SetLimit(o.options.Workers)
-	for _, s := range changed {
-		group.Go(func() error {
-			if err := o.tellSubscription(ctx, s); err != nil {
-				return err
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			told = append(told, s)
-			return nil
+	return tellLeased(ctx, o, subscriptionLease, func(ctx context.Context) ([]postgres.SubscriptionChange, error) {
+		return o.options.DB.LeaseSubscriptions(ctx, subscriptionLease, subscriptionOverdue, subscriptionBatch, now)
+	}, func(ctx context.Context, changed []postgres.SubscriptionChange) error {
+		return tellAll(ctx, o.options.Workers, changed, o.tellSubscription, func(ctx context.Context, told []postgres.SubscriptionChange) error {
+			return o.options.DB.MarkSubscriptionsTold(ctx, told, time.Now())
 		})
-	}
-	err := group.Wait()
-	if len(told) == 0 {
-		return err
-	}
-	return errors.Join(err, o.options.DB.MarkSubscriptionsTold(ctx, told, time.Now()))
+	})
 }
 
 // tellSubscription is safe to repeat: a run that waits is found, the signal carries nothing, and a run that comes too late finds nothing to

@@ -2,15 +2,12 @@ package outbox
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/quickpass/quickpass/internal/contract"
 	"github.com/quickpass/quickpass/internal/postgres"
@@ -39,7 +36,7 @@ func (o *Outbox) dispatchWindows(ctx context.Context) {
 	for {
 		select {
 		case first := <-o.windows:
-			if err := o.tellWindows(context.WithoutCancel(ctx), o.queuedWindows(first)); err != nil {
+			if err := o.tellWindows(context.WithoutCancel(ctx), queued(first, o.windows, windowBatch)); err != nil {
 				o.options.Logger.Warn("windows not told of, the sweep will", "error", err)
 			}
 		case <-ctx.Done():
@@ -48,76 +45,24 @@ func (o *Outbox) dispatchWindows(ctx context.Context) {
 	}
 }
 
-func (o *Outbox) queuedWindows(first postgres.TaskWindowChange) []postgres.TaskWindowChange {
-	windows := []postgres.TaskWindowChange{first}
-	for len(windows) < windowBatch {
-		select {
-		case w := <-o.windows:
-			windows = append(windows, w)
-		default:
-			return windows
-		}
-	}
-	return windows
-}
-
 func (o *Outbox) sweepWindows(ctx context.Context) {
-	tick := time.NewTicker(sweepInterval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-			// What is younger is still in a dispatcher's hands.
-			if err := o.SweepTaskWindows(ctx, time.Now().Add(-sweepAge)); err != nil && ctx.Err() == nil {
-				o.options.Logger.Warn("sweep of windows", "error", err)
-			}
-		case <-ctx.Done():
-			return
-		}
-	}
+	o.sweepEvery(ctx, sweepInterval, "windows", func(ctx context.Context) error {
+		return o.SweepTaskWindows(ctx, time.Now().Add(-sweepAge)) // what is younger is still in a dispatcher's hands
+	})
 }
 
 // SweepTaskWindows tells of every window that was due to be looked at by this time: a change that no dispatcher told, a
 // signal or a run that was lost, a timer that did not fire.
 func (o *Outbox) SweepTaskWindows(ctx context.Context, due time.Time) error {
-	ctx, cancel := context.WithTimeout(ctx, windowLease)
-	defer cancel()
-	if _, err := o.options.Client.CheckHealth(ctx, &client.CheckHealthRequest{}); err != nil {
-		return fmt.Errorf("temporal is away: %w", err) // leasing now would only delay
-	}
-	for {
-		windows, err := o.options.DB.LeaseTaskWindows(ctx, windowLease, windowBatch, due)
-		if err != nil || len(windows) == 0 {
-			return err
-		}
-		if err := o.tellWindows(ctx, windows); err != nil {
-			return err
-		}
-	}
+	return tellLeased(ctx, o, windowLease, func(ctx context.Context) ([]postgres.TaskWindowChange, error) {
+		return o.options.DB.LeaseTaskWindows(ctx, windowLease, windowBatch, due)
+	}, o.tellWindows)
 }
 
-// tellWindows tells of so many at a time, and notes in one statement which were told of, also when others failed.
 func (o *Outbox) tellWindows(ctx context.Context, windows []postgres.TaskWindowChange) error {
-	var mu sync.Mutex
-	var told []postgres.TaskWindowChange
-	var group errgroup.Group
-	group.SetLimit(o.options.Workers)
-	for _, w := range windows {
-		group.Go(func() error {
-			if err := o.tellWindow(ctx, w); err != nil {
-				return err
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			told = append(told, w)
-			return nil
-		})
-	}
-	err := group.Wait()
-	if len(told) == 0 {
-		return err
-	}
-	return errors.Join(err, o.options.DB.MarkTaskWindowsTold(ctx, told, time.Now()))
+	return tellAll(ctx, o.options.Workers, windows, o.tellWindow, func(ctx context.Context, told []postgres.TaskWindowChange) error {
+		return o.options.DB.MarkTaskWindowsTold(ctx, told, time.Now())
+	})
 }
 
 // tellWindow is safe to repeat: a run that waits is found, the signal carries nothing, and a run that comes too late

@@ -1,0 +1,87 @@
+package outbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"go.temporal.io/sdk/client"
+	"golang.org/x/sync/errgroup"
+)
+
+// Windows of tasks, orders, subscriptions and perks reach their workflows in one way: leased from PostgreSQL, told of so many
+// at a time, and marked as told in one statement. What differs is in their own files.
+
+// sweepEvery sweeps at every interval until ctx ends. What fails is logged, and the next sweep finds it again.
+func (o *Outbox) sweepEvery(ctx context.Context, interval time.Duration, what string, sweep func(context.Context) error) {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			if err := sweep(ctx); err != nil && ctx.Err() == nil {
+				o.options.Logger.Warn("sweep of "+what, "error", err)
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// tellLeased tells of everything that can be leased. It takes no longer than a lease.
+func tellLeased[T any](ctx context.Context, o *Outbox, lease time.Duration, some func(context.Context) ([]T, error), tell func(context.Context, []T) error) error {
+	ctx, cancel := context.WithTimeout(ctx, lease)
+	defer cancel()
+	if _, err := o.options.Client.CheckHealth(ctx, &client.CheckHealthRequest{}); err != nil {
+		return fmt.Errorf("temporal is away: %w", err) // leasing now would only delay
+	}
+	for {
+		leased, err := some(ctx)
+		if err != nil || len(leased) == 0 {
+			return err
+		}
+		if err := tell(ctx, leased); err != nil {
+			return err
+		}
+	}
+}
+
+// tellAll tells of so many at a time, and marks in one statement which were told of, also when others failed.
+func tellAll[T any](ctx context.Context, atOnce int, all []T, tell func(context.Context, T) error, mark func(context.Context, []T) error) error {
+	var mu sync.Mutex
+	var told []T
+	var group errgroup.Group
+	group.SetLimit(atOnce)
+	for _, one := range all {
+		group.Go(func() error {
+			if err := tell(ctx, one); err != nil {
+				return err
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			told = append(told, one)
+			return nil
+		})
+	}
+	err := group.Wait()
+	if len(told) == 0 {
+		return err
+	}
+	return errors.Join(err, mark(ctx, told))
+}
+
+// queued adds what waits in the queue to the first of it, up to a batch.
+func queued[T any](first T, queue <-chan T, batch int) []T {
+	all := []T{first}
+	for len(all) < batch {
+		select {
+		case next := <-queue:
+			all = append(all, next)
+		default:
+			return all
+		}
+	}
+	return all
+}
