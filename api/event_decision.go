@@ -69,7 +69,7 @@ func (h *handlers) explain(ctx context.Context, projectID int32, stored postgres
 	if err != nil {
 		return nil, nil, fmt.Errorf("event %s: %w", stored.EventID, err)
 	}
-	catalog, err := h.catalogs.get(ctx, projectID, h.now())
+	catalog, err := h.catalogs.get(ctx, projectID)
 	if err != nil {
 		return nil, nil, err
 	}

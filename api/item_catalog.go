@@ -2,82 +2,41 @@ package api
 
 import (
 	"context"
-	"fmt"
 	"slices"
-	"sync"
 	"time"
-
-	"golang.org/x/sync/singleflight"
 
 	"github.com/quickpass/quickpass/internal/catalog"
 	"github.com/quickpass/quickpass/internal/postgres"
 )
 
-// itemCatalogs keep the catalog of each project in memory. It is read again when an item or a group was edited, by any process.
-type itemCatalogs struct {
-	db      *postgres.DB
-	timeout time.Duration // of a read that several requests share
-
-	mu        sync.Mutex
-	byProject map[int32]*itemCatalog
-	reads     singleflight.Group
-}
-
 // itemCatalog is what the catalog of a project is at a revision.
 type itemCatalog struct {
-	revision int64
-	rules    *catalog.Catalog
-	items    []catalog.Item // in the order of the shop, drafts too
-	byID     map[int64]catalog.Item
-	keys     map[string][]catalog.Item // by the game
+	rules *catalog.Catalog
+	items []catalog.Item // in the order of the shop, drafts too
+	byID  map[int64]catalog.Item
+	keys  map[string][]catalog.Item // by the game
 }
 
-func newItemCatalogs(db *postgres.DB, timeout time.Duration) *itemCatalogs {
-	return &itemCatalogs{db: db, timeout: timeout, byProject: map[int32]*itemCatalog{}}
+func newItemCatalogs(db *postgres.DB, timeout time.Duration) *byRevision[itemCatalog] {
+	return &byRevision[itemCatalog]{timeout: timeout, revision: db.CatalogRevision, read: func(ctx context.Context, projectID int32) (int64, *itemCatalog, error) {
+		revision, items, groups, err := db.CatalogItems(ctx, projectID)
+		if err != nil {
+			return 0, nil, err
+		}
+		return revision, itemCatalogOf(items, groups), nil
+	}}
 }
 
-func (c *itemCatalogs) get(ctx context.Context, projectID int32) (*itemCatalog, error) {
-	revision, err := c.db.CatalogRevision(ctx, projectID)
-	if err != nil {
-		return nil, err
-	}
-	if known := c.known(projectID); known != nil && known.revision == revision {
-		return known, nil
-	}
-	read, err, _ := c.reads.Do(fmt.Sprint(projectID, " ", revision), func() (any, error) {
-		shared, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.timeout)
-		defer cancel()
-		return c.read(shared, projectID)
-	})
-	if err != nil {
-		return nil, err
-	}
-	return read.(*itemCatalog), nil
-}
-
-func (c *itemCatalogs) known(projectID int32) *itemCatalog {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.byProject[projectID]
-}
-
-func (c *itemCatalogs) read(ctx context.Context, projectID int32) (*itemCatalog, error) {
-	revision, items, groups, err := c.db.CatalogItems(ctx, projectID)
-	if err != nil {
-		return nil, err
-	}
+func itemCatalogOf(items []catalog.Item, groups []catalog.Group) *itemCatalog {
 	slices.SortFunc(items, catalog.InShopOrder)
-	read := &itemCatalog{revision: revision, rules: catalog.New(items, groups), items: items, byID: make(map[int64]catalog.Item, len(items)), keys: map[string][]catalog.Item{}}
+	of := &itemCatalog{rules: catalog.New(items, groups), items: items, byID: make(map[int64]catalog.Item, len(items)), keys: map[string][]catalog.Item{}}
 	for _, item := range items {
-		read.byID[item.ItemID] = item
+		of.byID[item.ItemID] = item
 		if item.Type == catalog.GameKey {
-			read.keys[item.UnitSKU] = append(read.keys[item.UnitSKU], item)
+			of.keys[item.UnitSKU] = append(of.keys[item.UnitSKU], item)
 		}
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.byProject[projectID] = read
-	return read, nil
+	return of
 }
 
 // counted are the SKUs whose usages decide how these items look: theirs, and those of what they contain.

@@ -24,8 +24,8 @@ type handlers struct {
 	starter  Starter
 	watcher  *Watcher
 	shop     *shopCache
-	catalogs *taskCatalogs
-	items    *itemCatalogs
+	catalogs *byRevision[taskCatalog]
+	items    *byRevision[itemCatalog]
 	checks   *postgres.Entitlements
 	projects *projects
 	callerOf func(ctx context.Context, project postgres.Project, authorization string) (caller, error)

@@ -147,7 +147,7 @@ type taskView struct {
 
 func (h *handlers) taskView(ctx context.Context, projectID int32, userID string) (view taskView, err error) {
 	view = taskView{now: h.now(), last: map[int64]tasks.Window{}}
-	if view.catalog, err = h.catalogs.get(ctx, projectID, view.now); err != nil {
+	if view.catalog, err = h.catalogs.get(ctx, projectID); err != nil {
 		return view, err
 	}
 	if view.UserTasks, err = h.db.UserTasks(ctx, projectID, userID, view.catalog.required, view.now); err != nil {
