@@ -19,6 +19,7 @@ import (
 	"github.com/quickpass/quickpass/internal/catalog"
 	"github.com/quickpass/quickpass/internal/checkout"
 	"github.com/quickpass/quickpass/internal/events"
+	"github.com/quickpass/quickpass/internal/payments"
 	"github.com/quickpass/quickpass/internal/postgres"
 	"github.com/quickpass/quickpass/internal/subscriptions"
 )
@@ -108,7 +109,7 @@ func TestSeedsCartAndOrder(t *testing.T) {
 		"price": {"amount": "122.3850", "amount_without_discount": "244.7700", "currency": "USD"},
 		"items": [{"sku": "gun_1", "quantity": 123, "is_free": false, "is_bonus": false, "price": {"amount": "0.9950", "amount_without_discount": "1.9900", "currency": "USD"}}]}}`,
 		made.OrderID, made.ExpiresAt.Format(time.RFC3339Nano)), string(read.body))
-	paid := into[TakenPayment](t, s.card(*made.Token, cardPays, ""))
+	paid := into[TakenPayment](t, s.card(*made.Token, payments.CardPays, ""))
 	require.Equal(t, []any{checkout.Paid, checkout.Accepted}, []any{paid.Status, paid.Outcome})
 	s.deliver(made.OrderID)
 	require.Equal(t, checkout.Done, s.status(made.OrderID))
@@ -269,34 +270,34 @@ func TestSandboxCards(t *testing.T) {
 		status            int
 		problem           string
 	}{
-		{*made.Token, cardDeclined, "", 402, "card_declined"},
-		{*made.Token, cardWithCode, "", 402, "payment_code_required"},
-		{*made.Token, cardWithCode, "9999", 402, "payment_code_required"},
-		{*made.Token, cardTimesOut, "", 504, "payment_timeout"},
+		{*made.Token, payments.CardDeclined, "", 402, "card_declined"},
+		{*made.Token, payments.CardWithCode, "", 402, "payment_code_required"},
+		{*made.Token, payments.CardWithCode, "9999", 402, "payment_code_required"},
+		{*made.Token, payments.CardTimesOut, "", 504, "payment_timeout"},
 		{*made.Token, "4242424242424242", "", 400, "invalid_request"},
 		{*made.Token, "card", "", 400, "invalid_request"},
-		{"nobody's", cardPays, "", 404, "order_not_found"},
-		{"", cardPays, "", 404, "order_not_found"},
+		{"nobody's", payments.CardPays, "", 404, "order_not_found"},
+		{"", payments.CardPays, "", 404, "order_not_found"},
 	} {
 		a := s.card(test.token, test.card, test.code)
 		require.Equal(t, []any{test.status, test.problem}, []any{a.status, a.code()}, "%+v", test)
 		require.Equal(t, checkout.New, s.status(made.OrderID))
 	}
 	key := header("Idempotency-Key", "k")
-	require.Equal(t, 200, s.card(*made.Token, cardWithCode, sandboxCode, key).status)
-	require.Equal(t, 200, s.card(*made.Token, cardWithCode, sandboxCode, key).status, "the same payment again")
-	twice := s.card(*made.Token, cardPays, "")
+	require.Equal(t, 200, s.card(*made.Token, payments.CardWithCode, payments.SandboxCode, key).status)
+	require.Equal(t, 200, s.card(*made.Token, payments.CardWithCode, payments.SandboxCode, key).status, "the same payment again")
+	twice := s.card(*made.Token, payments.CardPays, "")
 	require.Equal(t, []any{409, "payment_not_taken"}, []any{twice.status, twice.code()})
-	payments := into[CheckoutPaymentPage](t, s.call("support", "GET", "/api/v1/admin/checkout-payments", "")).Items
-	require.Len(t, payments, 2)
-	require.Equal(t, []any{checkout.Returned, checkout.SecondPayment}, []any{payments[0].Outcome, payments[0].Reason})
+	listed := into[CheckoutPaymentPage](t, s.call("support", "GET", "/api/v1/admin/checkout-payments", "")).Items
+	require.Len(t, listed, 2)
+	require.Equal(t, []any{checkout.Returned, checkout.SecondPayment}, []any{listed[0].Outcome, listed[0].Reason})
 
 	require.NoError(t, s.exec("UPDATE projects SET sandbox = false"))
 	strict := checkoutShop(t)
 	require.NoError(t, strict.exec("UPDATE projects SET sandbox = false"))
 	strict.refusedV2(422, 1102, "POST", project+"/payment/item/gun_1", `{"sandbox": true}`)
 	real := strict.checkout("/payment/item/gun_1", "")
-	a := strict.card(*real.Token, cardPays, "")
+	a := strict.card(*real.Token, payments.CardPays, "")
 	require.Equal(t, []any{409, "sandbox_off"}, []any{a.status, a.code()})
 }
 
@@ -308,12 +309,17 @@ func (s *shop) exec(sql string) error {
 // notify sends a signed notification of a payment.
 func (s *shop) notify(id, body string) answer {
 	s.t.Helper()
+	return s.signed("/api/v1/hooks/payments", id, body)
+}
+
+func (s *shop) signed(path, id, body string) answer {
+	s.t.Helper()
 	webhook, err := standardwebhooks.NewWebhook(webhookSecret)
 	require.NoError(s.t, err)
 	now := time.Now()
 	signature, err := webhook.Sign(id, now, []byte(body))
 	require.NoError(s.t, err)
-	return s.call("", "POST", "/api/v1/hooks/payments", body, header("webhook-id", id), header("webhook-timestamp", fmt.Sprint(now.Unix())), header("webhook-signature", signature))
+	return s.call("", "POST", path, body, header("webhook-id", id), header("webhook-timestamp", fmt.Sprint(now.Unix())), header("webhook-signature", signature))
 }
 
 func TestPaymentNotifications(t *testing.T) {
@@ -361,7 +367,7 @@ func TestRefundOverHTTP(t *testing.T) {
 	made := s.checkout("/payment/item/gun_1", `{"quantity": 3}`)
 	path := fmt.Sprint("/api/v1/admin/checkout-orders/", made.OrderID)
 	require.Equal(t, "order_not_refundable", s.call("admin", "POST", path+"/refund", `{"reason": "x"}`).code(), "not paid")
-	s.card(*made.Token, cardPays, "")
+	s.card(*made.Token, payments.CardPays, "")
 	s.deliver(made.OrderID)
 	part := into[CheckoutRefund](t, s.call("admin", "POST", path+"/refund", `{"reason": "one was broken", "lines": [{"line_id": "1", "quantity": 1}]}`))
 	require.Equal(t, []any{"1", false}, []any{part.Amount.String(), part.Whole})
@@ -399,9 +405,9 @@ func TestCancelOverHTTP(t *testing.T) {
 		canceled := into[ShownOrder](t, s.v2(200, "POST", path, ""))
 		require.Equal(t, []any{checkout.Canceled, "canceled_by_user"}, []any{canceled.Status, canceled.Reason})
 	}
-	require.Equal(t, "payment_not_taken", s.card(*made.Token, cardPays, "").code())
+	require.Equal(t, "payment_not_taken", s.card(*made.Token, payments.CardPays, "").code())
 	paid := s.checkout("/payment/item/gun_1", "")
-	s.card(*paid.Token, cardPays, "")
+	s.card(*paid.Token, payments.CardPays, "")
 	s.refusedV2(422, 1102, "POST", fmt.Sprint(project, "/order/", paid.OrderID, "/cancel"), "")
 }
 
@@ -419,7 +425,7 @@ func TestExpiryIsTheClocks(t *testing.T) {
 	require.Equal(t, checkout.New, read())
 	now = *made.ExpiresAt
 	require.Equal(t, checkout.Expired, read())
-	require.Equal(t, "payment_not_taken", s.card(*made.Token, cardPays, "").code())
+	require.Equal(t, "payment_not_taken", s.card(*made.Token, payments.CardPays, "").code())
 }
 
 func TestWaitForAnOrder(t *testing.T) {
@@ -431,7 +437,7 @@ func TestWaitForAnOrder(t *testing.T) {
 	require.Equal(t, "wait=0", short.header.Get("Preference-Applied"))
 	require.Equal(t, checkout.New, into[ShownOrder](t, short).Status)
 	go func() {
-		s.card(*made.Token, cardPays, "")
+		s.card(*made.Token, payments.CardPays, "")
 		s.deliver(made.OrderID)
 	}()
 	require.Equal(t, checkout.Done, into[ShownOrder](t, s.v2(200, "GET", path, "", header("Prefer", "wait=60"))).Status)
@@ -460,7 +466,7 @@ func TestStreamOfAnOrder(t *testing.T) {
 		seen = append(seen, order.Status)
 		switch order.Status {
 		case checkout.New:
-			s.card(*made.Token, cardPays, "")
+			s.card(*made.Token, payments.CardPays, "")
 		case checkout.Paid:
 			s.deliver(made.OrderID)
 		}
@@ -502,10 +508,10 @@ func TestPaymentPage(t *testing.T) {
 	status, body = pay("4000 0000 0000 0002", "")
 	require.Equal(t, 402, status)
 	require.Contains(t, body, "declined")
-	status, body = pay(cardWithCode, "")
+	status, body = pay(payments.CardWithCode, "")
 	require.Equal(t, 402, status)
 	require.Contains(t, body, `name="code"`)
-	status, body = pay(cardWithCode, sandboxCode)
+	status, body = pay(payments.CardWithCode, payments.SandboxCode)
 	require.Equal(t, 200, status)
 	require.Contains(t, body, "Paid.")
 	require.NotContains(t, body, "<form")

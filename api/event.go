@@ -59,10 +59,6 @@ func (h *handlers) PostEventsHook(c echo.Context) error {
 		return fail(ProblemCodeWebhookDisabled, "set QUICKPASS_EVENTS_WEBHOOK_SECRETS, or use POST /api/v1/events")
 	}
 	id, err := h.events.Webhook.Verify(c.Request().Header, callOf(c.Request().Context()).body, h.now())
-	var refused *events.MessageError
-	if errors.As(err, &refused) {
-		return fail(ProblemCode(refused.Code), refused.Message)
-	}
 	if err != nil {
 		return err
 	}

@@ -434,6 +434,8 @@ const (
 	ProblemCodeReplayNotFound          ProblemCode = "replay_not_found"
 	ProblemCodeReplayOver              ProblemCode = "replay_over"
 	ProblemCodeRequestTimeout          ProblemCode = "request_timeout"
+	ProblemCodeReturnGiven             ProblemCode = "return_given"
+	ProblemCodeReturnNotFound          ProblemCode = "return_not_found"
 	ProblemCodeRewardNotFound          ProblemCode = "reward_not_found"
 	ProblemCodeRewardNotReplayable     ProblemCode = "reward_not_replayable"
 	ProblemCodeSalesLimitReached       ProblemCode = "sales_limit_reached"
@@ -567,6 +569,10 @@ func (e ProblemCode) Valid() bool {
 	case ProblemCodeReplayOver:
 		return true
 	case ProblemCodeRequestTimeout:
+		return true
+	case ProblemCodeReturnGiven:
+		return true
+	case ProblemCodeReturnNotFound:
 		return true
 	case ProblemCodeRewardNotFound:
 		return true
@@ -1612,6 +1618,44 @@ type CheckoutRefundInput struct {
 
 // CheckoutRefundLine defines model for CheckoutRefundLine.
 type CheckoutRefundLine = checkout.RefundLine
+
+// CheckoutReturn defines model for CheckoutReturn.
+type CheckoutReturn struct {
+	// Amount Example: 500
+	Amount    Decimal   `json:"amount"`
+	CreatedAt time.Time `json:"created_at"`
+
+	// Currency Example: EUR
+	Currency string     `json:"currency"`
+	Given    bool       `json:"given"`
+	GivenAt  *time.Time `json:"given_at,omitempty"`
+
+	// GivenBy Whose key, or which provider.
+	GivenBy   *string `json:"given_by,omitempty"`
+	OrderID   int64   `json:"order_id"`
+	PaymentID int64   `json:"payment_id"`
+
+	// Provider Example: acme
+	Provider string `json:"provider"`
+
+	// ProviderID Of the payment there.
+	//
+	// Example: pay_1
+	ProviderID string `json:"provider_id"`
+
+	// Reference Of the transaction by which it went back.
+	Reference *string `json:"reference,omitempty"`
+
+	// RefundID Missing when the payment itself goes back.
+	RefundID *string `json:"refund_id,omitempty"`
+	ReturnID int64   `json:"return_id"`
+}
+
+// CheckoutReturnPage defines model for CheckoutReturnPage.
+type CheckoutReturnPage struct {
+	Items      []CheckoutReturn `json:"items"`
+	NextCursor *string          `json:"next_cursor"`
+}
 
 // CheckoutStatus `done`, `canceled` and `expired` are final; a refund cancels an order that was done.
 type CheckoutStatus = checkout.OrderStatus
@@ -2888,6 +2932,14 @@ type ResolveInput struct {
 // ResolveInputAction defines model for ResolveInput.Action.
 type ResolveInputAction string
 
+// ReturnGiven defines model for ReturnGiven.
+type ReturnGiven struct {
+	// Reference Of the transaction by which it went back.
+	//
+	// Example: refund_1
+	Reference string `json:"reference"`
+}
+
 // Reward defines model for Reward.
 type Reward struct {
 	Amount *Decimal `json:"amount"`
@@ -3985,6 +4037,15 @@ type AdminListCheckoutPaymentsParams struct {
 	Outcome *PaymentOutcome `form:"outcome,omitempty" json:"outcome,omitempty"`
 }
 
+// AdminListCheckoutReturnsParams defines parameters for AdminListCheckoutReturns.
+type AdminListCheckoutReturnsParams struct {
+	Limit  *Limit  `form:"limit,omitempty" json:"limit,omitempty"`
+	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Given false: what is still owed.
+	Given *bool `form:"given,omitempty" json:"given,omitempty"`
+}
+
 // AdminAllowAddressParams defines parameters for AdminAllowAddress.
 type AdminAllowAddressParams struct {
 	// Address As it is listed.
@@ -5037,6 +5098,9 @@ type AdminRefundCheckoutOrderJSONRequestBody = CheckoutRefundInput
 // AdminDecideCheckoutPaymentJSONRequestBody defines body for AdminDecideCheckoutPayment for application/json ContentType.
 type AdminDecideCheckoutPaymentJSONRequestBody = PaymentReview
 
+// AdminGiveCheckoutReturnJSONRequestBody defines body for AdminGiveCheckoutReturn for application/json ContentType.
+type AdminGiveCheckoutReturnJSONRequestBody = ReturnGiven
+
 // AdminDenyAddressJSONRequestBody defines body for AdminDenyAddress for application/json ContentType.
 type AdminDenyAddressJSONRequestBody = DenyInput
 
@@ -5496,6 +5560,12 @@ type ServerInterface interface {
 	// AdminDecideCheckoutPayment Take a held payment, or send it back
 	// (POST /api/v1/admin/checkout-payments/{payment_id}/decide)
 	AdminDecideCheckoutPayment(ctx echo.Context, paymentID int64) error
+	// AdminListCheckoutReturns List money that goes back
+	// (GET /api/v1/admin/checkout-returns)
+	AdminListCheckoutReturns(ctx echo.Context, params AdminListCheckoutReturnsParams) error
+	// AdminGiveCheckoutReturn Say that money went back
+	// (POST /api/v1/admin/checkout-returns/{return_id}/given)
+	AdminGiveCheckoutReturn(ctx echo.Context, returnID int64) error
 	// AdminAllowAddress Take a range off the list
 	// (DELETE /api/v1/admin/denied-addresses)
 	AdminAllowAddress(ctx echo.Context, params AdminAllowAddressParams) error
@@ -6268,6 +6338,54 @@ func (w *ServerInterfaceWrapper) AdminDecideCheckoutPayment(ctx echo.Context) er
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.AdminDecideCheckoutPayment(ctx, paymentID)
+	return err
+}
+
+// AdminListCheckoutReturns converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminListCheckoutReturns(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AdminListCheckoutReturnsParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// ------------- Optional query parameter "given" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "given", ctx.QueryParams(), &params.Given, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter given: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminListCheckoutReturns(ctx, params)
+	return err
+}
+
+// AdminGiveCheckoutReturn converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminGiveCheckoutReturn(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "return_id" -------------
+	var returnID int64
+
+	err = runtime.BindStyledParameterWithOptions("simple", "return_id", ctx.Param("return_id"), &returnID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter return_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminGiveCheckoutReturn(ctx, returnID)
 	return err
 }
 
@@ -11333,6 +11451,8 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/api/v1/admin/checkout-orders/:order_id/refund", wrapper.AdminRefundCheckoutOrder, options.OperationMiddlewares["AdminRefundCheckoutOrder"]...)
 	router.GET(options.BaseURL+"/api/v1/admin/checkout-payments", wrapper.AdminListCheckoutPayments, options.OperationMiddlewares["AdminListCheckoutPayments"]...)
 	router.POST(options.BaseURL+"/api/v1/admin/checkout-payments/:payment_id/decide", wrapper.AdminDecideCheckoutPayment, options.OperationMiddlewares["AdminDecideCheckoutPayment"]...)
+	router.GET(options.BaseURL+"/api/v1/admin/checkout-returns", wrapper.AdminListCheckoutReturns, options.OperationMiddlewares["AdminListCheckoutReturns"]...)
+	router.POST(options.BaseURL+"/api/v1/admin/checkout-returns/:return_id/given", wrapper.AdminGiveCheckoutReturn, options.OperationMiddlewares["AdminGiveCheckoutReturn"]...)
 	router.GET(options.BaseURL+"/api/v1/admin/products", wrapper.AdminListProducts, options.OperationMiddlewares["AdminListProducts"]...)
 	router.POST(options.BaseURL+"/api/v1/admin/products", wrapper.AdminCreateProduct, options.OperationMiddlewares["AdminCreateProduct"]...)
 	router.GET(options.BaseURL+"/api/v1/admin/products/:sku", wrapper.AdminGetProduct, options.OperationMiddlewares["AdminGetProduct"]...)
@@ -12099,6 +12219,113 @@ type AdminDecideCheckoutPaymentdefaultApplicationProblemPlusJSONResponse struct 
 }
 
 func (response AdminDecideCheckoutPaymentdefaultApplicationProblemPlusJSONResponse) VisitAdminDecideCheckoutPaymentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminListCheckoutReturnsRequestObject struct {
+	Params AdminListCheckoutReturnsParams
+}
+
+type AdminListCheckoutReturnsResponseObject interface {
+	VisitAdminListCheckoutReturnsResponse(w http.ResponseWriter) error
+}
+
+type AdminListCheckoutReturns200JSONResponse CheckoutReturnPage
+
+func (response AdminListCheckoutReturns200JSONResponse) VisitAdminListCheckoutReturnsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminListCheckoutReturnsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminListCheckoutReturnsdefaultApplicationProblemPlusJSONResponse) VisitAdminListCheckoutReturnsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminGiveCheckoutReturnRequestObject struct {
+	ReturnID int64 `json:"return_id"`
+	Body     *AdminGiveCheckoutReturnJSONRequestBody
+}
+
+type AdminGiveCheckoutReturnResponseObject interface {
+	VisitAdminGiveCheckoutReturnResponse(w http.ResponseWriter) error
+}
+
+type AdminGiveCheckoutReturn200JSONResponse CheckoutReturn
+
+func (response AdminGiveCheckoutReturn200JSONResponse) VisitAdminGiveCheckoutReturnResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminGiveCheckoutReturn404ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminGiveCheckoutReturn404ApplicationProblemPlusJSONResponse) VisitAdminGiveCheckoutReturnResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminGiveCheckoutReturn409ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminGiveCheckoutReturn409ApplicationProblemPlusJSONResponse) VisitAdminGiveCheckoutReturnResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminGiveCheckoutReturndefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminGiveCheckoutReturndefaultApplicationProblemPlusJSONResponse) VisitAdminGiveCheckoutReturnResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -20308,6 +20535,12 @@ type StrictServerInterface interface {
 	// AdminDecideCheckoutPayment Take a held payment, or send it back
 	// (POST /api/v1/admin/checkout-payments/{payment_id}/decide)
 	AdminDecideCheckoutPayment(ctx context.Context, request AdminDecideCheckoutPaymentRequestObject) (AdminDecideCheckoutPaymentResponseObject, error)
+	// AdminListCheckoutReturns List money that goes back
+	// (GET /api/v1/admin/checkout-returns)
+	AdminListCheckoutReturns(ctx context.Context, request AdminListCheckoutReturnsRequestObject) (AdminListCheckoutReturnsResponseObject, error)
+	// AdminGiveCheckoutReturn Say that money went back
+	// (POST /api/v1/admin/checkout-returns/{return_id}/given)
+	AdminGiveCheckoutReturn(ctx context.Context, request AdminGiveCheckoutReturnRequestObject) (AdminGiveCheckoutReturnResponseObject, error)
 	// AdminAllowAddress Take a range off the list
 	// (DELETE /api/v1/admin/denied-addresses)
 	AdminAllowAddress(ctx context.Context, request AdminAllowAddressRequestObject) (AdminAllowAddressResponseObject, error)
@@ -21109,6 +21342,79 @@ func (sh *strictHandler) AdminDecideCheckoutPayment(ctx echo.Context, paymentID 
 		return err
 	} else if validResponse, ok := response.(AdminDecideCheckoutPaymentResponseObject); ok {
 		return validResponse.VisitAdminDecideCheckoutPaymentResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AdminListCheckoutReturns operation middleware
+func (sh *strictHandler) AdminListCheckoutReturns(ctx echo.Context, params AdminListCheckoutReturnsParams) error {
+	var request AdminListCheckoutReturnsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminListCheckoutReturns(ctx.Request().Context(), request.(AdminListCheckoutReturnsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminListCheckoutReturns")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminListCheckoutReturnsResponseObject); ok {
+		return validResponse.VisitAdminListCheckoutReturnsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AdminGiveCheckoutReturn operation middleware
+func (sh *strictHandler) AdminGiveCheckoutReturn(ctx echo.Context, returnID int64) error {
+	var request AdminGiveCheckoutReturnRequestObject
+
+	request.ReturnID = returnID
+
+	var body AdminGiveCheckoutReturnJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminGiveCheckoutReturn(ctx.Request().Context(), request.(AdminGiveCheckoutReturnRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminGiveCheckoutReturn")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminGiveCheckoutReturnResponseObject); ok {
+		return validResponse.VisitAdminGiveCheckoutReturnResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

@@ -1,16 +1,17 @@
 package api
 
 import (
+	"crypto/sha256"
 	_ "embed"
+	"encoding/json"
 	"errors"
 	"html/template"
 	"net/http"
-	"strings"
 
 	"github.com/labstack/echo/v4"
-	"github.com/rs/xid"
 
 	"github.com/quickpass/quickpass/internal/checkout"
+	"github.com/quickpass/quickpass/internal/payments"
 	"github.com/quickpass/quickpass/internal/postgres"
 )
 
@@ -40,7 +41,7 @@ type shownPayment struct {
 
 // GetPaymentPage is the sandbox's page for an order, by its token.
 func (h *handlers) GetPaymentPage(c echo.Context) error {
-	return h.showPaymentPage(c, http.StatusOK, shownPayment{Token: c.QueryParam("token"), Card: cardPays})
+	return h.showPaymentPage(c, http.StatusOK, shownPayment{Token: c.QueryParam("token"), Card: payments.CardPays})
 }
 
 // PostPaymentPage pays with the form of the page.
@@ -50,25 +51,32 @@ func (h *handlers) PostPaymentPage(c echo.Context) error {
 	if err := r.ParseForm(); err != nil {
 		return fail(ProblemCodeInvalidRequest, "the form can't be read")
 	}
-	in := SandboxPayment{Token: r.PostForm.Get("token"), Card: strings.ReplaceAll(r.PostForm.Get("card"), " ", ""), Code: filled(r.PostForm.Get("code"))}
-	page := shownPayment{Token: in.Token, Card: in.Card, Message: "Paid. You can close this page."}
-	_, err := h.paySandbox(r.Context(), in, "sb_"+xid.New().String())
-	var f *failure
-	switch {
-	case errors.As(err, &f) && f != errNoSuchToken:
-		page.Message, page.AsksCode = f.detail, f.code == ProblemCodePaymentCodeRequired
-		return h.showPaymentPage(c, f.status(), page)
-	case err != nil:
+	in := payments.TestCard{Token: r.PostForm.Get("token"), Card: r.PostForm.Get("card"), Code: r.PostForm.Get("code")}
+	body, err := json.Marshal(in)
+	if err != nil {
 		return err
-	default:
+	}
+	page := shownPayment{Token: in.Token, Card: in.Card, Message: "Paid. You can close this page."}
+	_, err = h.paySandbox(r.Context(), payments.Message{Body: body})
+	if errors.Is(err, payments.ErrNoSuchToken) {
+		return err
+	}
+	if err == nil {
 		return h.showPaymentPage(c, http.StatusOK, page)
 	}
+	f := failureOf(err)
+	if f.code == ProblemCodeInternal {
+		return err
+	}
+	page.Message, page.AsksCode = f.detail, f.code == ProblemCodePaymentCodeRequired
+	return h.showPaymentPage(c, f.status(), page)
 }
 
 func (h *handlers) showPaymentPage(c echo.Context, status int, page shownPayment) error {
-	order, err := h.sandboxOrder(c.Request().Context(), page.Token)
+	hash := sha256.Sum256([]byte(page.Token))
+	order, err := h.db.CheckoutOfToken(c.Request().Context(), hash[:])
 	if err != nil {
-		return err
+		return orElse(err, failureOf(payments.ErrNoSuchToken))
 	}
 	page.fill(order, shownOrder(order, h.now()))
 	header := c.Response().Header()

@@ -12,7 +12,9 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/quickpass/quickpass/internal/events"
 	"github.com/quickpass/quickpass/internal/ledger"
+	"github.com/quickpass/quickpass/internal/payments"
 	"github.com/quickpass/quickpass/internal/postgres"
 	"github.com/quickpass/quickpass/internal/store"
 )
@@ -91,6 +93,8 @@ var problemKinds = map[ProblemCode]struct {
 	ProblemCodePaymentNotTaken:         {http.StatusConflict, "The order takes no payment"},
 	ProblemCodeSandboxOff:              {http.StatusConflict, "Not a sandbox order"},
 	ProblemCodePaymentNotFound:         {http.StatusNotFound, "No such payment"},
+	ProblemCodeReturnNotFound:          {http.StatusNotFound, "Nothing of this id is owed"},
+	ProblemCodeReturnGiven:             {http.StatusConflict, "It went back by another transaction"},
 	ProblemCodePaymentNotDecidable:     {http.StatusConflict, "The payment can't be decided"},
 	ProblemCodeItemNotFound:            {http.StatusNotFound, "No such item"},
 	ProblemCodeNotAGameKey:             {http.StatusConflict, "The item is no game key"},
@@ -143,11 +147,21 @@ func failureOf(err error) *failure {
 	var known *failure
 	var refusal *store.Refusal
 	var web *echo.HTTPError
+	var payment *payments.Refusal
+	var webhook *events.MessageError
 	switch {
 	case errors.As(err, &known):
 		return known
 	case errors.As(err, &refusal) && problemKinds[ProblemCode(refusal.Code)].status != 0:
 		return &failure{code: ProblemCode(refusal.Code), detail: refusal.Message, until: refusal.Until}
+	case errors.As(err, &payment) && problemKinds[ProblemCode(payment.Code)].status != 0:
+		f := fail(ProblemCode(payment.Code), payment.Message)
+		for _, detail := range payment.Fields {
+			f.fields = append(f.fields, FieldProblem{detail.Property, detail.Message})
+		}
+		return f
+	case errors.As(err, &webhook) && problemKinds[ProblemCode(webhook.Code)].status != 0:
+		return fail(ProblemCode(webhook.Code), webhook.Message)
 	case errors.Is(err, postgres.ErrIdempotencyKeyReused):
 		return fail(ProblemCodeIdempotencyKeyReused, "send another request under another Idempotency-Key")
 	case errors.Is(err, postgres.ErrTransactionClash):

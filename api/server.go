@@ -152,13 +152,14 @@ func (s *Server) routes(docs http.Handler) *echo.Echo {
 		db: s.options.DB, starter: s.options.Starter, watcher: s.options.Watcher, shop: s.shop, catalogs: newTaskCatalogs(s.options.DB, s.options.RequestTimeout, s.options.Clock), shadows: &gate{most: 1}, perUser: s.perUser, waiting: s.waiting,
 		items: newItemCatalogs(s.options.DB, s.options.RequestTimeout), projects: s.projects,
 		policy: s.options.Policy, stopping: s.stopping, timeout: s.options.RequestTimeout,
-		now: func() time.Time { return s.options.Clock().UTC() }, events: s.options.Events, callerOf: s.callerOf, payments: s.options.Payments,
+		now: func() time.Time { return s.options.Clock().UTC() }, events: s.options.Events, callerOf: s.callerOf, sandbox: sandboxOf(s.options.DB), notifications: notificationsOf(s.options.DB, s.options.Payments),
 		checks: postgres.NewEntitlements(s.options.DB),
 	}
 	RegisterHandlers(e, NewStrictHandler(h, nil))
 	e.POST("/api/v1/events", h.PostEvents)
 	e.POST("/api/v1/hooks/events", h.PostEventsHook)
 	e.POST("/api/v1/hooks/payments", h.PostPaymentsHook)
+	e.POST("/api/v1/hooks/payment-returns", h.PostPaymentReturnsHook)
 	e.GET(paymentPagePath, h.GetPaymentPage)
 	e.POST(paymentPagePath, h.PostPaymentPage)
 	open := map[string]http.Handler{

@@ -297,6 +297,9 @@ func (o *lockedCheckout) refund(ctx context.Context, refund checkout.Refund, rea
 	if err := o.returnCoins(ctx, refund); err != nil {
 		return err
 	}
+	if err := o.oweRefund(ctx, refund.ID, refund.Amount); err != nil {
+		return err
+	}
 	if err := o.giveBack(ctx, o.holds.of(o.rules, refund), true); err != nil {
 		return err
 	}

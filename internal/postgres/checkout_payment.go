@@ -80,7 +80,10 @@ func (o *lockedCheckout) conclude(ctx context.Context, recorded *RecordedPayment
 		if err != nil {
 			return err
 		}
-	case checkout.Returned: // listed, to be given back at the provider
+	case checkout.Returned:
+		if err := o.owePayment(ctx, recorded.PaymentID, p.Amount); err != nil {
+			return err
+		}
 	}
 	recorded.Status = o.status()
 	return nil

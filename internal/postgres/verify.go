@@ -62,6 +62,7 @@ func (db *DB) Verify(ctx context.Context, o VerifyOptions, now time.Time) ([]Che
 			{"users' limits are used as the orders say", q.VerifyUsagesEqualCheckouts},
 			{"every order that was delivered was paid once", q.VerifyCheckoutsArePaidOnce},
 			{"refunds of orders sum up, to no more than was paid", q.VerifyCheckoutRefundsSumUp},
+			{"money that was not kept goes back, once", q.VerifyReturnsAreOwed},
 			{"every order that is done gave each line once", q.VerifyCheckoutsGaveTheirLines},
 			{"game keys belong to orders that may have them", q.VerifyGameKeysBelong},
 			{"every order is delivered or expires in time", func(ctx context.Context) ([]string, error) {

@@ -314,3 +314,18 @@ UNION ALL
 (SELECT format('user %s in project %s was told %s times of the end of %s at %s', n.user_id, n.project_id, count(*), n.detail ->> 'sku', n.detail ->> 'expires_at')
  FROM notifications n WHERE n.kind = 'subscription_expired'
  GROUP BY n.project_id, n.user_id, n.detail ->> 'sku', n.detail ->> 'expires_at' HAVING count(*) > 1 LIMIT 10);
+
+-- name: VerifyReturnsAreOwed :many
+-- Whatever was really paid and not kept goes back, once: a payment that was not taken, each refund; never more than the payment.
+(SELECT format('payment %s of order %s was not taken, and nobody owes it', p.payment_id, p.order_id)::text AS broken
+ FROM checkout_payments p WHERE p.outcome = 'returned' AND NOT p.sandbox
+   AND NOT EXISTS (SELECT FROM checkout_returns r WHERE r.payment_id = p.payment_id AND r.refund_id IS NULL AND r.amount = p.amount) LIMIT 10)
+UNION ALL
+(SELECT format('refund %s of order %s is %s, and nobody owes it', f.refund_id, f.order_id, f.amount)
+ FROM checkout_refunds f JOIN checkout_payments p ON p.order_id = f.order_id AND p.outcome = 'accepted'
+ WHERE f.amount > 0 AND NOT p.sandbox AND p.provider <> 'wallet'
+   AND NOT EXISTS (SELECT FROM checkout_returns r WHERE r.refund_id = f.refund_id AND r.payment_id = p.payment_id AND r.amount = f.amount) LIMIT 10)
+UNION ALL
+(SELECT format('payment %s of %s: %s goes back', p.payment_id, p.amount, sum(r.amount))
+ FROM checkout_returns r JOIN checkout_payments p ON p.payment_id = r.payment_id GROUP BY p.payment_id
+ HAVING sum(r.amount) > p.amount OR bool_or(p.sandbox) OR bool_or(p.outcome = 'held') LIMIT 10);

@@ -156,6 +156,17 @@ type CheckoutRefund struct {
 	CreatedAt time.Time
 }
 
+type CheckoutReturn struct {
+	ReturnID  int64
+	PaymentID int64
+	RefundID  *string
+	Amount    decimal.Decimal
+	CreatedAt time.Time
+	Reference *string
+	GivenBy   *string
+	GivenAt   *time.Time
+}
+
 type DeniedAddress struct {
 	ProjectID int32
 	Address   netip.Prefix

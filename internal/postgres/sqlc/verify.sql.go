@@ -602,6 +602,42 @@ func (q *Queries) VerifyRestockedEqualsChanges(ctx context.Context) ([]string, e
 	return items, nil
 }
 
+const VerifyReturnsAreOwed = `-- name: VerifyReturnsAreOwed :many
+(SELECT format('payment %s of order %s was not taken, and nobody owes it', p.payment_id, p.order_id)::text AS broken
+ FROM checkout_payments p WHERE p.outcome = 'returned' AND NOT p.sandbox
+   AND NOT EXISTS (SELECT FROM checkout_returns r WHERE r.payment_id = p.payment_id AND r.refund_id IS NULL AND r.amount = p.amount) LIMIT 10)
+UNION ALL
+(SELECT format('refund %s of order %s is %s, and nobody owes it', f.refund_id, f.order_id, f.amount)
+ FROM checkout_refunds f JOIN checkout_payments p ON p.order_id = f.order_id AND p.outcome = 'accepted'
+ WHERE f.amount > 0 AND NOT p.sandbox AND p.provider <> 'wallet'
+   AND NOT EXISTS (SELECT FROM checkout_returns r WHERE r.refund_id = f.refund_id AND r.payment_id = p.payment_id AND r.amount = f.amount) LIMIT 10)
+UNION ALL
+(SELECT format('payment %s of %s: %s goes back', p.payment_id, p.amount, sum(r.amount))
+ FROM checkout_returns r JOIN checkout_payments p ON p.payment_id = r.payment_id GROUP BY p.payment_id
+ HAVING sum(r.amount) > p.amount OR bool_or(p.sandbox) OR bool_or(p.outcome = 'held') LIMIT 10)
+`
+
+// Whatever was really paid and not kept goes back, once: a payment that was not taken, each refund; never more than the payment.
+func (q *Queries) VerifyReturnsAreOwed(ctx context.Context) ([]string, error) {
+	rows, err := q.db.Query(ctx, VerifyReturnsAreOwed)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var broken string
+		if err := rows.Scan(&broken); err != nil {
+			return nil, err
+		}
+		items = append(items, broken)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const VerifyRewardsEqualCompletions = `-- name: VerifyRewardsEqualCompletions :many
 WITH promised AS (
     SELECT w.window_id, w.user_id, 'coins' AS kind, (v.definition #>> '{reward,coins}')::bigint AS coins, NULL AS reward_type, NULL::numeric AS amount, NULL::jsonb AS items, w.settled_at
