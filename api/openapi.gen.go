@@ -1313,6 +1313,9 @@ type CartFill struct {
 	Items    []CartLine `json:"items"`
 }
 
+// CartItem An item of the catalog with its quantity; the price is that of one piece.
+type CartItem = checkout.ShownLine
+
 // CartLine defines model for CartLine.
 type CartLine = checkout.Wanted
 

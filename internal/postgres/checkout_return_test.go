@@ -52,7 +52,7 @@ func TestMoneyThatWasNotKeptGoesBackOnce(t *testing.T) {
 	}
 	testkit.RequireClean(t, c.DB)
 
-	given := postgres.ReturnGiven{ReturnID: owed[0].ReturnID, ProjectID: new(int32(testkit.Project)), Reference: "tx-1", By: "admin"}
+	given := postgres.ReturnGiven{ReturnID: owed[0].ReturnID, ProjectID: new(testkit.Project), Reference: "tx-1", By: "admin"}
 	for range 2 {
 		back, err := c.GiveReturn(t.Context(), given, c.now)
 		require.NoError(t, err)
@@ -61,7 +61,7 @@ func TestMoneyThatWasNotKeptGoesBackOnce(t *testing.T) {
 	given.Reference = "tx-2"
 	_, err := c.GiveReturn(t.Context(), given, c.now)
 	require.ErrorIs(t, err, postgres.ErrReturnGiven)
-	given.ProjectID = new(int32(testkit.Project + 1))
+	given.ProjectID = new(testkit.Project + 1)
 	_, err = c.GiveReturn(t.Context(), given, c.now)
 	require.ErrorIs(t, err, postgres.ErrNotFound)
 	_, err = c.GiveReturn(t.Context(), postgres.ReturnGiven{ReturnID: owed[1].ReturnID, Provider: new("another"), Reference: "x", By: "another"}, c.now)
