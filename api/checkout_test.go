@@ -136,6 +136,23 @@ func TestCartOverHTTP(t *testing.T) {
 	require.Empty(t, into[Cart](t, s.v2(200, "GET", project+"/cart/custom_id", "")).Items)
 }
 
+// A cart that has an id and the current one are filled, changed and ordered alike.
+func TestCartsByIDAndCurrent(t *testing.T) {
+	t.Parallel()
+	s := checkoutShop(t)
+	for _, cart := range []string{"/cart", "/cart/mine"} {
+		filled := into[Cart](t, s.v2(200, "PUT", project+cart+"/fill", `{"items": [{"sku": "gun_1", "quantity": 2}, {"sku": "pass", "quantity": 1}]}`))
+		require.Len(t, filled.Items, 2)
+		s.v2(204, "DELETE", project+cart+"/item/pass", "")
+		require.NotNil(t, s.checkout("/payment"+cart, "").Token)
+		s.v2(204, "PUT", project+cart+"/item/gift", `{"quantity": 1}`)
+		free := s.checkout("/free"+cart, "")
+		require.Nil(t, free.Token)
+		require.Equal(t, checkout.Done, s.status(free.OrderID))
+		require.Empty(t, into[Cart](t, s.v2(200, "GET", project+cart, "")).Items, "what is ordered is not in the cart any more")
+	}
+}
+
 func TestServerFillsACart(t *testing.T) {
 	t.Parallel()
 	s := checkoutShop(t)
@@ -455,6 +472,7 @@ func TestStreamOfAnOrder(t *testing.T) {
 	defer func() { _ = response.Body.Close() }()
 	require.Equal(t, "text/event-stream", response.Header.Get("Content-Type"))
 	var seen []checkout.OrderStatus
+	var last string
 	lines := bufio.NewScanner(response.Body)
 	for lines.Scan() {
 		data, ok := strings.CutPrefix(lines.Text(), "data: ")
@@ -463,7 +481,7 @@ func TestStreamOfAnOrder(t *testing.T) {
 		}
 		var order ShownOrder
 		require.NoError(t, json.Unmarshal([]byte(data), &order))
-		seen = append(seen, order.Status)
+		seen, last = append(seen, order.Status), data
 		switch order.Status {
 		case checkout.New:
 			s.card(*made.Token, payments.CardPays, "")
@@ -473,6 +491,7 @@ func TestStreamOfAnOrder(t *testing.T) {
 	}
 	require.NoError(t, lines.Err())
 	require.Equal(t, []checkout.OrderStatus{checkout.New, checkout.Paid, checkout.Done}, seen)
+	require.JSONEq(t, string(s.v2(200, "GET", fmt.Sprint(project, "/order/", made.OrderID), "").body), last, "all ways of following an order agree")
 }
 
 func TestPaymentPage(t *testing.T) {
