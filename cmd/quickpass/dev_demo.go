@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -17,7 +19,11 @@ import (
 	"github.com/quickpass/quickpass/internal/tasks"
 )
 
-const demoProject = 1
+const (
+	demoProject = 1
+	// seedProject is the one in the calls of seeds 002 and 004, so that they work as they are written there.
+	seedProject = 44056
+)
 
 // devKeys are fixed, and refused by every process but `quickpass dev`.
 var devKeys = map[string]string{
@@ -78,12 +84,10 @@ var demoUsers = []struct {
 
 // seedDemo writes what is not there yet; a second start changes nothing.
 func seedDemo(ctx context.Context, c config.Config) error {
-	db, err := postgres.Open(ctx, postgres.Options{URL: c.Database.URL, MaxConnections: 2, StatementTimeout: c.Database.StatementTimeout})
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	now := time.Now()
+	return withDB(ctx, c, func(db *postgres.DB) error { return seedDatabase(ctx, db, time.Now()) })
+}
+
+func seedDatabase(ctx context.Context, db *postgres.DB, now time.Time) error {
 	for role, key := range devKeys {
 		hash := sha256.Sum256([]byte(key))
 		if err := db.PutAPIKey(ctx, postgres.APIKey{KeyID: key, ProjectID: demoProject, Role: role}, hash[:], now); err != nil {
@@ -105,8 +109,13 @@ func seedDemo(ctx context.Context, c config.Config) error {
 			return fmt.Errorf("demo task %s: %w", task.Name, err)
 		}
 	}
-	if err := seedCatalog(ctx, db, now); err != nil {
+	if _, err := db.CreateProject(ctx, seedProject, "the game of seeds 002 and 004", "demo", now); err != nil && !errors.Is(err, postgres.ErrConflict) {
 		return err
+	}
+	for project, key := range devServerKeys {
+		if err := seedCatalog(ctx, db, project, key, now); err != nil {
+			return fmt.Errorf("demo catalog of project %d: %w", project, err)
+		}
 	}
 	for _, u := range demoUsers {
 		if err := seedUser(ctx, db, u.id, u.coins, u.blocked, now); err != nil {
@@ -154,7 +163,9 @@ func printAddresses(w io.Writer, c config.Config, s stack, logFile string) {
 	row("webhooks of payments", c.Payments.WebhookSecrets[0])
 	_, _ = fmt.Fprintln(table, "\nFor /api/v2:")
 	row("a user's token", fmt.Sprintf(devTokenFor, demoUsers[0].id))
-	row("project 1's server", fmt.Sprintf("Basic %d:%s", demoProject, devServerKey))
+	for _, project := range slices.Sorted(maps.Keys(devServerKeys)) {
+		row(fmt.Sprintf("project %d's server", project), fmt.Sprintf("Basic %d:%s", project, devServerKeys[project]))
+	}
 	_, _ = fmt.Fprintln(table, "\nDemo users:")
 	for _, u := range demoUsers {
 		row(u.id, fmt.Sprintf("%s (%d coins at first)", u.who, u.coins))

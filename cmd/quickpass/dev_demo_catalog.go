@@ -15,13 +15,15 @@ import (
 )
 
 const (
-	devServerKey = "dev-project" // of project 1's server, with Basic 1:dev-project
 	// devJWTSecret signs the tokens of its users, and devTokenFor prints one.
 	devJWTSecret = "dev-project-jwt-secret-0123456789" //nolint:gosec // known to everybody, for `quickpass dev` only
 	devTokenFor  = "quickpass token --project 1 --user %s"
 )
 
-// demoItems are what project 1 sells: the item of seeds 002 and 004 at its price there, and one of every other kind that they
+// devServerKeys are those of the projects' servers, with Basic 1:dev-project; refused outside of `dev`.
+var devServerKeys = map[int32]string{demoProject: "dev-project", seedProject: "dev-project-44056"}
+
+// demoItems are what the demo's projects sell: the item of seeds 002 and 004 at its price there, and one of every other kind that they
 // speak of.
 func demoItems() []catalog.Item {
 	usd := func(amount string) []catalog.Price {
@@ -70,31 +72,31 @@ func demoGroups() []catalog.Group {
 }
 
 // seedCatalog writes what is not there yet.
-func seedCatalog(ctx context.Context, db *postgres.DB, now time.Time) error {
-	hash := sha256.Sum256([]byte(devServerKey))
-	if err := db.PutAPIKey(ctx, postgres.APIKey{KeyID: devServerKey, ProjectID: demoProject, Role: "server"}, hash[:], now); err != nil {
+func seedCatalog(ctx context.Context, db *postgres.DB, projectID int32, serverKey string, now time.Time) error {
+	hash := sha256.Sum256([]byte(serverKey))
+	if err := db.PutAPIKey(ctx, postgres.APIKey{KeyID: serverKey, ProjectID: projectID, Role: "server"}, hash[:], now); err != nil {
 		return err
 	}
-	project, err := db.GetProject(ctx, demoProject)
+	project, err := db.GetProject(ctx, projectID)
 	if err != nil {
 		return err
 	}
 	if project.JWTSecret == "" && project.JWKSURL == "" {
-		if _, err := db.EditProject(ctx, demoProject, postgres.ProjectEdit{JWTSecret: new(devJWTSecret)}, "demo", now); err != nil {
+		if _, err := db.EditProject(ctx, projectID, postgres.ProjectEdit{JWTSecret: new(devJWTSecret)}, "demo", now); err != nil {
 			return err
 		}
 	}
-	groups, err := db.CatalogGroups(ctx, demoProject)
+	groups, err := db.CatalogGroups(ctx, projectID)
 	if err != nil {
 		return err
 	}
 	if len(groups) == 0 {
-		if err := db.PutCatalogGroups(ctx, demoProject, demoGroups(), "demo", now); err != nil {
+		if err := db.PutCatalogGroups(ctx, projectID, demoGroups(), "demo", now); err != nil {
 			return err
 		}
 	}
 	for _, item := range demoItems() {
-		_, _, err := db.CreateItem(ctx, postgres.NewItem{ProjectID: demoProject, Item: item, Actor: "demo"}, now)
+		_, _, err := db.CreateItem(ctx, postgres.NewItem{ProjectID: projectID, Item: item, Actor: "demo"}, now)
 		if err != nil && !errors.Is(err, postgres.ErrConflict) {
 			return fmt.Errorf("demo item %s: %w", item.SKU, err)
 		}

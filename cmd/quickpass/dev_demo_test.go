@@ -29,8 +29,19 @@ func TestDemoDataIsWrittenOnce(t *testing.T) {
 			require.EqualValues(t, 1, task.Version)
 		}
 	}
-	_, items, groups, err := db.CatalogItems(t.Context(), demoProject)
+	projects, err := db.ListProjects(t.Context())
 	require.NoError(t, err)
+	require.Len(t, projects, 2)
+	for _, project := range projects {
+		_, items, groups, err := db.CatalogItems(t.Context(), project.ProjectID)
+		require.NoError(t, err)
+		requireDemoCatalog(t, items, groups)
+	}
+	testkit.RequireClean(t, db)
+}
+
+func requireDemoCatalog(t *testing.T, items []catalog.Item, groups []catalog.Group) {
+	t.Helper()
 	require.Len(t, items, len(demoItems()))
 	require.Len(t, groups, len(demoGroups()))
 	shop := catalog.New(items, groups)
@@ -47,5 +58,4 @@ func TestDemoDataIsWrittenOnce(t *testing.T) {
 	shown, err := json.Marshal(quote)
 	require.NoError(t, err)
 	require.JSONEq(t, `{"amount": "0.9950", "amount_without_discount": "1.9900", "currency": "USD"}`, string(shown))
-	testkit.RequireClean(t, db)
 }

@@ -29,19 +29,16 @@ func keyCommand(with withConfig) *cobra.Command {
 			if !slices.Contains(roles, role) {
 				return errors.New("--role must be one of " + strings.Join(roles, ", "))
 			}
-			db, err := postgres.Open(ctx, postgres.Options{URL: c.Database.URL, MaxConnections: 2, StatementTimeout: c.Database.StatementTimeout})
-			if err != nil {
-				return err
-			}
-			defer db.Close()
 			key := "qpk_" + rand.Text()
 			hash := sha256.Sum256([]byte(key))
 			id := "key_" + xid.New().String()
-			if err := db.PutAPIKey(ctx, postgres.APIKey{KeyID: id, ProjectID: project, Role: role}, hash[:], time.Now()); err != nil {
-				return err
-			}
-			fmt.Printf("%s (%s): %s\nIt is stored hashed and not shown again.\n", id, role, key)
-			return nil
+			return withDB(ctx, c, func(db *postgres.DB) error {
+				if err := db.PutAPIKey(ctx, postgres.APIKey{KeyID: id, ProjectID: project, Role: role}, hash[:], time.Now()); err != nil {
+					return err
+				}
+				fmt.Printf("%s (%s): %s\nIt is stored hashed and not shown again.\n", id, role, key)
+				return nil
+			})
 		}, needsDatabase)}
 	create.Flags().StringVar(&role, "role", "", "one of "+strings.Join(roles, ", "))
 	create.Flags().Int32Var(&project, "project", 1, "the project that the key works on")

@@ -44,7 +44,7 @@ func root() *cobra.Command {
 			return run(cmd.Context(), c)
 		}
 	}
-	command.AddCommand(devCommand(withConfig), migrateCommand(withConfig), verifyCommand(withConfig), keyCommand(withConfig), tokenCommand(), versionCommand())
+	command.AddCommand(devCommand(withConfig), migrateCommand(withConfig), verifyCommand(withConfig), projectCommand(withConfig), keyCommand(withConfig), tokenCommand(), versionCommand())
 	command.AddCommand(serveCommands(withConfig)...)
 	return command
 }

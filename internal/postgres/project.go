@@ -44,6 +44,38 @@ func (db *DB) GetProject(ctx context.Context, projectID int32) (Project, error) 
 	return project, nil
 }
 
+// CreateProject adds a project with the defaults of all settings, under an id of its own or the next one (0), and returns the id. It fails
+// with ErrConflict when the id is taken.
+func (db *DB) CreateProject(ctx context.Context, projectID int32, name, actor string, now time.Time) (created int32, err error) {
+	var wanted *int32
+	if projectID != 0 {
+		wanted = &projectID
+	}
+	err = db.inTx(ctx, func(q *sqlc.Queries) error {
+		if created, err = q.InsertProject(ctx, sqlc.InsertProjectParams{ProjectID: wanted, Name: name, Now: now}); err != nil {
+			if violates(err, "projects_pkey") {
+				return ErrConflict
+			}
+			return fmt.Errorf("create project: %w", err)
+		}
+		return audit(ctx, q, created, actor, "project.create", fmt.Sprint(created), map[string]any{"name": name}, now)
+	})
+	return created, err
+}
+
+// ListProjects lists the ids and names of all projects.
+func (db *DB) ListProjects(ctx context.Context) ([]Project, error) {
+	rows, err := db.q.ListProjects(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list projects: %w", err)
+	}
+	projects := make([]Project, len(rows))
+	for i, row := range rows {
+		projects[i] = Project{ProjectID: row.ProjectID, Name: row.Name}
+	}
+	return projects, nil
+}
+
 // EnsureUser makes a user that a token names, once.
 func (db *DB) EnsureUser(ctx context.Context, projectID int32, userID string, now time.Time) error {
 	if err := db.q.EnsureUser(ctx, sqlc.EnsureUserParams{ProjectID: projectID, UserID: userID, Now: now}); err != nil {

@@ -26,3 +26,12 @@ WHERE p.project_id = @project_id;
 
 -- name: RevokeServerKey :execrows
 UPDATE api_keys AS k SET revoked_at = @now WHERE k.key_id = @key_id AND k.project_id = @project_id AND k.role = 'server' AND k.revoked_at IS NULL;
+
+-- name: InsertProject :one
+-- Without an id, the one after the highest.
+INSERT INTO projects (project_id, name, created_at)
+SELECT COALESCE(sqlc.narg('project_id')::integer, (SELECT COALESCE(max(p.project_id), 0) + 1 FROM projects p)), @name, @now
+RETURNING projects.project_id;
+
+-- name: ListProjects :many
+SELECT p.project_id, p.name FROM projects p ORDER BY p.project_id;

@@ -85,6 +85,55 @@ func (q *Queries) GetProject(ctx context.Context, projectID int32) (GetProjectRo
 	return i, err
 }
 
+const InsertProject = `-- name: InsertProject :one
+INSERT INTO projects (project_id, name, created_at)
+SELECT COALESCE($1::integer, (SELECT COALESCE(max(p.project_id), 0) + 1 FROM projects p)), $2, $3
+RETURNING projects.project_id
+`
+
+type InsertProjectParams struct {
+	ProjectID *int32
+	Name      string
+	Now       time.Time
+}
+
+// Without an id, the one after the highest.
+func (q *Queries) InsertProject(ctx context.Context, arg InsertProjectParams) (int32, error) {
+	row := q.db.QueryRow(ctx, InsertProject, arg.ProjectID, arg.Name, arg.Now)
+	var project_id int32
+	err := row.Scan(&project_id)
+	return project_id, err
+}
+
+const ListProjects = `-- name: ListProjects :many
+SELECT p.project_id, p.name FROM projects p ORDER BY p.project_id
+`
+
+type ListProjectsRow struct {
+	ProjectID int32
+	Name      string
+}
+
+func (q *Queries) ListProjects(ctx context.Context) ([]ListProjectsRow, error) {
+	rows, err := q.db.Query(ctx, ListProjects)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListProjectsRow
+	for rows.Next() {
+		var i ListProjectsRow
+		if err := rows.Scan(&i.ProjectID, &i.Name); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const RevokeServerKey = `-- name: RevokeServerKey :execrows
 UPDATE api_keys AS k SET revoked_at = $1 WHERE k.key_id = $2 AND k.project_id = $3 AND k.role = 'server' AND k.revoked_at IS NULL
 `
