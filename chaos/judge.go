@@ -189,8 +189,8 @@ func judgeWorkflows(ctx context.Context, s *stack, f *findings) (total int64, er
 		}
 		return answer.GetCount(), nil
 	}
-	var open int64 // windows of tasks, each of which has its timer
-	if err := s.db.Pool().QueryRow(ctx, "SELECT count(*) FROM task_windows WHERE state = 'open'").Scan(&open); err != nil {
+	var open int64 // windows of tasks and subscriptions, each of which has its timer
+	if err := s.db.Pool().QueryRow(ctx, `SELECT (SELECT count(*) FROM task_windows WHERE state = 'open') + (SELECT count(*) FROM subscriptions WHERE expires_at > now())`).Scan(&open); err != nil {
 		return 0, err
 	}
 	running := open + 1
@@ -203,7 +203,7 @@ func judgeWorkflows(ctx context.Context, s *stack, f *findings) (total int64, er
 		}
 	}
 	if running != open {
-		f.add("every workflow has completed", "%d still run although no order is open and %d windows are", running, open)
+		f.add("every workflow has completed", "%d still run although no order is open and %d windows and subscriptions are", running, open)
 	}
 	for _, status := range []string{"Failed", "Terminated", "TimedOut", "Canceled"} {
 		n, err := count("ExecutionStatus='" + status + "'")

@@ -1,4 +1,4 @@
-// Command chaos proves that QuickPass neither loses nor doubles anything: purchases and events of tasks come in while every
+// Command chaos proves that QuickPass neither loses nor doubles anything: purchases, events of tasks and orders of carts come in while every
 // process is killed and started again and the main product misbehaves; then the books decide. `make chaos` runs it;
 // docs/reliability.md is its report. It exits with 1 when a rule was broken, and then keeps its directory with all logs.
 package main
@@ -102,7 +102,7 @@ func run(o options) (err error) {
 	defer func() { err = errors.Join(err, s.stop()) }()
 
 	r := &result{options: o, begin: time.Now(), counts: newCounts(), findings: newFindings(cancel), postgres: postgresVersion(ctx, s)}
-	r.load, r.events = newLoad(s, r.findings), newEventLoad(s, r.findings)
+	r.load, r.events, r.tills = newLoad(s, r.findings), newEventLoad(s, r.findings), newCheckoutLoad(s, r.findings)
 	failed := r.run(ctx, s)
 	r.ended = time.Now()
 	text := r.markdown()
@@ -132,7 +132,14 @@ func (r *result) run(ctx context.Context, s *stack) error {
 	if err := settleTasks(ctx, s, r.findings, r.options.recovery); err != nil {
 		return err
 	}
+	if err := settleCheckouts(ctx, s, r.findings, r.options.recovery); err != nil {
+		return err
+	}
 	var err error
+	if r.checkouts, err = readCheckoutTruth(ctx, s, r.tills.all); err != nil {
+		return err
+	}
+	r.checkouts.judge(r.findings)
 	if r.tasks, err = readTaskTruth(ctx, s, r.events); err != nil {
 		return err
 	}
@@ -154,7 +161,7 @@ func (r *result) run(ctx context.Context, s *stack) error {
 	return err
 }
 
-// underFaults buys and sends events while everything fails, and returns when all is well again and all have their answers.
+// underFaults buys, orders and sends events while everything fails, and returns when all is well again and all have their answers.
 func (r *result) underFaults(ctx context.Context, s *stack) {
 	faulty, calm := context.WithCancel(ctx)
 	defer calm()
@@ -177,6 +184,7 @@ func (r *result) underFaults(ctx context.Context, s *stack) {
 		defer close(buyers)
 		var group sync.WaitGroup
 		group.Go(func() { r.events.run(buying, answered, r.options.seed) })
+		group.Go(func() { r.tills.run(buying, answered, r.options.seed) })
 		r.load.run(buying, answered, r.options)
 		group.Wait()
 	}()

@@ -22,11 +22,13 @@ type result struct {
 	replays     replays
 	tasks       taskTruth
 	giftReplays giftReplays
+	checkouts   checkoutTruth
 	workflows   int64
 	counts      *counts
 	findings    *findings
 	load        *load
 	events      *eventLoad
+	tills       *checkoutLoad
 	postgres    string // version
 }
 
@@ -61,10 +63,12 @@ const intro = `# Reliability
 
 PostgreSQL (fsync on), Temporal, a fake main product and QuickPass, as one ` + "`quickpass serve`, one `api` and one `worker`" + `, run as processes of
 their own. Callers buy without a pause, each wish under its own Idempotency-Key; a caller without a definite answer repeats the request, under the
-same key, at another API process. The main product sends batches of events for six tasks in the same way. Meanwhile processes are killed (SIGKILL), asked to stop (SIGTERM, which must end with exit code 0 within the drain time) or
+same key, at another API process. The main product sends batches of events for six tasks in the same way, and users order
+carts and items, which they pay, pay twice at once, cancel, cancel while they pay, or forget. Meanwhile processes are killed (SIGKILL), asked to stop (SIGTERM, which must end with exit code 0 within the drain time) or
 frozen (SIGSTOP), and the main product misbehaves. Every few seconds all invariants are checked in the database. At the end what the buyers were told,
 what QuickPass wrote and the main product's own books must agree, progress must be a fold over the events that were sent and rewards equal completions;
-and every order and reward that the product did not take is replayed.
+every order of a cart has one
+outcome, users own what they have paid for, to the piece and the second; and every order and reward that the product did not take is replayed.
 
     %s
 
@@ -111,6 +115,9 @@ func (r *result) rows() [][2]string {
 		{"windows of tasks, completed", fmt.Sprintf("%d, %d", len(r.tasks.windows), r.tasks.completed())},
 		{"the main product's part of their rewards", sums(r.tasks.statuses())},
 		{"rewards replayed afterwards", fmt.Sprintf("%d: %d given once (%d given before, none twice), %d refused as unknown users", r.giftReplays.asked, r.giftReplays.delivered, r.giftReplays.givenBefore, r.giftReplays.refused)},
+		{"orders of carts and items by outcome", sums(r.checkouts.outcomes())},
+		{"payments and cancellations of them that users were told of, requests repeated for want of an answer", fmt.Sprintf("%d, %d, %d", r.tills.payments.Load(), r.tills.cancels.Load(), r.tills.retries.Load())},
+		{"payments that were not taken", sums(r.checkouts.refusals)},
 		{"the whole run took", r.ended.Sub(r.begin).Round(time.Second).String()},
 	}
 	return rows

@@ -87,6 +87,9 @@ func startStack(ctx context.Context, dir string, inquiry bool) (s *stack, err er
 	if err = seedTasks(ctx, s.db); err != nil {
 		return s, err
 	}
+	if err = seedCatalog(ctx, s.db); err != nil {
+		return s, err
+	}
 	return s, s.startPrograms(ctx, inquiry)
 }
 
