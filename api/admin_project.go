@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
-	"net/url"
 	"time"
 
 	"github.com/rs/xid"
@@ -70,9 +69,7 @@ func mistakesOfProject(p ProjectPatch) (mistakes []store.FieldError) {
 	}
 	secret := value(p.JwtSecret)
 	check(secret == "" || len(secret) >= minSecret, "jwt_secret", "at least 32 characters, or empty")
-	jwks := value(p.JwksURL)
-	parsed, err := url.Parse(jwks)
-	check(jwks == "" || (err == nil && (parsed.Scheme == "https" || parsed.Scheme == "http") && parsed.Host != ""), "jwks_url", "an http or https URL, or empty")
+	check(isWebAddress(value(p.JwksURL)), "jwks_url", "an http or https URL, or empty")
 	if p.DefaultLocale != nil {
 		tag, err := language.Parse(*p.DefaultLocale)
 		check(err == nil && tag != language.Und && tag.String() == *p.DefaultLocale, "default_locale", "a language such as en or pt-BR")

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net/url"
 	"time"
 
 	"github.com/quickpass/quickpass/internal/checkout"
@@ -63,7 +64,10 @@ func (h *handlers) makeOrderFor(ctx context.Context, userID string, r orderReque
 	o := postgres.NewCheckout{Shopper: s, Form: r.form, CartID: r.cartID, Wanted: r.wanted, VirtualCurrency: r.virtual, Sandbox: project.Sandbox, Zone: project.Zone,
 		TTL: project.OrderTTL, Custom: value(r.input.CustomParameters), Idempotency: ofUser(call.idempotency, userID)}
 	if r.input.Settings != nil {
-		o.ExternalID = value(r.input.Settings.ExternalID)
+		o.ExternalID, o.ReturnURL = value(r.input.Settings.ExternalID), value(r.input.Settings.ReturnURL)
+		if !isWebAddress(o.ReturnURL) {
+			return MadeOrder{}, nil, checkout.Refuse(checkout.InvalidField, "the payment page can't lead back there", checkout.Detail{Property: "settings.return_url", Message: "an http or https URL"})
+		}
 	}
 	created, err := h.db.CreateCheckout(ctx, o)
 	if err != nil {
@@ -77,6 +81,12 @@ func (h *handlers) makeOrderFor(ctx context.Context, userID string, r orderReque
 		made.PriceChanges = &created.Moved
 	}
 	return made, flag(created.Replayed), nil
+}
+
+// isWebAddress is true of nothing, too.
+func isWebAddress(address string) bool {
+	parsed, err := url.Parse(address)
+	return address == "" || (err == nil && (parsed.Scheme == "https" || parsed.Scheme == "http") && parsed.Host != "")
 }
 
 // ofUser makes a key the user's own: two users may send the same one, and neither is told of the other's order.
@@ -161,7 +171,7 @@ func (h *handlers) CreatePaymentToken(ctx context.Context, r CreatePaymentTokenR
 	}
 	if settings := r.Body.Settings; settings != nil {
 		request.input.Currency, request.input.Locale = settings.Currency, settings.Language
-		request.input.Settings = &OrderSettings{ExternalID: settings.ExternalID}
+		request.input.Settings = &OrderSettings{ExternalID: settings.ExternalID, ReturnURL: settings.ReturnURL}
 	}
 	made, replayed, err := h.makeOrderFor(ctx, userID, request)
 	return CreatePaymentToken201JSONResponse{Body: made, Headers: CreatePaymentToken201ResponseHeaders{IdempotencyReplayed: replayed}}, err

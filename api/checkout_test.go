@@ -521,6 +521,11 @@ func TestPaymentPage(t *testing.T) {
 	require.Contains(t, body, "A gun_1")
 	require.Contains(t, body, "1 USD", "0.995, as it can be charged")
 	require.NotContains(t, body, "<script")
+	require.NotContains(t, body, "Back to the shop")
+	back := s.checkout("/payment/item/gun_1", `{"settings": {"return_url": "https://shop.example.com/thanks?a=1&b=2"}}`)
+	_, body = page("?token="+*back.Token, nil)
+	require.Contains(t, body, `<a href="https://shop.example.com/thanks?a=1&amp;b=2">Back to the shop</a>`)
+	s.refusedV2(422, 1102, "POST", project+"/payment/item/gun_1", `{"settings": {"return_url": "javascript:alert(1)"}}`)
 	pay := func(card, code string) (int, string) {
 		return page("", url.Values{"token": {*made.Token}, "card": {card}, "code": {code}})
 	}

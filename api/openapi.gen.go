@@ -2409,7 +2409,12 @@ type OrderSearch struct {
 
 // OrderSettings `external_id` is kept with the order, the rest is taken and ignored.
 type OrderSettings struct {
-	ExternalID           *string                `json:"external_id,omitempty"`
+	ExternalID *string `json:"external_id,omitempty"`
+
+	// ReturnURL Where the payment page leads back to; http or https.
+	//
+	// Example: https://shop.example.com/thanks
+	ReturnURL            *string                `json:"return_url,omitempty"`
 	AdditionalProperties map[string]interface{} `json:"-"`
 }
 
@@ -2446,6 +2451,7 @@ type PaymentTokenInput_Settings struct {
 	Currency             *string                `json:"currency,omitempty"`
 	ExternalID           *string                `json:"external_id,omitempty"`
 	Language             *string                `json:"language,omitempty"`
+	ReturnURL            *string                `json:"return_url,omitempty"`
 	AdditionalProperties map[string]interface{} `json:"-"`
 }
 
@@ -5314,6 +5320,14 @@ func (a *OrderSettings) UnmarshalJSON(b []byte) error {
 		delete(object, "external_id")
 	}
 
+	if raw, found := object["return_url"]; found {
+		err = json.Unmarshal(raw, &a.ReturnURL)
+		if err != nil {
+			return fmt.Errorf("error reading 'return_url': %w", err)
+		}
+		delete(object, "return_url")
+	}
+
 	if len(object) != 0 {
 		a.AdditionalProperties = make(map[string]interface{})
 		for fieldName, fieldBuf := range object {
@@ -5337,6 +5351,13 @@ func (a OrderSettings) MarshalJSON() ([]byte, error) {
 		object["external_id"], err = json.Marshal(a.ExternalID)
 		if err != nil {
 			return nil, fmt.Errorf("error marshaling 'external_id': %w", err)
+		}
+	}
+
+	if a.ReturnURL != nil {
+		object["return_url"], err = json.Marshal(a.ReturnURL)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling 'return_url': %w", err)
 		}
 	}
 
@@ -5398,6 +5419,14 @@ func (a *PaymentTokenInput_Settings) UnmarshalJSON(b []byte) error {
 		delete(object, "language")
 	}
 
+	if raw, found := object["return_url"]; found {
+		err = json.Unmarshal(raw, &a.ReturnURL)
+		if err != nil {
+			return fmt.Errorf("error reading 'return_url': %w", err)
+		}
+		delete(object, "return_url")
+	}
+
 	if len(object) != 0 {
 		a.AdditionalProperties = make(map[string]interface{})
 		for fieldName, fieldBuf := range object {
@@ -5435,6 +5464,13 @@ func (a PaymentTokenInput_Settings) MarshalJSON() ([]byte, error) {
 		object["language"], err = json.Marshal(a.Language)
 		if err != nil {
 			return nil, fmt.Errorf("error marshaling 'language': %w", err)
+		}
+	}
+
+	if a.ReturnURL != nil {
+		object["return_url"], err = json.Marshal(a.ReturnURL)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling 'return_url': %w", err)
 		}
 	}
 

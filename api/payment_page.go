@@ -33,6 +33,7 @@ type shownPayment struct {
 	Order     ShownOrder
 	Lines     []checkout.OrderLine
 	Due       string
+	ReturnURL string // empty: nowhere
 	Card      string
 	Message   string
 	AsksCode  bool
@@ -87,7 +88,7 @@ func (h *handlers) showPaymentPage(c echo.Context, status int, page shownPayment
 }
 
 func (p *shownPayment) fill(order postgres.CheckoutOrder, shown ShownOrder) {
-	p.Order, p.Lines, p.CanBePaid = shown, order.Lines, shown.Status == checkout.New && order.Sandbox
+	p.Order, p.Lines, p.ReturnURL, p.CanBePaid = shown, order.Lines, order.ReturnURL, shown.Status == checkout.New && order.Sandbox
 	if order.Price != nil {
 		p.Due = order.Price.Payable().String() + " " + order.Price.Currency
 	}

@@ -34,6 +34,7 @@ type NewCheckout struct {
 	Zone            *time.Location    // of the project
 	TTL             time.Duration     // until it expires unpaid
 	ExternalID      string            // the caller's; may be empty
+	ReturnURL       string            // where the payment page leads back to; may be empty
 	Custom          json.RawMessage   // custom_parameters; may be nil
 	Idempotency     *Idempotency      // may be nil
 }
@@ -278,7 +279,7 @@ func (d checkoutDraft) snapshots(grants []inventory.Grant) map[string]catalog.It
 
 func (d checkoutDraft) params(status checkout.OrderStatus) (sqlc.InsertCheckoutOrderParams, error) {
 	params := sqlc.InsertCheckoutOrderParams{OrderID: d.id, ProjectID: d.ProjectID, UserID: d.UserID, Status: string(status), Mode: modeOf(d.Sandbox), CurrencyType: "free",
-		CartID: optional(d.CartID), Country: optional(d.view.Country), CustomParameters: d.Custom, ExternalID: optional(d.ExternalID), SweepAt: d.view.Now, Now: d.view.Now}
+		CartID: optional(d.CartID), Country: optional(d.view.Country), CustomParameters: d.Custom, ExternalID: optional(d.ExternalID), ReturnUrl: optional(d.ReturnURL), SweepAt: d.view.Now, Now: d.view.Now}
 	var err error
 	encode := func(v any) (encoded json.RawMessage) {
 		if err == nil {

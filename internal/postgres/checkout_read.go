@@ -20,6 +20,7 @@ type CheckoutOrder struct {
 	CartID     string
 	Country    string
 	ExternalID string
+	ReturnURL  string
 	Custom     json.RawMessage // custom_parameters; may be nil
 	Reason     string          // why it was canceled
 	Moved      []checkout.PriceMove
@@ -36,7 +37,7 @@ func checkoutOf(row sqlc.CheckoutOrder) (CheckoutOrder, error) {
 	if err != nil {
 		return CheckoutOrder{}, err
 	}
-	o := CheckoutOrder{Order: order, ProjectID: row.ProjectID, UserID: row.UserID, CartID: orEmpty(row.CartID), Country: orEmpty(row.Country), ExternalID: orEmpty(row.ExternalID),
+	o := CheckoutOrder{Order: order, ProjectID: row.ProjectID, UserID: row.UserID, CartID: orEmpty(row.CartID), Country: orEmpty(row.Country), ExternalID: orEmpty(row.ExternalID), ReturnURL: orEmpty(row.ReturnUrl),
 		Custom: row.CustomParameters, Reason: orEmpty(row.Reason), Paid: row.Paid, Refunded: row.Refunded, CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt, PaidAt: row.PaidAt, FinishedAt: row.FinishedAt}
 	if err := json.Unmarshal(row.Moved, &o.Moved); err != nil {
 		return o, fmt.Errorf("order %d: %w", row.OrderID, err)

@@ -23,5 +23,9 @@ SELECT p.payment_id, r.refund_id, r.amount, r.created_at
 FROM checkout_refunds r JOIN checkout_payments p ON p.order_id = r.order_id AND p.outcome = 'accepted'
 WHERE r.amount > 0 AND NOT p.sandbox AND p.provider <> 'wallet' ORDER BY r.created_at;
 
+-- Where the user goes on after the payment page; null: nowhere.
+ALTER TABLE checkout_orders ADD COLUMN return_url text CHECK (char_length(return_url) BETWEEN 1 AND 1000);
+
 -- +goose Down
+ALTER TABLE checkout_orders DROP COLUMN return_url;
 DROP TABLE checkout_returns;

@@ -49,9 +49,9 @@ WHERE k.order_id = @order_id::bigint AND k.state = 'reserved';
 
 -- name: InsertCheckoutOrder :exec
 INSERT INTO checkout_orders (order_id, project_id, user_id, status, mode, currency_type, price, virtual_price, lines, token_hash, cart_id, country,
-    custom_parameters, external_id, holds, moved, expires_at, paid, sweep_at, told, created_at, updated_at, paid_at, finished_at)
+    custom_parameters, external_id, return_url, holds, moved, expires_at, paid, sweep_at, told, created_at, updated_at, paid_at, finished_at)
 VALUES (@order_id, @project_id, @user_id, @status, @mode, @currency_type, @price, @virtual_price, @lines, @token_hash, sqlc.narg('cart_id'), sqlc.narg('country'),
-    @custom_parameters, sqlc.narg('external_id'), @holds, @moved, sqlc.narg('expires_at'), sqlc.narg('paid'), @sweep_at, @told, @now, @now, sqlc.narg('paid_at'), sqlc.narg('finished_at'));
+    @custom_parameters, sqlc.narg('external_id'), sqlc.narg('return_url'), @holds, @moved, sqlc.narg('expires_at'), sqlc.narg('paid'), @sweep_at, @told, @now, @now, sqlc.narg('paid_at'), sqlc.narg('finished_at'));
 
 -- name: MoveCoinsForCheckout :execrows
 -- Coins that pay for an order at once: held and captured in one step, as a purchase does in two.

@@ -145,7 +145,7 @@ func (q *Queries) FindCheckoutMode(ctx context.Context, orderID int64) (string, 
 }
 
 const FindCheckoutOfToken = `-- name: FindCheckoutOfToken :one
-SELECT order_id, project_id, user_id, status, mode, currency_type, price, virtual_price, lines, token_hash, cart_id, country, custom_parameters, external_id, holds, moved, expires_at, reason, paid, refunded, changes, told, sweep_at, created_at, updated_at, paid_at, finished_at FROM checkout_orders o WHERE o.token_hash = $1
+SELECT order_id, project_id, user_id, status, mode, currency_type, price, virtual_price, lines, token_hash, cart_id, country, custom_parameters, external_id, holds, moved, expires_at, reason, paid, refunded, changes, told, sweep_at, created_at, updated_at, paid_at, finished_at, return_url FROM checkout_orders o WHERE o.token_hash = $1
 `
 
 func (q *Queries) FindCheckoutOfToken(ctx context.Context, tokenHash []byte) (CheckoutOrder, error) {
@@ -179,6 +179,7 @@ func (q *Queries) FindCheckoutOfToken(ctx context.Context, tokenHash []byte) (Ch
 		&i.UpdatedAt,
 		&i.PaidAt,
 		&i.FinishedAt,
+		&i.ReturnUrl,
 	)
 	return i, err
 }
@@ -228,7 +229,7 @@ func (q *Queries) FreeGameKeys(ctx context.Context, arg FreeGameKeysParams) erro
 }
 
 const GetCheckoutOrder = `-- name: GetCheckoutOrder :one
-SELECT order_id, project_id, user_id, status, mode, currency_type, price, virtual_price, lines, token_hash, cart_id, country, custom_parameters, external_id, holds, moved, expires_at, reason, paid, refunded, changes, told, sweep_at, created_at, updated_at, paid_at, finished_at FROM checkout_orders o WHERE o.order_id = $1 AND o.project_id = $2
+SELECT order_id, project_id, user_id, status, mode, currency_type, price, virtual_price, lines, token_hash, cart_id, country, custom_parameters, external_id, holds, moved, expires_at, reason, paid, refunded, changes, told, sweep_at, created_at, updated_at, paid_at, finished_at, return_url FROM checkout_orders o WHERE o.order_id = $1 AND o.project_id = $2
 `
 
 type GetCheckoutOrderParams struct {
@@ -267,6 +268,7 @@ func (q *Queries) GetCheckoutOrder(ctx context.Context, arg GetCheckoutOrderPara
 		&i.UpdatedAt,
 		&i.PaidAt,
 		&i.FinishedAt,
+		&i.ReturnUrl,
 	)
 	return i, err
 }
@@ -358,9 +360,9 @@ func (q *Queries) GiveUsageBack(ctx context.Context, arg GiveUsageBackParams) er
 
 const InsertCheckoutOrder = `-- name: InsertCheckoutOrder :exec
 INSERT INTO checkout_orders (order_id, project_id, user_id, status, mode, currency_type, price, virtual_price, lines, token_hash, cart_id, country,
-    custom_parameters, external_id, holds, moved, expires_at, paid, sweep_at, told, created_at, updated_at, paid_at, finished_at)
+    custom_parameters, external_id, return_url, holds, moved, expires_at, paid, sweep_at, told, created_at, updated_at, paid_at, finished_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,
-    $13, $14, $15, $16, $17, $18, $19, $20, $21, $21, $22, $23)
+    $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $22, $23, $24)
 `
 
 type InsertCheckoutOrderParams struct {
@@ -378,6 +380,7 @@ type InsertCheckoutOrderParams struct {
 	Country          *string
 	CustomParameters json.RawMessage
 	ExternalID       *string
+	ReturnUrl        *string
 	Holds            json.RawMessage
 	Moved            json.RawMessage
 	ExpiresAt        *time.Time
@@ -405,6 +408,7 @@ func (q *Queries) InsertCheckoutOrder(ctx context.Context, arg InsertCheckoutOrd
 		arg.Country,
 		arg.CustomParameters,
 		arg.ExternalID,
+		arg.ReturnUrl,
 		arg.Holds,
 		arg.Moved,
 		arg.ExpiresAt,
@@ -535,7 +539,7 @@ func (q *Queries) LeaseCheckoutOrders(ctx context.Context, arg LeaseCheckoutOrde
 }
 
 const ListCheckoutOrders = `-- name: ListCheckoutOrders :many
-SELECT order_id, project_id, user_id, status, mode, currency_type, price, virtual_price, lines, token_hash, cart_id, country, custom_parameters, external_id, holds, moved, expires_at, reason, paid, refunded, changes, told, sweep_at, created_at, updated_at, paid_at, finished_at FROM checkout_orders o
+SELECT order_id, project_id, user_id, status, mode, currency_type, price, virtual_price, lines, token_hash, cart_id, country, custom_parameters, external_id, holds, moved, expires_at, reason, paid, refunded, changes, told, sweep_at, created_at, updated_at, paid_at, finished_at, return_url FROM checkout_orders o
 WHERE o.project_id = $1 AND ($2::bigint = 0 OR o.order_id < $2)
   AND ($3::text IS NULL OR o.user_id = $3)
   AND ($4::text IS NULL OR o.status = $4)
@@ -594,6 +598,7 @@ func (q *Queries) ListCheckoutOrders(ctx context.Context, arg ListCheckoutOrders
 			&i.UpdatedAt,
 			&i.PaidAt,
 			&i.FinishedAt,
+			&i.ReturnUrl,
 		); err != nil {
 			return nil, err
 		}
@@ -729,7 +734,7 @@ func (q *Queries) ListProjectPayments(ctx context.Context, arg ListProjectPaymen
 }
 
 const LockCheckoutOrder = `-- name: LockCheckoutOrder :one
-SELECT order_id, project_id, user_id, status, mode, currency_type, price, virtual_price, lines, token_hash, cart_id, country, custom_parameters, external_id, holds, moved, expires_at, reason, paid, refunded, changes, told, sweep_at, created_at, updated_at, paid_at, finished_at FROM checkout_orders o WHERE o.order_id = $1 FOR NO KEY UPDATE
+SELECT order_id, project_id, user_id, status, mode, currency_type, price, virtual_price, lines, token_hash, cart_id, country, custom_parameters, external_id, holds, moved, expires_at, reason, paid, refunded, changes, told, sweep_at, created_at, updated_at, paid_at, finished_at, return_url FROM checkout_orders o WHERE o.order_id = $1 FOR NO KEY UPDATE
 `
 
 func (q *Queries) LockCheckoutOrder(ctx context.Context, orderID int64) (CheckoutOrder, error) {
@@ -763,6 +768,7 @@ func (q *Queries) LockCheckoutOrder(ctx context.Context, orderID int64) (Checkou
 		&i.UpdatedAt,
 		&i.PaidAt,
 		&i.FinishedAt,
+		&i.ReturnUrl,
 	)
 	return i, err
 }
@@ -986,7 +992,7 @@ func (q *Queries) ReturnCoinsOfCheckout(ctx context.Context, arg ReturnCoinsOfCh
 }
 
 const SearchCheckoutOrders = `-- name: SearchCheckoutOrders :many
-SELECT order_id, project_id, user_id, status, mode, currency_type, price, virtual_price, lines, token_hash, cart_id, country, custom_parameters, external_id, holds, moved, expires_at, reason, paid, refunded, changes, told, sweep_at, created_at, updated_at, paid_at, finished_at FROM checkout_orders o
+SELECT order_id, project_id, user_id, status, mode, currency_type, price, virtual_price, lines, token_hash, cart_id, country, custom_parameters, external_id, holds, moved, expires_at, reason, paid, refunded, changes, told, sweep_at, created_at, updated_at, paid_at, finished_at, return_url FROM checkout_orders o
 WHERE o.project_id = $1
   AND ($2::timestamptz IS NULL OR o.created_at >= $2)
   AND ($3::timestamptz IS NULL OR o.created_at < $3)
@@ -1045,6 +1051,7 @@ func (q *Queries) SearchCheckoutOrders(ctx context.Context, arg SearchCheckoutOr
 			&i.UpdatedAt,
 			&i.PaidAt,
 			&i.FinishedAt,
+			&i.ReturnUrl,
 		); err != nil {
 			return nil, err
 		}

@@ -128,6 +128,7 @@ type CheckoutOrder struct {
 	UpdatedAt        time.Time
 	PaidAt           *time.Time
 	FinishedAt       *time.Time
+	ReturnUrl        *string
 }
 
 type CheckoutPayment struct {
