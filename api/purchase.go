@@ -27,17 +27,19 @@ type handlers struct {
 	catalogs *byRevision[taskCatalog]
 	items    *byRevision[itemCatalog]
 	checks   *postgres.Entitlements
-	projects *projects
-	callerOf func(ctx context.Context, project postgres.Project, authorization string) (caller, error)
-	payments *events.WebhookVerifier // checks notifications of payments; nil when there are none
-	events   EventIntake
-	shadows  *gate // one at a time: each reads and counts many events, and holds two connections
-	perUser  *limiter
-	waiting  *gate
-	policy   store.Policy
-	stopping <-chan struct{}
-	timeout  time.Duration
-	now      func() time.Time
+
+	privateWebhooks bool
+	projects        *projects
+	callerOf        func(ctx context.Context, project postgres.Project, authorization string) (caller, error)
+	payments        *events.WebhookVerifier // checks notifications of payments; nil when there are none
+	events          EventIntake
+	shadows         *gate // one at a time: each reads and counts many events, and holds two connections
+	perUser         *limiter
+	waiting         *gate
+	policy          store.Policy
+	stopping        <-chan struct{}
+	timeout         time.Duration
+	now             func() time.Time
 }
 
 // longestWait bounds what Prefer: wait may ask for.
