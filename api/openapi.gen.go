@@ -1190,14 +1190,14 @@ type Alert struct {
 	// ID Example: 7
 	ID int64 `json:"id"`
 
-	// Kind `stock_low` or `stock_out`; more may come.
+	// Kind `stock_low` or `stock_out`; `webhook_dead` or `webhook_refused`; more may come.
 	//
 	// Example: stock_low
 	Kind       string     `json:"kind"`
 	OpenedAt   time.Time  `json:"opened_at"`
 	ResolvedAt *time.Time `json:"resolved_at"`
 
-	// Subject The SKU.
+	// Subject The SKU of alerts about stock.
 	//
 	// Example: credits-500
 	Subject string `json:"subject"`

@@ -30,4 +30,6 @@ func (w *Webhooks) validate() []error {
 }
 
 // Schedule is the retry schedule, which has been validated.
-func (w *Webhooks) Schedule() (webhook.Schedule, error) { return webhook.ParseSchedule(w.RetrySchedule) }
+func (w *Webhooks) Schedule() (webhook.Schedule, error) {
+	return webhook.ParseSchedule(w.RetrySchedule)
+}

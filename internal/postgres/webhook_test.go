@@ -476,10 +476,10 @@ func TestEditsOfTheEndpointRace(t *testing.T) {
 func TestVerifyFindsDamagedWebhooks(t *testing.T) {
 	t.Parallel()
 	for damage, rule := range map[string]string{
-		`DELETE FROM webhook_attempts; DELETE FROM webhook_deliveries WHERE event = 'order_paid'`:                                             "webhooks tell of what their orders have been, in sequence",
-		`UPDATE webhook_deliveries SET event = 'order_expired' WHERE event = 'order_done'`:                                                    "webhooks tell of what their orders have been, in sequence",
-		`UPDATE webhook_attempts SET status_code = 500`:                                                                                       "webhooks count as answered only if they were",
-		`DELETE FROM webhook_attempts`:                                                                                                        "webhooks count as answered only if they were",
+		`DELETE FROM webhook_attempts; DELETE FROM webhook_deliveries WHERE event = 'order_paid'`:                                              "webhooks tell of what their orders have been, in sequence",
+		`UPDATE webhook_deliveries SET event = 'order_expired' WHERE event = 'order_done'`:                                                     "webhooks tell of what their orders have been, in sequence",
+		`UPDATE webhook_attempts SET status_code = 500`:                                                                                        "webhooks count as answered only if they were",
+		`DELETE FROM webhook_attempts`:                                                                                                         "webhooks count as answered only if they were",
 		`UPDATE webhook_deliveries SET next_attempt_at = next_attempt_at - interval '1 day' WHERE status = 'pending' AND event = 'order_done'`: "webhooks are tried when they are due",
 	} {
 		t.Run(strings.Fields(damage)[0]+" "+rule, func(t *testing.T) {
