@@ -229,8 +229,20 @@ func loseDelivery(ctx context.Context, q *sqlc.Queries, d sqlc.WebhookDelivery, 
 	if err := endDelivery(ctx, q, d, status, reason, now); err != nil {
 		return err
 	}
+	if err := lockWebhookAlerts(ctx, q, d.ProjectID); err != nil {
+		return err
+	}
 	return openAlert(ctx, q, d.ProjectID, "webhook_"+string(status), webhookAlert,
 		map[string]any{"delivery_id": d.DeliveryID, "order_id": d.OrderID, "event": d.Event, "attempts": d.Attempts, "status_code": r.StatusCode, "error": r.Error}, now)
+}
+
+// lockWebhookAlerts keeps whoever resolves the project's alerts apart from whoever adds to what they are about: a replay looks for what is
+// dead, and must not miss what is just dying.
+func lockWebhookAlerts(ctx context.Context, q *sqlc.Queries, projectID int32) error {
+	if _, err := q.LockWebhookEndpoint(ctx, projectID); err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return fmt.Errorf("lock endpoint: %w", err)
+	}
+	return nil
 }
 
 // endDelivery ends a delivery, and wakes the next of its order.

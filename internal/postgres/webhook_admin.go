@@ -112,6 +112,9 @@ func (db *DB) ReplayWebhook(ctx context.Context, projectID int32, deliveryID, ac
 		if replayed == 0 {
 			return ErrConflict
 		}
+		if err := lockWebhookAlerts(ctx, q, projectID); err != nil {
+			return err
+		}
 		for _, status := range []webhook.Status{webhook.Refused, webhook.Dead} {
 			err := q.ResolveWebhookAlert(ctx, sqlc.ResolveWebhookAlertParams{ProjectID: projectID, Kind: "webhook_" + string(status), Status: string(status), Now: now})
 			if err != nil {

@@ -498,3 +498,27 @@ func TestVerifyFindsDamagedWebhooks(t *testing.T) {
 		})
 	}
 }
+
+// One dies while another that was dead is replayed, again and again: whenever one is dead an alert is open, and only then.
+func TestAlertsFollowWhatIsDead(t *testing.T) {
+	t.Parallel()
+	c := listened(t, webhook.DefaultEvents...)
+	ids := []string{c.deliveries(c.paidOrder("gun_1", 1))[0].DeliveryID, c.deliveries(c.paidOrder("gun_1", 1))[0].DeliveryID}
+	die := func(id string) func() error {
+		return func() error {
+			call, _, err := c.BeginWebhook(t.Context(), id, time.Second, c.now)
+			if err != nil || call == nil {
+				return err
+			}
+			_, err = c.FinishWebhook(t.Context(), postgres.WebhookReport{DeliveryID: id, Attempt: call.Attempt, StatusCode: 500}, nil, c.now)
+			return err
+		}
+	}
+	require.NoError(t, die(ids[0])())
+	for k := range 50 {
+		dying, dead := ids[(k+1)%2], ids[k%2]
+		require.NoError(t, errors.Join(at(die(dying), func() error { return c.ReplayWebhook(t.Context(), testkit.Project, dead, "test", c.now) })...))
+		require.Equal(t, []string{"webhook_dead"}, c.openAlerts(), "round %d", k)
+	}
+	testkit.RequireClean(t, c.DB)
+}

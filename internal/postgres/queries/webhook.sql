@@ -1,4 +1,5 @@
--- Outgoing webhooks. A delivery is locked after the order it tells of, and those of one order in their sequence; the audit comes last.
+-- Outgoing webhooks. Locks are taken in the order: the order that is told of, deliveries (those of one order in their sequence), the endpoint, alerts;
+-- the audit comes last.
 
 -- name: GetWebhookEndpoint :one
 SELECT * FROM webhook_endpoints e WHERE e.project_id = @project_id;

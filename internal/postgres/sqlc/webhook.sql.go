@@ -157,7 +157,8 @@ const GetWebhookEndpoint = `-- name: GetWebhookEndpoint :one
 SELECT project_id, url, secret, previous_secret, previous_until, is_enabled, format, events, version, updated_at FROM webhook_endpoints e WHERE e.project_id = $1
 `
 
-// Outgoing webhooks. A delivery is locked after the order it tells of, and those of one order in their sequence; the audit comes last.
+// Outgoing webhooks. Locks are taken in the order: the order that is told of, deliveries (those of one order in their sequence), the endpoint, alerts;
+// the audit comes last.
 func (q *Queries) GetWebhookEndpoint(ctx context.Context, projectID int32) (WebhookEndpoint, error) {
 	row := q.db.QueryRow(ctx, GetWebhookEndpoint, projectID)
 	var i WebhookEndpoint

@@ -29,7 +29,8 @@ const (
 	maxError  = 300
 
 	dialTimeout = 5 * time.Second
-	idleTimeout = 60 * time.Second
+	// idleTimeout is shorter than that of any server: a connection that the listener closes as we write would cost a try, and minutes.
+	idleTimeout = 2 * time.Second
 	maxHeader   = 16 << 10
 )
 
@@ -120,7 +121,6 @@ func (c *Client) send(ctx context.Context, address string, secrets []string, id 
 	}
 	request.Header.Set("Content-Type", "application/json")
 	request.Header.Set("User-Agent", userAgent)
-	request.GetBody = nil // net/http does not send it again by itself: each try is counted
 	response, err := c.http.Do(request)
 	if err != nil {
 		return Answer{}, err
