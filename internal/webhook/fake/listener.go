@@ -37,17 +37,20 @@ type Behaviour struct {
 
 // Received is a webhook that has arrived, whatever was answered.
 type Received struct {
-	At         time.Time
-	ID         string // webhook-id
-	Event      string
-	Sequence   int
-	OrderID    int64
-	Status     string // of the order, as the body says
-	Body       []byte
-	LegacyOK   bool // Authorization: Signature was made with one of the secrets
-	StandardOK bool // likewise webhook-signature
-	Answered   int  // 0: not
+	At         time.Time `json:"at"`
+	ID         string    `json:"webhook_id"`
+	Event      string    `json:"event"`
+	Sequence   int       `json:"sequence"`
+	OrderID    int64     `json:"order_id"`
+	Status     string    `json:"order_status"` // as the body says
+	LegacyOK   bool      `json:"signature_ok"` // Authorization: Signature was made with one of the secrets
+	StandardOK bool      `json:"webhook_signature_ok"`
+	Answered   int       `json:"answered"` // 0: not
+	Body       string    `json:"body"`
 }
+
+// maxBooks bounds the memory of a listener that runs for long; the oldest go first.
+const maxBooks = 10_000
 
 // Listener is an http.Handler.
 type Listener struct {
@@ -79,6 +82,12 @@ func (l *Listener) Books() []Received {
 	return slices.Clone(l.books)
 }
 
+// List shows the books as JSON.
+func (l *Listener) List(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(append([]Received{}, l.Books()...)) // the caller may have left
+}
+
 // Stop ends calls that hang.
 func (l *Listener) Stop() { l.stop.Do(func() { close(l.stopped) }) }
 
@@ -99,7 +108,7 @@ func (l *Listener) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	received.Answered = answer
 	l.mu.Lock()
-	l.books = append(l.books, received)
+	l.books = append(l.books[max(0, len(l.books)-maxBooks+1):], received)
 	l.mu.Unlock()
 	switch behaviour.Kind {
 	case Drop:
@@ -144,7 +153,7 @@ func (l *Listener) read(header http.Header, body []byte) Received {
 		} `json:"order"`
 	}
 	_ = json.Unmarshal(body, &told) // a body that is none has no event, which its test sees
-	received := Received{At: time.Now(), ID: header.Get(webhook.HeaderID), Event: told.Event, Sequence: told.Sequence, OrderID: told.Order.ID, Status: told.Order.Status, Body: body}
+	received := Received{At: time.Now(), ID: header.Get(webhook.HeaderID), Event: told.Event, Sequence: told.Sequence, OrderID: told.Order.ID, Status: told.Order.Status, Body: string(body)}
 	for _, secret := range l.secrets {
 		received.LegacyOK = received.LegacyOK || legacy(secret, header.Get(webhook.HeaderAuthorization), body)
 		received.StandardOK = received.StandardOK || standard(secret, header, body)
