@@ -895,6 +895,21 @@ func (e WebhookEndpointInputVersion) Valid() bool {
 	}
 }
 
+// Defines values for WebhookPromotionSequence.
+const (
+	WebhookPromotionSequenceN1 WebhookPromotionSequence = 1
+)
+
+// Valid indicates whether the value is a known member of the WebhookPromotionSequence enum.
+func (e WebhookPromotionSequence) Valid() bool {
+	switch e {
+	case WebhookPromotionSequenceN1:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for AdminExportProductsParamsFormat.
 const (
 	Csv  AdminExportProductsParamsFormat = "csv"
@@ -3976,6 +3991,9 @@ type WebhookAttempt struct {
 	StatusCode *int32 `json:"status_code"`
 }
 
+// WebhookBody What is sent. `items`, `order`, `user` and `custom_parameters` are as clients of /api/v2 know them; see docs/webhooks.md.
+type WebhookBody = json.RawMessage
+
 // WebhookDelivery defines model for WebhookDelivery.
 type WebhookDelivery struct {
 	// Attempts All that were begun.
@@ -4019,8 +4037,8 @@ type WebhookDelivery struct {
 
 // WebhookDeliveryDetail defines model for WebhookDeliveryDetail.
 type WebhookDeliveryDetail struct {
-	// Body What is sent.
-	Body     json.RawMessage  `json:"body"`
+	// Body What is sent. `items`, `order`, `user` and `custom_parameters` are as clients of /api/v2 know them; see docs/webhooks.md.
+	Body     WebhookBody      `json:"body"`
 	Delivery WebhookDelivery  `json:"delivery"`
 	Tries    []WebhookAttempt `json:"tries"`
 }
@@ -4080,6 +4098,19 @@ type WebhookEndpointInputVersion int
 
 // WebhookEvent `order_paid`; `order_done`, delivered; `order_refunded`, in part; `order_canceled`, before it was paid or refunded as a whole; `order_expired`.
 type WebhookEvent = webhook.Event
+
+// WebhookPromotion defines model for WebhookPromotion.
+type WebhookPromotion struct {
+	// AmountWithDiscount Example: 0.99
+	AmountWithDiscount string `json:"amount_with_discount"`
+
+	// AmountWithoutDiscount Example: 1.99
+	AmountWithoutDiscount string                   `json:"amount_without_discount"`
+	Sequence              WebhookPromotionSequence `json:"sequence"`
+}
+
+// WebhookPromotionSequence defines model for WebhookPromotion.Sequence.
+type WebhookPromotionSequence int
 
 // WebhookSecret Printable ASCII without spaces; `whsec_` and base64 if you like. It signs each webhook.
 //

@@ -68,9 +68,9 @@ func (n *node) payCard(token string) {
 	require.Equal(n.t, http.StatusOK, a.status, "%s", a.body)
 }
 
-func (n *node) polled(orderID int64) (status string) {
+func (n *node) polled(orderID int64, headers ...string) (status string) {
 	n.t.Helper()
-	a := n.call("", http.MethodGet, fmt.Sprint("/api/v2/project/1/order/", orderID), nil, n.asUser(buyer)...)
+	a := n.call("", http.MethodGet, fmt.Sprint("/api/v2/project/1/order/", orderID), nil, append(n.asUser(buyer), headers...)...)
 	require.Equal(n.t, http.StatusOK, a.status, "%s", a.body)
 	var body struct{ Status string }
 	a.into(n.t, &body)
@@ -98,7 +98,7 @@ func (n *node) streamed(orderID int64) (status string) {
 }
 
 // A listener drops, fails and hangs, and everything of ours is killed while it hangs. In the end every event of every order has arrived, in
-// its sequence and well signed, and poll, stream and webhook agree.
+// its sequence and well signed, and poll, long poll, stream and webhook agree.
 func TestWebhooksArriveThroughKillNine(t *testing.T) {
 	t.Parallel()
 	s := newStack(t)
@@ -169,7 +169,7 @@ func TestWebhooksArriveThroughKillNine(t *testing.T) {
 	for orderID, events := range want {
 		told, status := arrivals(t, books, orderID)
 		require.Equal(t, events, strings.Join(told, " "), "order %d", orderID)
-		require.Equal(t, []string{status, status}, []string{n.polled(orderID), n.streamed(orderID)}, "webhook, poll and stream of order %d", orderID)
+		require.Equal(t, []string{status, status, status}, []string{n.polled(orderID), n.polled(orderID, "Prefer", "wait=5"), n.streamed(orderID)}, "webhook, poll, long poll and stream of order %d", orderID)
 	}
 	s.verify()
 }

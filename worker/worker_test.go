@@ -147,6 +147,10 @@ func TestWorkersPollTheirQueues(t *testing.T) {
 	testkit.Eventually(t, "the main product's queue is polled", func(context.Context) error {
 		return unless(polled(contract.MainProductTaskQueue, enumspb.TASK_QUEUE_TYPE_ACTIVITY))
 	})
+	testkit.Eventually(t, "the queue of webhooks is polled", func(context.Context) error {
+		return unless(polled(contract.WebhookTaskQueue, enumspb.TASK_QUEUE_TYPE_ACTIVITY))
+	})
+	require.False(t, polled(contract.WebhookTaskQueue, enumspb.TASK_QUEUE_TYPE_WORKFLOW), "no workflows there")
 	require.False(t, polled(contract.MainProductTaskQueue, enumspb.TASK_QUEUE_TYPE_WORKFLOW), "no workflows there")
 	require.True(t, workers.Stop(time.Now().Add(time.Minute)))
 }

@@ -143,3 +143,17 @@ func attemptFails(r *webhookRecording) map[string]any {
 		return r.steps.AttemptWebhook(ctx, in)
 	}}
 }
+
+// recordWebhookTest records a test of the endpoint.
+func recordWebhookTest(t *testing.T) {
+	t.Helper()
+	engine := testkit.Temporal(t)
+	startWorker(t, engine.Client, contract.TaskQueue, sdkworker.Options{}, nil, nil)
+	steps := &activities.Webhook{DB: testkit.Database(t), Client: send.New(true)} // of a project without an endpoint
+	startWorker(t, engine.Client, contract.WebhookTaskQueue, sdkworker.Options{DisableWorkflowWorker: true}, map[string]any{contract.TestWebhookActivity: steps.TestWebhook}, nil)
+	run, err := engine.Client.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: "webhook-test/we_1", TaskQueue: contract.TaskQueue, StaticSummary: "test of the endpoint of project 1"},
+		contract.WebhookTestWorkflow, contract.WebhookTestInput{ProjectID: testkit.Project, EventID: "we_1"})
+	require.NoError(t, err)
+	require.NoError(t, run.Get(t.Context(), nil))
+	write(t, engine.Client, "webhook_test_sent", run)
+}

@@ -60,6 +60,7 @@ func recorders() map[string]func(*testing.T) {
 	for _, s := range webhookScenarios {
 		all[s.name] = s.record
 	}
+	all["webhook_test_sent"] = recordWebhookTest
 	return all
 }
 

@@ -26,7 +26,7 @@ const (
 	devWebhookSecret = "whsec_ZGV2LWV2ZW50cy13ZWJob29rLXNlY3JldA==" //nolint:gosec // known to everybody, for `quickpass dev` only
 	devPaymentSecret = "whsec_ZGV2LXBheW1lbnRzLXdlYmhvb2stc2VjcmV0" //nolint:gosec // likewise
 	// devListenerSecret signs what the fake main product is told of orders.
-	devListenerSecret = "dev-webhook-secret"
+	devListenerSecret = "dev-webhook-secret" //nolint:gosec // likewise
 	stopTimeout       = 30 * time.Second
 )
 
