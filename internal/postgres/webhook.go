@@ -24,6 +24,13 @@ const (
 	// webhookReport is how long a try may take to report after its call is over.
 	webhookReport = 5 * time.Second
 
+	// A project whose listener has kept slowCalls waiting for longer than slowAfter is not called more at the moment: it would take the slots of
+	// all others. What is due waits for crowdedPause, and as much again as crowdedSpread at most.
+	slowCalls     = 20
+	slowAfter     = 5 * time.Second
+	crowdedPause  = time.Minute
+	crowdedSpread = 4 * time.Minute
+
 	reasonExhausted   = "retries_exhausted"
 	reasonRefused     = "refused"
 	reasonEndpointOff = "endpoint_off"
@@ -106,6 +113,9 @@ func (db *DB) BeginWebhook(ctx context.Context, deliveryID string, timeout time.
 		if standing.Until, err = webhookWaits(ctx, q, d, now); err != nil || standing.Until != nil {
 			return err
 		}
+		if standing.Until, err = listenerIsSlow(ctx, q, d, timeout, now); err != nil || standing.Until != nil {
+			return err
+		}
 		endpoint, err := q.GetWebhookEndpoint(ctx, d.ProjectID)
 		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 			return fmt.Errorf("endpoint: %w", err)
@@ -144,6 +154,19 @@ func webhookWaits(ctx context.Context, q *sqlc.Queries, d sqlc.WebhookDelivery, 
 	default:
 		return nil, nil
 	}
+}
+
+// listenerIsSlow puts a try off when the project's listener keeps too many others waiting.
+func listenerIsSlow(ctx context.Context, q *sqlc.Queries, d sqlc.WebhookDelivery, timeout time.Duration, now time.Time) (*time.Time, error) {
+	slow, err := q.CountSlowWebhooks(ctx, sqlc.CountSlowWebhooksParams{ProjectID: d.ProjectID, Now: now, EndsBy: now.Add(timeout + webhookReport - slowAfter)})
+	if err != nil {
+		return nil, fmt.Errorf("slow calls: %w", err)
+	}
+	if slow < slowCalls {
+		return nil, nil
+	}
+	until := now.Add(crowdedPause + webhook.Spread(d.DeliveryID, crowdedSpread))
+	return &until, q.SettleWebhookDelivery(ctx, sqlc.SettleWebhookDeliveryParams{DeliveryID: d.DeliveryID, Status: string(webhook.Pending), NextAttemptAt: until, Now: now})
 }
 
 func later(a, b time.Time) time.Time {

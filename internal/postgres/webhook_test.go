@@ -358,6 +358,39 @@ func TestEndpointIsSwitchedOff(t *testing.T) {
 	testkit.RequireClean(t, c.DB)
 }
 
+// A listener that keeps many calls waiting is not called more, so that those of other projects are: what is due waits for minutes, and nothing
+// counts as tried.
+func TestSlowListenerIsNotCalledMore(t *testing.T) {
+	t.Parallel()
+	c := listened(t, webhook.DefaultEvents...)
+	var calls []*postgres.WebhookCall
+	next := func() string { return c.deliveries(c.buy(c.order(checkout.FreeItem, "gift", 1)).OrderID)[0].DeliveryID }
+	for range 20 {
+		call, _ := c.begin(next())
+		calls = append(calls, call)
+	}
+	call, _ := c.begin(next())
+	require.NotNil(t, call, "they may be quick")
+	c.now = c.now.Add(5 * time.Second)
+	id := next()
+	call, standing := c.begin(id)
+	require.Nil(t, call)
+	require.GreaterOrEqual(t, standing.Until.Sub(c.now), time.Minute)
+	require.Less(t, standing.Until.Sub(c.now), 5*time.Minute)
+	d, _ := c.delivery(id)
+	require.Equal(t, []any{webhook.Pending, 0}, []any{d.Status, d.Attempts})
+	testkit.RequireClean(t, c.DB)
+
+	for _, call := range calls[:2] {
+		c.finish(call, 503)
+	}
+	call, _ = c.begin(next())
+	require.NotNil(t, call, "there is room")
+	c.now = standing.Until.UTC()
+	call, _ = c.begin(id)
+	require.NotNil(t, call, "the others are over, or lost")
+}
+
 // A replay begins the schedule anew, for one caller; the alert ends when nothing is dead any more.
 func TestReplayOfWebhooks(t *testing.T) {
 	t.Parallel()

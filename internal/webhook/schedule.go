@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"fmt"
+	"hash/fnv"
 	"net/url"
 	"strconv"
 	"strings"
@@ -56,6 +57,13 @@ func RetryAfter(header string, now time.Time) time.Duration {
 		return 0
 	}
 	return max(at.Sub(now), 0)
+}
+
+// Spread is a part of a time by which deliveries that would be due together are kept apart, always the same for one.
+func Spread(deliveryID string, most time.Duration) time.Duration {
+	hash := fnv.New64a()
+	hash.Write([]byte(deliveryID))
+	return time.Duration(hash.Sum64() % uint64(most))
 }
 
 // Host is the part of an endpoint's address that may be shown and logged: paths hold secrets at times.

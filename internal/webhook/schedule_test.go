@@ -53,6 +53,18 @@ func TestRetryAfterIsHonouredWithinBounds(t *testing.T) {
 	}
 }
 
+func TestSpread(t *testing.T) {
+	t.Parallel()
+	seen := map[time.Duration]bool{}
+	for _, id := range []string{"we_1", "we_2", "we_3", "we_4"} {
+		spread := webhook.Spread(id, time.Minute)
+		require.Equal(t, spread, webhook.Spread(id, time.Minute))
+		require.True(t, spread >= 0 && spread < time.Minute)
+		seen[spread] = true
+	}
+	require.Len(t, seen, 4)
+}
+
 func TestWrongSchedules(t *testing.T) {
 	t.Parallel()
 	for _, steps := range []string{"5m", "x5m", "2x", "0x5m", "-1x5m", "2x0s", "2x-1s", "2x25h", "101x1s", "60x1s,41x1s", "2x5", "2x5m,"} {

@@ -44,6 +44,7 @@ CREATE TABLE webhook_deliveries (
 ) WITH (fillfactor = 80);
 CREATE INDEX webhook_deliveries_of_project ON webhook_deliveries (project_id, delivery_id);
 CREATE INDEX webhook_deliveries_by_status ON webhook_deliveries (project_id, status, delivery_id) WHERE status <> 'delivered';
+CREATE INDEX webhook_deliveries_in_flight ON webhook_deliveries (project_id, in_flight_until) WHERE in_flight_until IS NOT NULL;
 CREATE INDEX webhook_deliveries_to_sweep ON webhook_deliveries (sweep_at) WHERE status = 'pending';
 
 CREATE TABLE webhook_attempts (

@@ -35,6 +35,10 @@ SELECT * FROM webhook_deliveries d WHERE d.delivery_id = @delivery_id FOR NO KEY
 -- The first of the order that is pending before this one, if one is: when it is tried next.
 SELECT b.next_attempt_at FROM webhook_deliveries b WHERE b.order_id = @order_id AND b.sequence < @sequence AND b.status = 'pending' ORDER BY b.sequence LIMIT 1;
 
+-- name: CountSlowWebhooks :one
+-- Tries of a project that are under way, and were begun so long ago that they end before this.
+SELECT count(*) FROM webhook_deliveries d WHERE d.project_id = @project_id AND d.in_flight_until > @now::timestamptz AND d.in_flight_until <= @ends_by::timestamptz;
+
 -- name: BeginWebhookAttempt :one
 UPDATE webhook_deliveries d SET tries = d.tries + 1, attempts = d.attempts + 1, in_flight_until = @in_flight_until::timestamptz, updated_at = @now
 WHERE d.delivery_id = @delivery_id RETURNING d.attempts;

@@ -28,6 +28,24 @@ func (q *Queries) BeginWebhookAttempt(ctx context.Context, arg BeginWebhookAttem
 	return attempts, err
 }
 
+const CountSlowWebhooks = `-- name: CountSlowWebhooks :one
+SELECT count(*) FROM webhook_deliveries d WHERE d.project_id = $1 AND d.in_flight_until > $2::timestamptz AND d.in_flight_until <= $3::timestamptz
+`
+
+type CountSlowWebhooksParams struct {
+	ProjectID int32
+	Now       time.Time
+	EndsBy    time.Time
+}
+
+// Tries of a project that are under way, and were begun so long ago that they end before this.
+func (q *Queries) CountSlowWebhooks(ctx context.Context, arg CountSlowWebhooksParams) (int64, error) {
+	row := q.db.QueryRow(ctx, CountSlowWebhooks, arg.ProjectID, arg.Now, arg.EndsBy)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
+}
+
 const FindAcceptedPayment = `-- name: FindAcceptedPayment :one
 SELECT payment_id, order_id, provider, provider_id, amount, currency, sandbox, outcome, reason, created_at, decided_by, decided_at FROM checkout_payments p WHERE p.order_id = $1 AND p.outcome = 'accepted'
 `
