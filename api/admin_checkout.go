@@ -65,6 +65,7 @@ func (h *handlers) AdminRefundCheckoutOrder(ctx context.Context, r AdminRefundCh
 	if err != nil {
 		return nil, orElse(refusedAs(ProblemCodeOrderNotRefundable, err), errNoCheckout)
 	}
+	h.starter.OfferWebhooks()
 	return AdminRefundCheckoutOrder200JSONResponse{Body: refund, Headers: AdminRefundCheckoutOrder200ResponseHeaders{IdempotencyReplayed: flag(replayed)}}, nil
 }
 

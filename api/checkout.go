@@ -75,6 +75,8 @@ func (h *handlers) makeOrderFor(ctx context.Context, userID string, r orderReque
 	}
 	if created.Change.OrderID != 0 {
 		h.starter.OfferCheckout(created.Change)
+	} else {
+		h.starter.OfferWebhooks() // it is done
 	}
 	made := MadeOrder{OrderID: created.OrderID, Token: filled(created.Token), ExpiresAt: utc(created.ExpiresAt)}
 	if len(created.Moved) > 0 {
@@ -252,6 +254,7 @@ func (h *handlers) CancelCheckoutOrder(ctx context.Context, r CancelCheckoutOrde
 // checkoutChanged has the order's workflow told, and those who wait for the order.
 func (h *handlers) checkoutChanged(change postgres.CheckoutChange) {
 	h.starter.OfferCheckout(change)
+	h.starter.OfferWebhooks()
 	h.watcher.Changed(contract.CheckoutWorkflowID(change.OrderID))
 }
 

@@ -58,6 +58,9 @@ type fakeStarter struct {
 	replays   []contract.ReplayInput
 	windows   []postgres.TaskWindowChange
 	checkouts []postgres.CheckoutChange
+	webhooks  int // times that it was told of some
+	tested    contract.WebhookTested
+	testError error
 	full      bool
 	do        func(contract.PurchaseInput)
 }
@@ -93,6 +96,18 @@ func (f *fakeStarter) OfferCheckout(order postgres.CheckoutChange) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.checkouts = append(f.checkouts, order)
+}
+
+func (f *fakeStarter) OfferWebhooks() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.webhooks++
+}
+
+func (f *fakeStarter) TestWebhook(context.Context, int32) (contract.WebhookTested, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.tested, f.testError
 }
 
 func (f *fakeStarter) told() []contract.ReplayInput {
@@ -233,7 +248,8 @@ func (s *shop) written() string {
 	defer func() { _ = conn.Close(context.Background()) }()
 	var digest string
 	for _, table := range []string{"users", "products", "stock", "orders", "ledger_transfers", "order_timeline", "idempotency_keys", "notifications", "audit_log", "order_refunds", "approvals", "disputes", "dispute_notes", "denied_addresses", "stock_edits", "stock_changes", "replays", "replay_items",
-		"tasks", "task_versions", "catalog_items", "catalog_groups", "catalog_revisions", "item_sales", "game_keys", "projects", "api_keys", "task_catalogs", "task_windows", "task_rewards", "task_budgets", "events", "event_keys"} {
+		"tasks", "task_versions", "catalog_items", "catalog_groups", "catalog_revisions", "item_sales", "game_keys", "projects", "api_keys", "task_catalogs", "task_windows", "task_rewards", "task_budgets", "events", "event_keys",
+		"webhook_endpoints", "webhook_deliveries", "webhook_attempts"} {
 		var part string
 		require.NoError(s.t, conn.QueryRow(s.t.Context(), fmt.Sprintf("SELECT count(*) || md5(coalesce(string_agg(r::text, '|' ORDER BY r::text), '')) FROM %s r", table)).Scan(&part))
 		digest += table + part + "\n"

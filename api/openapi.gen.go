@@ -24,6 +24,7 @@ import (
 	"github.com/quickpass/quickpass/internal/store"
 	"github.com/quickpass/quickpass/internal/subscriptions"
 	"github.com/quickpass/quickpass/internal/tasks"
+	"github.com/quickpass/quickpass/internal/webhook"
 	"github.com/shopspring/decimal"
 )
 
@@ -462,7 +463,10 @@ const (
 	ProblemCodeUserBlocked             ProblemCode = "user_blocked"
 	ProblemCodeUserNotFound            ProblemCode = "user_not_found"
 	ProblemCodeVersionConflict         ProblemCode = "version_conflict"
+	ProblemCodeWebhookDeliveryNotFound ProblemCode = "webhook_delivery_not_found"
 	ProblemCodeWebhookDisabled         ProblemCode = "webhook_disabled"
+	ProblemCodeWebhookEndpointNotFound ProblemCode = "webhook_endpoint_not_found"
+	ProblemCodeWebhookNotReplayable    ProblemCode = "webhook_not_replayable"
 )
 
 // Valid indicates whether the value is a known member of the ProblemCode enum.
@@ -626,7 +630,13 @@ func (e ProblemCode) Valid() bool {
 		return true
 	case ProblemCodeVersionConflict:
 		return true
+	case ProblemCodeWebhookDeliveryNotFound:
+		return true
 	case ProblemCodeWebhookDisabled:
+		return true
+	case ProblemCodeWebhookEndpointNotFound:
+		return true
+	case ProblemCodeWebhookNotReplayable:
 		return true
 	default:
 		return false
@@ -831,6 +841,75 @@ func (e UserStatus) Valid() bool {
 	case Active:
 		return true
 	case Blocked:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for V2WebhookVersion.
+const (
+	V2WebhookVersionN1 V2WebhookVersion = 1
+	V2WebhookVersionN2 V2WebhookVersion = 2
+)
+
+// Valid indicates whether the value is a known member of the V2WebhookVersion enum.
+func (e V2WebhookVersion) Valid() bool {
+	switch e {
+	case V2WebhookVersionN1:
+		return true
+	case V2WebhookVersionN2:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for V2WebhookInputVersion.
+const (
+	V2WebhookInputVersionN1 V2WebhookInputVersion = 1
+	V2WebhookInputVersionN2 V2WebhookInputVersion = 2
+)
+
+// Valid indicates whether the value is a known member of the V2WebhookInputVersion enum.
+func (e V2WebhookInputVersion) Valid() bool {
+	switch e {
+	case V2WebhookInputVersionN1:
+		return true
+	case V2WebhookInputVersionN2:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for WebhookEndpointInputVersion.
+const (
+	WebhookEndpointInputVersionN1 WebhookEndpointInputVersion = 1
+	WebhookEndpointInputVersionN2 WebhookEndpointInputVersion = 2
+)
+
+// Valid indicates whether the value is a known member of the WebhookEndpointInputVersion enum.
+func (e WebhookEndpointInputVersion) Valid() bool {
+	switch e {
+	case WebhookEndpointInputVersionN1:
+		return true
+	case WebhookEndpointInputVersionN2:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for WebhookPromotionSequence.
+const (
+	WebhookPromotionSequenceN1 WebhookPromotionSequence = 1
+)
+
+// Valid indicates whether the value is a known member of the WebhookPromotionSequence enum.
+func (e WebhookPromotionSequence) Valid() bool {
+	switch e {
+	case WebhookPromotionSequenceN1:
 		return true
 	default:
 		return false
@@ -1132,14 +1211,14 @@ type Alert struct {
 	// ID Example: 7
 	ID int64 `json:"id"`
 
-	// Kind `stock_low` or `stock_out`; more may come.
+	// Kind `stock_low` or `stock_out`; `webhook_dead` or `webhook_refused`; more may come.
 	//
 	// Example: stock_low
 	Kind       string     `json:"kind"`
 	OpenedAt   time.Time  `json:"opened_at"`
 	ResolvedAt *time.Time `json:"resolved_at"`
 
-	// Subject The SKU.
+	// Subject The SKU of alerts about stock.
 	//
 	// Example: credits-500
 	Subject string `json:"subject"`
@@ -3889,6 +3968,44 @@ type V2Error struct {
 // V2VirtualItem defines model for V2VirtualItem.
 type V2VirtualItem = json.RawMessage
 
+// V2Webhook defines model for V2Webhook.
+type V2Webhook struct {
+	IsEnabled bool `json:"is_enabled"`
+
+	// Secret `********`, or empty when there is none.
+	//
+	// Example: ********
+	Secret string `json:"secret"`
+
+	// URL Example: https://game.example/quickpass
+	URL string `json:"url"`
+
+	// Version 2 adds is_free, is_bonus and is_bundle_content to each item.
+	Version V2WebhookVersion `json:"version"`
+}
+
+// V2WebhookVersion 2 adds is_free, is_bonus and is_bundle_content to each item.
+type V2WebhookVersion int
+
+// V2WebhookInput defines model for V2WebhookInput.
+type V2WebhookInput struct {
+	IsEnabled *bool `json:"is_enabled,omitempty"`
+
+	// Secret Left out, or `********`, the secret that is there stays.
+	//
+	// Example: dev-webhook-secret
+	Secret *string `json:"secret,omitempty"`
+
+	// URL https, on the internet; no user, no fragment.
+	//
+	// Example: https://game.example/quickpass
+	URL     WebhookURL             `json:"url"`
+	Version *V2WebhookInputVersion `json:"version,omitempty"`
+}
+
+// V2WebhookInputVersion defines model for V2WebhookInput.Version.
+type V2WebhookInputVersion int
+
 // VirtualOrderInput defines model for VirtualOrderInput.
 type VirtualOrderInput struct {
 	CustomParameters *json.RawMessage `json:"custom_parameters,omitempty"`
@@ -3910,6 +4027,189 @@ type Wallet struct {
 	// UserID Example: 12345
 	UserID ID `json:"user_id"`
 }
+
+// WebhookAttempt defines model for WebhookAttempt.
+type WebhookAttempt struct {
+	// Answer Its first 1024 bytes.
+	Answer *string `json:"answer"`
+
+	// Attempt Example: 1
+	Attempt int `json:"attempt"`
+
+	// DurationMs Example: 41
+	DurationMs *int64 `json:"duration_ms"`
+
+	// Error Example: no answer in time
+	Error *string `json:"error"`
+
+	// FinishedAt null while it is under way, and for good when its process was lost.
+	FinishedAt *time.Time `json:"finished_at"`
+	StartedAt  time.Time  `json:"started_at"`
+
+	// StatusCode null when there was no answer.
+	//
+	// Example: 503
+	StatusCode *int32 `json:"status_code"`
+}
+
+// WebhookBody What is sent. `items`, `order`, `user` and `custom_parameters` are as clients of /api/v2 know them; see docs/webhooks.md.
+type WebhookBody = json.RawMessage
+
+// WebhookDelivery defines model for WebhookDelivery.
+type WebhookDelivery struct {
+	// Attempts All that were begun.
+	//
+	// Example: 20
+	Attempts  int       `json:"attempts"`
+	CreatedAt time.Time `json:"created_at"`
+
+	// DeliveryID Example: we_d5k2v0b6t2ac73f9m2v0
+	DeliveryID WebhookDeliveryID `json:"delivery_id"`
+
+	// Event `order_paid`; `order_done`, delivered; `order_refunded`, in part; `order_canceled`, before it was paid or refunded as a whole; `order_expired`.
+	Event      WebhookEvent `json:"event"`
+	FinishedAt *time.Time   `json:"finished_at"`
+
+	// NextAttemptAt While it is pending.
+	NextAttemptAt *time.Time `json:"next_attempt_at"`
+
+	// OrderID Example: 41
+	OrderID int64 `json:"order_id"`
+
+	// Reason `refused`, `retries_exhausted` or `endpoint_off`.
+	//
+	// Example: retries_exhausted
+	Reason *string `json:"reason"`
+
+	// Replays Example: 0
+	Replays int `json:"replays"`
+
+	// Sequence Of the order's events; a later one is sent when the earlier ones are over.
+	//
+	// Example: 1
+	Sequence int `json:"sequence"`
+
+	// Status `delivered`: it answered 2xx. `refused`: it said no, by 400, 401, 402, 403, 404, 409, 415 or 422. `dead`: no try is left, or the endpoint was switched off.
+	Status WebhookStatus `json:"status"`
+
+	// UserID Example: 12345
+	UserID string `json:"user_id"`
+}
+
+// WebhookDeliveryDetail defines model for WebhookDeliveryDetail.
+type WebhookDeliveryDetail struct {
+	// Body What is sent. `items`, `order`, `user` and `custom_parameters` are as clients of /api/v2 know them; see docs/webhooks.md.
+	Body     WebhookBody      `json:"body"`
+	Delivery WebhookDelivery  `json:"delivery"`
+	Tries    []WebhookAttempt `json:"tries"`
+}
+
+// WebhookDeliveryID Example: we_d5k2v0b6t2ac73f9m2v0
+type WebhookDeliveryID = string
+
+// WebhookDeliveryPage defines model for WebhookDeliveryPage.
+type WebhookDeliveryPage struct {
+	Items      []WebhookDelivery `json:"items"`
+	NextCursor *string           `json:"next_cursor"`
+}
+
+// WebhookEndpoint defines model for WebhookEndpoint.
+type WebhookEndpoint struct {
+	Events    []WebhookEvent `json:"events"`
+	IsEnabled bool           `json:"is_enabled"`
+
+	// PreviousUntil Until then two secrets sign.
+	PreviousUntil *time.Time `json:"previous_until"`
+	UpdatedAt     time.Time  `json:"updated_at"`
+
+	// URL Example: https://game.example/quickpass
+	URL string `json:"url"`
+
+	// Version Of the bodies.
+	//
+	// Example: 2
+	Version int `json:"version"`
+}
+
+// WebhookEndpointInput defines model for WebhookEndpointInput.
+type WebhookEndpointInput struct {
+	// Events order_paid and order_canceled when it is missing.
+	Events    *[]WebhookEvent `json:"events,omitempty"`
+	IsEnabled *bool           `json:"is_enabled,omitempty"`
+
+	// PreviousUntil How long the secret before goes on signing, too: 24 hours after a change unless given, at most 30 days; a moment that is over ends it at once.
+	PreviousUntil *time.Time `json:"previous_until,omitempty"`
+
+	// Secret Printable ASCII without spaces; `whsec_` and base64 if you like. It signs each webhook.
+	//
+	// Example: dev-webhook-secret
+	Secret *WebhookSecret `json:"secret,omitempty"`
+
+	// URL https, on the internet; no user, no fragment.
+	//
+	// Example: https://game.example/quickpass
+	URL WebhookURL `json:"url"`
+
+	// Version Of the bodies. 2 adds is_free, is_bonus and is_bundle_content to each item.
+	Version *WebhookEndpointInputVersion `json:"version,omitempty"`
+}
+
+// WebhookEndpointInputVersion Of the bodies. 2 adds is_free, is_bonus and is_bundle_content to each item.
+type WebhookEndpointInputVersion int
+
+// WebhookEvent `order_paid`; `order_done`, delivered; `order_refunded`, in part; `order_canceled`, before it was paid or refunded as a whole; `order_expired`.
+type WebhookEvent = webhook.Event
+
+// WebhookPromotion defines model for WebhookPromotion.
+type WebhookPromotion struct {
+	// AmountWithDiscount Example: 0.99
+	AmountWithDiscount string `json:"amount_with_discount"`
+
+	// AmountWithoutDiscount Example: 1.99
+	AmountWithoutDiscount string                   `json:"amount_without_discount"`
+	Sequence              WebhookPromotionSequence `json:"sequence"`
+}
+
+// WebhookPromotionSequence defines model for WebhookPromotion.Sequence.
+type WebhookPromotionSequence int
+
+// WebhookSecret Printable ASCII without spaces; `whsec_` and base64 if you like. It signs each webhook.
+//
+// Example: dev-webhook-secret
+type WebhookSecret = string
+
+// WebhookStatus `delivered`: it answered 2xx. `refused`: it said no, by 400, 401, 402, 403, 404, 409, 415 or 422. `dead`: no try is left, or the endpoint was switched off.
+type WebhookStatus = webhook.Status
+
+// WebhookTested defines model for WebhookTested.
+type WebhookTested struct {
+	// Answer Its first 1024 bytes.
+	Answer *string `json:"answer"`
+
+	// DurationMs Example: 41
+	DurationMs int64 `json:"duration_ms"`
+
+	// Error Why there was none.
+	//
+	// Example: no answer in time
+	Error *string `json:"error"`
+
+	// EventID Example: we_d5k2v0b6t2ac73f9m2v0
+	EventID WebhookDeliveryID `json:"event_id"`
+
+	// Status `delivered`: it answered 2xx. `refused`: it said no, by 400, 401, 402, 403, 404, 409, 415 or 422. `dead`: no try is left, or the endpoint was switched off.
+	Status WebhookStatus `json:"status"`
+
+	// StatusCode null when there was no answer.
+	//
+	// Example: 204
+	StatusCode *int `json:"status_code"`
+}
+
+// WebhookURL https, on the internet; no user, no fragment.
+//
+// Example: https://game.example/quickpass
+type WebhookURL = string
 
 // AdditionalFields defines model for AdditionalFields.
 type AdditionalFields = []string
@@ -4324,6 +4624,21 @@ type AdminUserHistoryParams struct {
 type AdminAdjustWalletParams struct {
 	// IdempotencyKey Any visible ASCII, such as a UUID. Makes it safe to send the request again.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// AdminListWebhookDeliveriesParams defines parameters for AdminListWebhookDeliveries.
+type AdminListWebhookDeliveriesParams struct {
+	Limit   *Limit             `form:"limit,omitempty" json:"limit,omitempty"`
+	Cursor  *WebhookDeliveryID `form:"cursor,omitempty" json:"cursor,omitempty"`
+	Status  *WebhookStatus     `form:"status,omitempty" json:"status,omitempty"`
+	Event   *WebhookEvent      `form:"event,omitempty" json:"event,omitempty"`
+	OrderID *int64             `form:"order_id,omitempty" json:"order_id,omitempty"`
+}
+
+// AdminPutWebhookParams defines parameters for AdminPutWebhook.
+type AdminPutWebhookParams struct {
+	// IfMatch Only if the settings still are at this version; `*` means only if there are some.
+	IfMatch *string `json:"If-Match,omitempty"`
 }
 
 // StreamOrderParams defines parameters for StreamOrder.
@@ -5209,6 +5524,9 @@ type AdminUnflagUserJSONRequestBody = BlockInput
 // AdminAdjustWalletJSONRequestBody defines body for AdminAdjustWallet for application/json ContentType.
 type AdminAdjustWalletJSONRequestBody = AdjustmentInput
 
+// AdminPutWebhookJSONRequestBody defines body for AdminPutWebhook for application/json ContentType.
+type AdminPutWebhookJSONRequestBody = WebhookEndpointInput
+
 // CreatePurchaseJSONRequestBody defines body for CreatePurchase for application/json ContentType.
 type CreatePurchaseJSONRequestBody = PurchaseInput
 
@@ -5232,6 +5550,9 @@ type V2CreateVirtualItemJSONRequestBody = V2VirtualItem
 
 // V2PutVirtualItemJSONRequestBody defines body for V2PutVirtualItem for application/json ContentType.
 type V2PutVirtualItemJSONRequestBody = V2VirtualItem
+
+// V2PutWebhookJSONRequestBody defines body for V2PutWebhook for application/json ContentType.
+type V2PutWebhookJSONRequestBody = V2WebhookInput
 
 // FillCurrentCartJSONRequestBody defines body for FillCurrentCart for application/json ContentType.
 type FillCurrentCartJSONRequestBody = CartFill
@@ -5788,6 +6109,24 @@ type ServerInterface interface {
 	// AdminAdjustWallet Give coins or take them away
 	// (POST /api/v1/admin/users/{id}/wallet/adjustments)
 	AdminAdjustWallet(ctx echo.Context, id UserID, params AdminAdjustWalletParams) error
+	// AdminListWebhookDeliveries List what was told
+	// (GET /api/v1/admin/webhook-deliveries)
+	AdminListWebhookDeliveries(ctx echo.Context, params AdminListWebhookDeliveriesParams) error
+	// AdminGetWebhookDelivery Read what was told, with each try
+	// (GET /api/v1/admin/webhook-deliveries/{delivery_id})
+	AdminGetWebhookDelivery(ctx echo.Context, deliveryID WebhookDeliveryID) error
+	// AdminReplayWebhookDelivery Send it again
+	// (POST /api/v1/admin/webhook-deliveries/{delivery_id}/replay)
+	AdminReplayWebhookDelivery(ctx echo.Context, deliveryID WebhookDeliveryID) error
+	// AdminGetWebhook Read where the project's server is told of its orders
+	// (GET /api/v1/admin/webhooks)
+	AdminGetWebhook(ctx echo.Context) error
+	// AdminPutWebhook Say where, and of what, the project's server is told
+	// (PUT /api/v1/admin/webhooks)
+	AdminPutWebhook(ctx echo.Context, params AdminPutWebhookParams) error
+	// AdminTestWebhook Send a test, and see what the server answers
+	// (POST /api/v1/admin/webhooks/test)
+	AdminTestWebhook(ctx echo.Context) error
 	// GetEventDecisions Read why an event did or did not count
 	// (GET /api/v1/events/{id}/decisions)
 	GetEventDecisions(ctx echo.Context, id string) error
@@ -5860,6 +6199,12 @@ type ServerInterface interface {
 	// V2PutVirtualItem Replace a virtual item
 	// (PUT /api/v2/project/{project_id}/admin/items/virtual_items/sku/{item_sku})
 	V2PutVirtualItem(ctx echo.Context, projectID ProjectID, itemSku ItemSKU) error
+	// V2GetWebhook Read where the project's server is told of its orders
+	// (GET /api/v2/project/{project_id}/admin/webhook)
+	V2GetWebhook(ctx echo.Context, projectID ProjectID) error
+	// V2PutWebhook Say where the project's server is told of its orders
+	// (PUT /api/v2/project/{project_id}/admin/webhook)
+	V2PutWebhook(ctx echo.Context, projectID ProjectID) error
 	// GetCurrentCart Read the current cart
 	// (GET /api/v2/project/{project_id}/cart)
 	GetCurrentCart(ctx echo.Context, projectID ProjectID, params GetCurrentCartParams) error
@@ -8068,6 +8413,131 @@ func (w *ServerInterfaceWrapper) AdminAdjustWallet(ctx echo.Context) error {
 	return err
 }
 
+// AdminListWebhookDeliveries converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminListWebhookDeliveries(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AdminListWebhookDeliveriesParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// ------------- Optional query parameter "status" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "status", ctx.QueryParams(), &params.Status, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter status: %s", err))
+	}
+
+	// ------------- Optional query parameter "event" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "event", ctx.QueryParams(), &params.Event, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter event: %s", err))
+	}
+
+	// ------------- Optional query parameter "order_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "order_id", ctx.QueryParams(), &params.OrderID, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter order_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminListWebhookDeliveries(ctx, params)
+	return err
+}
+
+// AdminGetWebhookDelivery converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminGetWebhookDelivery(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "delivery_id" -------------
+	var deliveryID WebhookDeliveryID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "delivery_id", ctx.Param("delivery_id"), &deliveryID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter delivery_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminGetWebhookDelivery(ctx, deliveryID)
+	return err
+}
+
+// AdminReplayWebhookDelivery converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminReplayWebhookDelivery(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "delivery_id" -------------
+	var deliveryID WebhookDeliveryID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "delivery_id", ctx.Param("delivery_id"), &deliveryID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter delivery_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminReplayWebhookDelivery(ctx, deliveryID)
+	return err
+}
+
+// AdminGetWebhook converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminGetWebhook(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminGetWebhook(ctx)
+	return err
+}
+
+// AdminPutWebhook converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminPutWebhook(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AdminPutWebhookParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch string
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = &IfMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminPutWebhook(ctx, params)
+	return err
+}
+
+// AdminTestWebhook converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminTestWebhook(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminTestWebhook(ctx)
+	return err
+}
+
 // GetEventDecisions converts echo context to params.
 func (w *ServerInterfaceWrapper) GetEventDecisions(ctx echo.Context) error {
 	var err error
@@ -8785,6 +9255,38 @@ func (w *ServerInterfaceWrapper) V2PutVirtualItem(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.V2PutVirtualItem(ctx, projectID, itemSku)
+	return err
+}
+
+// V2GetWebhook converts echo context to params.
+func (w *ServerInterfaceWrapper) V2GetWebhook(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project_id" -------------
+	var projectID ProjectID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project_id", ctx.Param("project_id"), &projectID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.V2GetWebhook(ctx, projectID)
+	return err
+}
+
+// V2PutWebhook converts echo context to params.
+func (w *ServerInterfaceWrapper) V2PutWebhook(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project_id" -------------
+	var projectID ProjectID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project_id", ctx.Param("project_id"), &projectID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.V2PutWebhook(ctx, projectID)
 	return err
 }
 
@@ -11492,6 +11994,14 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/api/v1/admin/checkout-payments/:payment_id/decide", wrapper.AdminDecideCheckoutPayment, options.OperationMiddlewares["AdminDecideCheckoutPayment"]...)
 	router.GET(options.BaseURL+"/api/v1/admin/checkout-returns", wrapper.AdminListCheckoutReturns, options.OperationMiddlewares["AdminListCheckoutReturns"]...)
 	router.POST(options.BaseURL+"/api/v1/admin/checkout-returns/:return_id/given", wrapper.AdminGiveCheckoutReturn, options.OperationMiddlewares["AdminGiveCheckoutReturn"]...)
+	router.GET(options.BaseURL+"/api/v2/project/:project_id/admin/webhook", wrapper.V2GetWebhook, options.OperationMiddlewares["V2GetWebhook"]...)
+	router.PUT(options.BaseURL+"/api/v2/project/:project_id/admin/webhook", wrapper.V2PutWebhook, options.OperationMiddlewares["V2PutWebhook"]...)
+	router.GET(options.BaseURL+"/api/v1/admin/webhooks", wrapper.AdminGetWebhook, options.OperationMiddlewares["AdminGetWebhook"]...)
+	router.PUT(options.BaseURL+"/api/v1/admin/webhooks", wrapper.AdminPutWebhook, options.OperationMiddlewares["AdminPutWebhook"]...)
+	router.POST(options.BaseURL+"/api/v1/admin/webhooks/test", wrapper.AdminTestWebhook, options.OperationMiddlewares["AdminTestWebhook"]...)
+	router.GET(options.BaseURL+"/api/v1/admin/webhook-deliveries", wrapper.AdminListWebhookDeliveries, options.OperationMiddlewares["AdminListWebhookDeliveries"]...)
+	router.GET(options.BaseURL+"/api/v1/admin/webhook-deliveries/:delivery_id", wrapper.AdminGetWebhookDelivery, options.OperationMiddlewares["AdminGetWebhookDelivery"]...)
+	router.POST(options.BaseURL+"/api/v1/admin/webhook-deliveries/:delivery_id/replay", wrapper.AdminReplayWebhookDelivery, options.OperationMiddlewares["AdminReplayWebhookDelivery"]...)
 	router.GET(options.BaseURL+"/api/v1/admin/products", wrapper.AdminListProducts, options.OperationMiddlewares["AdminListProducts"]...)
 	router.POST(options.BaseURL+"/api/v1/admin/products", wrapper.AdminCreateProduct, options.OperationMiddlewares["AdminCreateProduct"]...)
 	router.GET(options.BaseURL+"/api/v1/admin/products/:sku", wrapper.AdminGetProduct, options.OperationMiddlewares["AdminGetProduct"]...)
@@ -16345,6 +16855,357 @@ func (response AdminAdjustWalletdefaultApplicationProblemPlusJSONResponse) Visit
 	return err
 }
 
+type AdminListWebhookDeliveriesRequestObject struct {
+	Params AdminListWebhookDeliveriesParams
+}
+
+type AdminListWebhookDeliveriesResponseObject interface {
+	VisitAdminListWebhookDeliveriesResponse(w http.ResponseWriter) error
+}
+
+type AdminListWebhookDeliveries200JSONResponse WebhookDeliveryPage
+
+func (response AdminListWebhookDeliveries200JSONResponse) VisitAdminListWebhookDeliveriesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminListWebhookDeliveriesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminListWebhookDeliveriesdefaultApplicationProblemPlusJSONResponse) VisitAdminListWebhookDeliveriesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminGetWebhookDeliveryRequestObject struct {
+	DeliveryID WebhookDeliveryID `json:"delivery_id"`
+}
+
+type AdminGetWebhookDeliveryResponseObject interface {
+	VisitAdminGetWebhookDeliveryResponse(w http.ResponseWriter) error
+}
+
+type AdminGetWebhookDelivery200JSONResponse WebhookDeliveryDetail
+
+func (response AdminGetWebhookDelivery200JSONResponse) VisitAdminGetWebhookDeliveryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminGetWebhookDelivery404ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminGetWebhookDelivery404ApplicationProblemPlusJSONResponse) VisitAdminGetWebhookDeliveryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminGetWebhookDeliverydefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminGetWebhookDeliverydefaultApplicationProblemPlusJSONResponse) VisitAdminGetWebhookDeliveryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminReplayWebhookDeliveryRequestObject struct {
+	DeliveryID WebhookDeliveryID `json:"delivery_id"`
+}
+
+type AdminReplayWebhookDeliveryResponseObject interface {
+	VisitAdminReplayWebhookDeliveryResponse(w http.ResponseWriter) error
+}
+
+type AdminReplayWebhookDelivery202JSONResponse WebhookDelivery
+
+func (response AdminReplayWebhookDelivery202JSONResponse) VisitAdminReplayWebhookDeliveryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminReplayWebhookDelivery404ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminReplayWebhookDelivery404ApplicationProblemPlusJSONResponse) VisitAdminReplayWebhookDeliveryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminReplayWebhookDelivery409ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminReplayWebhookDelivery409ApplicationProblemPlusJSONResponse) VisitAdminReplayWebhookDeliveryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminReplayWebhookDeliverydefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminReplayWebhookDeliverydefaultApplicationProblemPlusJSONResponse) VisitAdminReplayWebhookDeliveryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminGetWebhookRequestObject struct {
+}
+
+type AdminGetWebhookResponseObject interface {
+	VisitAdminGetWebhookResponse(w http.ResponseWriter) error
+}
+
+type AdminGetWebhook200ResponseHeaders struct {
+	ETag *string
+}
+
+type AdminGetWebhook200JSONResponse struct {
+	Body    WebhookEndpoint
+	Headers AdminGetWebhook200ResponseHeaders
+}
+
+func (response AdminGetWebhook200JSONResponse) VisitAdminGetWebhookResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminGetWebhook404ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminGetWebhook404ApplicationProblemPlusJSONResponse) VisitAdminGetWebhookResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminGetWebhookdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminGetWebhookdefaultApplicationProblemPlusJSONResponse) VisitAdminGetWebhookResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminPutWebhookRequestObject struct {
+	Params AdminPutWebhookParams
+	Body   *AdminPutWebhookJSONRequestBody
+}
+
+type AdminPutWebhookResponseObject interface {
+	VisitAdminPutWebhookResponse(w http.ResponseWriter) error
+}
+
+type AdminPutWebhook200ResponseHeaders struct {
+	ETag *string
+}
+
+type AdminPutWebhook200JSONResponse struct {
+	Body    WebhookEndpoint
+	Headers AdminPutWebhook200ResponseHeaders
+}
+
+func (response AdminPutWebhook200JSONResponse) VisitAdminPutWebhookResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminPutWebhook412ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminPutWebhook412ApplicationProblemPlusJSONResponse) VisitAdminPutWebhookResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(412)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminPutWebhookdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminPutWebhookdefaultApplicationProblemPlusJSONResponse) VisitAdminPutWebhookResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminTestWebhookRequestObject struct {
+}
+
+type AdminTestWebhookResponseObject interface {
+	VisitAdminTestWebhookResponse(w http.ResponseWriter) error
+}
+
+type AdminTestWebhook200JSONResponse WebhookTested
+
+func (response AdminTestWebhook200JSONResponse) VisitAdminTestWebhookResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminTestWebhook404ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminTestWebhook404ApplicationProblemPlusJSONResponse) VisitAdminTestWebhookResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminTestWebhook503ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminTestWebhook503ApplicationProblemPlusJSONResponse) VisitAdminTestWebhookResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminTestWebhookdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminTestWebhookdefaultApplicationProblemPlusJSONResponse) VisitAdminTestWebhookResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type GetEventDecisionsRequestObject struct {
 	ID string `json:"id"`
 }
@@ -17977,6 +18838,93 @@ type V2PutVirtualItemdefaultJSONResponse struct {
 }
 
 func (response V2PutVirtualItemdefaultJSONResponse) VisitV2PutVirtualItemResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type V2GetWebhookRequestObject struct {
+	ProjectID ProjectID `json:"project_id"`
+}
+
+type V2GetWebhookResponseObject interface {
+	VisitV2GetWebhookResponse(w http.ResponseWriter) error
+}
+
+type V2GetWebhook200JSONResponse V2Webhook
+
+func (response V2GetWebhook200JSONResponse) VisitV2GetWebhookResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type V2GetWebhookdefaultJSONResponse struct {
+	Body       V2Error
+	StatusCode int
+}
+
+func (response V2GetWebhookdefaultJSONResponse) VisitV2GetWebhookResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type V2PutWebhookRequestObject struct {
+	ProjectID ProjectID `json:"project_id"`
+	Body      *V2PutWebhookJSONRequestBody
+}
+
+type V2PutWebhookResponseObject interface {
+	VisitV2PutWebhookResponse(w http.ResponseWriter) error
+}
+
+type V2PutWebhook204Response struct {
+}
+
+func (response V2PutWebhook204Response) VisitV2PutWebhookResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type V2PutWebhook422JSONResponse V2Error
+
+func (response V2PutWebhook422JSONResponse) VisitV2PutWebhookResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type V2PutWebhookdefaultJSONResponse struct {
+	Body       V2Error
+	StatusCode int
+}
+
+func (response V2PutWebhookdefaultJSONResponse) VisitV2PutWebhookResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -20763,6 +21711,24 @@ type StrictServerInterface interface {
 	// AdminAdjustWallet Give coins or take them away
 	// (POST /api/v1/admin/users/{id}/wallet/adjustments)
 	AdminAdjustWallet(ctx context.Context, request AdminAdjustWalletRequestObject) (AdminAdjustWalletResponseObject, error)
+	// AdminListWebhookDeliveries List what was told
+	// (GET /api/v1/admin/webhook-deliveries)
+	AdminListWebhookDeliveries(ctx context.Context, request AdminListWebhookDeliveriesRequestObject) (AdminListWebhookDeliveriesResponseObject, error)
+	// AdminGetWebhookDelivery Read what was told, with each try
+	// (GET /api/v1/admin/webhook-deliveries/{delivery_id})
+	AdminGetWebhookDelivery(ctx context.Context, request AdminGetWebhookDeliveryRequestObject) (AdminGetWebhookDeliveryResponseObject, error)
+	// AdminReplayWebhookDelivery Send it again
+	// (POST /api/v1/admin/webhook-deliveries/{delivery_id}/replay)
+	AdminReplayWebhookDelivery(ctx context.Context, request AdminReplayWebhookDeliveryRequestObject) (AdminReplayWebhookDeliveryResponseObject, error)
+	// AdminGetWebhook Read where the project's server is told of its orders
+	// (GET /api/v1/admin/webhooks)
+	AdminGetWebhook(ctx context.Context, request AdminGetWebhookRequestObject) (AdminGetWebhookResponseObject, error)
+	// AdminPutWebhook Say where, and of what, the project's server is told
+	// (PUT /api/v1/admin/webhooks)
+	AdminPutWebhook(ctx context.Context, request AdminPutWebhookRequestObject) (AdminPutWebhookResponseObject, error)
+	// AdminTestWebhook Send a test, and see what the server answers
+	// (POST /api/v1/admin/webhooks/test)
+	AdminTestWebhook(ctx context.Context, request AdminTestWebhookRequestObject) (AdminTestWebhookResponseObject, error)
 	// GetEventDecisions Read why an event did or did not count
 	// (GET /api/v1/events/{id}/decisions)
 	GetEventDecisions(ctx context.Context, request GetEventDecisionsRequestObject) (GetEventDecisionsResponseObject, error)
@@ -20835,6 +21801,12 @@ type StrictServerInterface interface {
 	// V2PutVirtualItem Replace a virtual item
 	// (PUT /api/v2/project/{project_id}/admin/items/virtual_items/sku/{item_sku})
 	V2PutVirtualItem(ctx context.Context, request V2PutVirtualItemRequestObject) (V2PutVirtualItemResponseObject, error)
+	// V2GetWebhook Read where the project's server is told of its orders
+	// (GET /api/v2/project/{project_id}/admin/webhook)
+	V2GetWebhook(ctx context.Context, request V2GetWebhookRequestObject) (V2GetWebhookResponseObject, error)
+	// V2PutWebhook Say where the project's server is told of its orders
+	// (PUT /api/v2/project/{project_id}/admin/webhook)
+	V2PutWebhook(ctx context.Context, request V2PutWebhookRequestObject) (V2PutWebhookResponseObject, error)
 	// GetCurrentCart Read the current cart
 	// (GET /api/v2/project/{project_id}/cart)
 	GetCurrentCart(ctx context.Context, request GetCurrentCartRequestObject) (GetCurrentCartResponseObject, error)
@@ -23751,6 +24723,175 @@ func (sh *strictHandler) AdminAdjustWallet(ctx echo.Context, id UserID, params A
 	return nil
 }
 
+// AdminListWebhookDeliveries operation middleware
+func (sh *strictHandler) AdminListWebhookDeliveries(ctx echo.Context, params AdminListWebhookDeliveriesParams) error {
+	var request AdminListWebhookDeliveriesRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminListWebhookDeliveries(ctx.Request().Context(), request.(AdminListWebhookDeliveriesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminListWebhookDeliveries")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminListWebhookDeliveriesResponseObject); ok {
+		return validResponse.VisitAdminListWebhookDeliveriesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AdminGetWebhookDelivery operation middleware
+func (sh *strictHandler) AdminGetWebhookDelivery(ctx echo.Context, deliveryID WebhookDeliveryID) error {
+	var request AdminGetWebhookDeliveryRequestObject
+
+	request.DeliveryID = deliveryID
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminGetWebhookDelivery(ctx.Request().Context(), request.(AdminGetWebhookDeliveryRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminGetWebhookDelivery")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminGetWebhookDeliveryResponseObject); ok {
+		return validResponse.VisitAdminGetWebhookDeliveryResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AdminReplayWebhookDelivery operation middleware
+func (sh *strictHandler) AdminReplayWebhookDelivery(ctx echo.Context, deliveryID WebhookDeliveryID) error {
+	var request AdminReplayWebhookDeliveryRequestObject
+
+	request.DeliveryID = deliveryID
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminReplayWebhookDelivery(ctx.Request().Context(), request.(AdminReplayWebhookDeliveryRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminReplayWebhookDelivery")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminReplayWebhookDeliveryResponseObject); ok {
+		return validResponse.VisitAdminReplayWebhookDeliveryResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AdminGetWebhook operation middleware
+func (sh *strictHandler) AdminGetWebhook(ctx echo.Context) error {
+	var request AdminGetWebhookRequestObject
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminGetWebhook(ctx.Request().Context(), request.(AdminGetWebhookRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminGetWebhook")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminGetWebhookResponseObject); ok {
+		return validResponse.VisitAdminGetWebhookResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AdminPutWebhook operation middleware
+func (sh *strictHandler) AdminPutWebhook(ctx echo.Context, params AdminPutWebhookParams) error {
+	var request AdminPutWebhookRequestObject
+
+	request.Params = params
+
+	var body AdminPutWebhookJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminPutWebhook(ctx.Request().Context(), request.(AdminPutWebhookRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminPutWebhook")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminPutWebhookResponseObject); ok {
+		return validResponse.VisitAdminPutWebhookResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AdminTestWebhook operation middleware
+func (sh *strictHandler) AdminTestWebhook(ctx echo.Context) error {
+	var request AdminTestWebhookRequestObject
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminTestWebhook(ctx.Request().Context(), request.(AdminTestWebhookRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminTestWebhook")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminTestWebhookResponseObject); ok {
+		return validResponse.VisitAdminTestWebhookResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // GetEventDecisions operation middleware
 func (sh *strictHandler) GetEventDecisions(ctx echo.Context, id string) error {
 	var request GetEventDecisionsRequestObject
@@ -24548,6 +25689,79 @@ func (sh *strictHandler) V2PutVirtualItem(ctx echo.Context, projectID ProjectID,
 		return err
 	} else if validResponse, ok := response.(V2PutVirtualItemResponseObject); ok {
 		return validResponse.VisitV2PutVirtualItemResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// V2GetWebhook operation middleware
+func (sh *strictHandler) V2GetWebhook(ctx echo.Context, projectID ProjectID) error {
+	var request V2GetWebhookRequestObject
+
+	request.ProjectID = projectID
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.V2GetWebhook(ctx.Request().Context(), request.(V2GetWebhookRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "V2GetWebhook")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(V2GetWebhookResponseObject); ok {
+		return validResponse.VisitV2GetWebhookResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// V2PutWebhook operation middleware
+func (sh *strictHandler) V2PutWebhook(ctx echo.Context, projectID ProjectID) error {
+	var request V2PutWebhookRequestObject
+
+	request.ProjectID = projectID
+
+	var body V2PutWebhookJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.V2PutWebhook(ctx.Request().Context(), request.(V2PutWebhookRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "V2PutWebhook")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(V2PutWebhookResponseObject); ok {
+		return validResponse.VisitV2PutWebhookResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

@@ -20,25 +20,26 @@ import (
 
 // handlers implement the calls of openapi.yaml.
 type handlers struct {
-	db            *postgres.DB
-	starter       Starter
-	watcher       *Watcher
-	shop          *shopCache
-	catalogs      *byRevision[taskCatalog]
-	items         *byRevision[itemCatalog]
-	checks        *postgres.Entitlements
-	projects      *projects
-	callerOf      func(ctx context.Context, project postgres.Project, authorization string) (caller, error)
-	sandbox       payments.Provider
-	notifications *payments.Notifications // of payments; nil when none are taken
-	events        EventIntake
-	shadows       *gate // one at a time: each reads and counts many events, and holds two connections
-	perUser       *limiter
-	waiting       *gate
-	policy        store.Policy
-	stopping      <-chan struct{}
-	timeout       time.Duration
-	now           func() time.Time
+	db              *postgres.DB
+	starter         Starter
+	watcher         *Watcher
+	shop            *shopCache
+	catalogs        *byRevision[taskCatalog]
+	items           *byRevision[itemCatalog]
+	checks          *postgres.Entitlements
+	projects        *projects
+	privateWebhooks bool // endpoints may be on this machine and in private networks
+	callerOf        func(ctx context.Context, project postgres.Project, authorization string) (caller, error)
+	sandbox         payments.Provider
+	notifications   *payments.Notifications // of payments; nil when none are taken
+	events          EventIntake
+	shadows         *gate // one at a time: each reads and counts many events, and holds two connections
+	perUser         *limiter
+	waiting         *gate
+	policy          store.Policy
+	stopping        <-chan struct{}
+	timeout         time.Duration
+	now             func() time.Time
 }
 
 // longestWait bounds what Prefer: wait may ask for.

@@ -35,6 +35,10 @@ type Starter interface {
 	OfferTaskWindows(windows ...postgres.TaskWindowChange)
 	// OfferCheckout hands over an order that was just made, paid or canceled. It never blocks either.
 	OfferCheckout(order postgres.CheckoutChange)
+	// OfferWebhooks says that orders may have changed of which listeners are to be told. It never blocks either.
+	OfferWebhooks()
+	// TestWebhook has a worker send a test to the project's listener, and waits for its answer.
+	TestWebhook(ctx context.Context, projectID int32) (contract.WebhookTested, error)
 	// Accepting says whether the backlog has room for another purchase, and if not, when to ask again.
 	Accepting() (retryAfter time.Duration, ok bool)
 }
@@ -57,6 +61,8 @@ type Options struct {
 	Payments *events.WebhookVerifier // checks notifications of payments; none are taken unless given
 	Clock    func() time.Time        // for what is written; time.Now unless given
 	Dev      bool                    // take the fixed keys of `quickpass dev`
+
+	PrivateWebhooks bool // listeners may be on this machine and in private networks, and take plain HTTP
 
 	RatePerKey   int           // requests a second of one API key, over all processes; 0 is no limit
 	RatePerUser  int           // purchases a minute of one user, over all processes; 0 is no limit
@@ -153,7 +159,7 @@ func (s *Server) routes(docs http.Handler) *echo.Echo {
 		items: newItemCatalogs(s.options.DB, s.options.RequestTimeout), projects: s.projects,
 		policy: s.options.Policy, stopping: s.stopping, timeout: s.options.RequestTimeout,
 		now: func() time.Time { return s.options.Clock().UTC() }, events: s.options.Events, callerOf: s.callerOf, sandbox: sandboxOf(s.options.DB), notifications: notificationsOf(s.options.DB, s.options.Payments),
-		checks: postgres.NewEntitlements(s.options.DB),
+		checks: postgres.NewEntitlements(s.options.DB), privateWebhooks: s.options.PrivateWebhooks,
 	}
 	RegisterHandlers(e, NewStrictHandler(h, nil))
 	e.POST("/api/v1/events", h.PostEvents)

@@ -29,6 +29,7 @@ type Config struct {
 	Kafka       Kafka       `mapstructure:"kafka"`
 	AMQP        AMQP        `mapstructure:"amqp"`
 	Payments    Payments    `mapstructure:"payments"`
+	Webhooks    Webhooks    `mapstructure:"webhooks"`
 	Log         Log         `mapstructure:"log"`
 	Dev         Dev         `mapstructure:"dev"`
 }
@@ -40,7 +41,7 @@ type section interface {
 }
 
 func (c *Config) sections() []section {
-	return []section{&c.HTTP, &c.Database, &c.Temporal, &c.MainProduct, &c.Worker, &c.Outbox, &c.Store, &c.Events, &c.Kafka, &c.AMQP, &c.Payments, &c.Log, &c.Dev}
+	return []section{&c.HTTP, &c.Database, &c.Temporal, &c.MainProduct, &c.Worker, &c.Outbox, &c.Store, &c.Events, &c.Kafka, &c.AMQP, &c.Payments, &c.Webhooks, &c.Log, &c.Dev}
 }
 
 // Load reads the settings. file may be empty: then quickpass.yaml in the working directory is read if

@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -46,6 +47,19 @@ func (n *node) dev() {
 	n.Process = n.start("quickpass dev", "quickpass", n.env, devstack.ProcessOptions{ReadyLine: "QuickPass is ready.", ReadyTimeout: 2 * time.Minute, StopSignal: syscall.SIGINT}, "dev")
 }
 
+// page reads a page of the fake main product.
+func (n *node) page(path string) string {
+	n.t.Helper()
+	request, err := http.NewRequestWithContext(n.t.Context(), http.MethodGet, n.control+path, nil)
+	require.NoError(n.t, err)
+	response, err := http.DefaultClient.Do(request)
+	require.NoError(n.t, err)
+	defer func() { _ = response.Body.Close() }()
+	page, err := io.ReadAll(response.Body)
+	require.NoError(n.t, err)
+	return string(page)
+}
+
 // `quickpass dev`, on a fresh machine, after kill -9, and after Ctrl-C.
 func TestDev(t *testing.T) {
 	t.Parallel()
@@ -60,6 +74,11 @@ func TestDev(t *testing.T) {
 		}
 		return nil
 	})
+	// The fake main product is told of orders: a test arrives, well signed.
+	tested := n.call("admin", http.MethodPost, "/api/v1/admin/webhooks/test", nil)
+	require.Contains(t, string(tested.body), `"status":"delivered"`)
+	require.Contains(t, n.page("/control/webhooks"), `"signature_ok":true,"webhook_signature_ok":true`)
+
 	before := n.completed(n.buy(buyer))
 	n.requireWallet(buyer, 9_900, 0)
 	n.requireStock(149)

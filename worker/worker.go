@@ -1,5 +1,5 @@
-// Package worker wires workflows and activities to task queues: one worker for our own steps, one for
-// calls to the main product, and one that only this process polls, for calls it has in flight.
+// Package worker wires workflows and activities to task queues: one worker for our own steps, one for calls to the main product, one
+// that only this process polls, for calls it has in flight, and one for listeners of webhooks.
 package worker
 
 import (
@@ -17,6 +17,8 @@ import (
 	"github.com/quickpass/quickpass/internal/contract"
 	"github.com/quickpass/quickpass/internal/mainproduct"
 	"github.com/quickpass/quickpass/internal/postgres"
+	"github.com/quickpass/quickpass/internal/webhook"
+	"github.com/quickpass/quickpass/internal/webhook/send"
 	"github.com/quickpass/quickpass/workflows"
 )
 
@@ -34,6 +36,10 @@ type Options struct {
 	StopTimeout   time.Duration
 	// EventRetention is how long stored events and their keys are kept.
 	EventRetention time.Duration
+	// WebhookSlots bounds the listeners that are called at the same time.
+	WebhookSlots    int
+	Webhooks        *send.Client
+	WebhookSchedule webhook.Schedule
 }
 
 // Workers of one process.
@@ -75,7 +81,16 @@ func New(o Options) *Workers {
 		}
 		workers = append(workers, w)
 	}
-	return &Workers{workers: workers, calls: calls}
+	webhooks := worker.New(o.Client, contract.WebhookTaskQueue, worker.Options{
+		DisableWorkflowWorker:              true,
+		MaxConcurrentActivityExecutionSize: o.WebhookSlots,
+		WorkerStopTimeout:                  o.StopTimeout,
+		DisableRegistrationAliasing:        true,
+	})
+	for name, function := range webhookActivities(o) {
+		webhooks.RegisterActivityWithOptions(function, activity.RegisterOptions{Name: name})
+	}
+	return &Workers{workers: append(workers, webhooks), calls: calls}
 }
 
 // RegisterWorkflows gives every workflow its contract name; replay tests use the same.
@@ -85,6 +100,8 @@ func RegisterWorkflows(registry worker.WorkflowRegistry) {
 	registry.RegisterWorkflowWithOptions(workflows.Subscription, workflow.RegisterOptions{Name: contract.SubscriptionWorkflow})
 	registry.RegisterWorkflowWithOptions(workflows.TaskWindow, workflow.RegisterOptions{Name: contract.TaskWindowWorkflow})
 	registry.RegisterWorkflowWithOptions(workflows.Checkout, workflow.RegisterOptions{Name: contract.CheckoutWorkflow})
+	registry.RegisterWorkflowWithOptions(workflows.WebhookDelivery, workflow.RegisterOptions{Name: contract.WebhookWorkflow})
+	registry.RegisterWorkflowWithOptions(workflows.WebhookTest, workflow.RegisterOptions{Name: contract.WebhookTestWorkflow})
 	registry.RegisterWorkflowWithOptions(workflows.Replay, workflow.RegisterOptions{Name: contract.ReplayWorkflow})
 	registry.RegisterWorkflowWithOptions(workflows.EventUpkeep, workflow.RegisterOptions{Name: contract.EventUpkeepWorkflow})
 	registry.RegisterWorkflowWithOptions(workflows.Replenishment, workflow.RegisterOptions{Name: contract.ReplenishmentWorkflow})
@@ -121,6 +138,14 @@ func productActivities(delivery *activities.Delivery, window *activities.TaskWin
 		contract.DeliverActivity:       delivery.Deliver,
 		contract.InquireActivity:       delivery.Inquire,
 		contract.DeliverRewardActivity: window.DeliverReward,
+	}
+}
+
+func webhookActivities(o Options) map[string]any {
+	webhooks := &activities.Webhook{DB: o.DB, Client: o.Webhooks, Schedule: o.WebhookSchedule}
+	return map[string]any{
+		contract.AttemptWebhookActivity: webhooks.AttemptWebhook,
+		contract.TestWebhookActivity:    webhooks.TestWebhook,
 	}
 }
 

@@ -5,8 +5,10 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"maps"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -44,51 +46,57 @@ var declared = map[string]reflect.Type{
 	contract.DeliverRewardActivity:      reflect.TypeFor[func(context.Context, contract.RewardInput) (contract.RewardResult, error)](),
 	contract.RecordRewardActivity:       reflect.TypeFor[func(context.Context, contract.RecordRewardInput) error](),
 	contract.CancelReplayActivity:       reflect.TypeFor[func(context.Context, contract.ReplayRef) error](),
+	contract.AttemptWebhookActivity:     reflect.TypeFor[func(context.Context, contract.WebhookInput) (contract.WebhookStanding, error)](),
+	contract.TestWebhookActivity:        reflect.TypeFor[func(context.Context, contract.WebhookTestInput) (contract.WebhookTested, error)](),
 	contract.SettleCheckoutActivity:     reflect.TypeFor[func(context.Context, contract.CheckoutInput) (contract.SettledCheckout, error)](),
 }
 
 // onMainProductQueue are the activities that may hang with the main product; all others are our own.
 var onMainProductQueue = []string{contract.DeliverActivity, contract.InquireActivity, contract.DeliverRewardActivity}
 
-func registered() (ours, product map[string]any) {
+// onWebhookQueue are those that may hang with a listener.
+var onWebhookQueue = []string{contract.AttemptWebhookActivity, contract.TestWebhookActivity}
+
+func registered() (ours, product, webhooks map[string]any) {
 	delivery, window := &activities.Delivery{}, &activities.TaskWindow{}
-	return ourActivities(Options{}, delivery, window), productActivities(delivery, window)
+	return ourActivities(Options{}, delivery, window), productActivities(delivery, window), webhookActivities(Options{})
 }
 
 func TestEveryActivityOfTheContractIsRegistered(t *testing.T) {
 	t.Parallel()
 	names := constants(t, "Activity")
 	require.NotEmpty(t, names)
-	ours, product := registered()
+	ours, product, webhooks := registered()
 	for _, name := range names {
-		_, isOurs := ours[name]
-		_, isProduct := product[name]
-		require.True(t, isOurs != isProduct, "%s is registered on exactly one kind of queue", name)
+		queues := 0
+		for _, queue := range []map[string]any{ours, product, webhooks} {
+			if _, ok := queue[name]; ok {
+				queues++
+			}
+		}
+		require.Equal(t, 1, queues, "%s is registered on exactly one kind of queue", name)
 		require.Contains(t, declared, name, "this test knows its signature")
 	}
-	require.Len(t, names, len(ours)+len(product), "nothing is registered that the contract does not name")
+	require.Len(t, names, len(ours)+len(product)+len(webhooks), "nothing is registered that the contract does not name")
 	require.Len(t, declared, len(names))
 }
 
 func TestActivitiesHaveTheSignatureOfTheContract(t *testing.T) {
 	t.Parallel()
-	ours, product := registered()
-	for _, activities := range []map[string]any{ours, product} {
+	ours, product, webhooks := registered()
+	for _, activities := range []map[string]any{ours, product, webhooks} {
 		for name, function := range activities {
 			require.Equal(t, declared[name], reflect.TypeOf(function), name)
 		}
 	}
 }
 
-// What may hang with the main product never takes a slot from our own steps.
+// What may hang with the main product or a listener never takes a slot from our own steps, nor from the other.
 func TestActivitiesAreOnTheRightQueue(t *testing.T) {
 	t.Parallel()
-	_, product := registered()
-	names := make([]string, 0, len(product))
-	for name := range product {
-		names = append(names, name)
-	}
-	require.ElementsMatch(t, onMainProductQueue, names)
+	_, product, webhooks := registered()
+	require.ElementsMatch(t, onMainProductQueue, slices.Collect(maps.Keys(product)))
+	require.ElementsMatch(t, onWebhookQueue, slices.Collect(maps.Keys(webhooks)))
 }
 
 // recorder is a WorkflowRegistry that keeps what it is given.
@@ -139,6 +147,10 @@ func TestWorkersPollTheirQueues(t *testing.T) {
 	testkit.Eventually(t, "the main product's queue is polled", func(context.Context) error {
 		return unless(polled(contract.MainProductTaskQueue, enumspb.TASK_QUEUE_TYPE_ACTIVITY))
 	})
+	testkit.Eventually(t, "the queue of webhooks is polled", func(context.Context) error {
+		return unless(polled(contract.WebhookTaskQueue, enumspb.TASK_QUEUE_TYPE_ACTIVITY))
+	})
+	require.False(t, polled(contract.WebhookTaskQueue, enumspb.TASK_QUEUE_TYPE_WORKFLOW), "no workflows there")
 	require.False(t, polled(contract.MainProductTaskQueue, enumspb.TASK_QUEUE_TYPE_WORKFLOW), "no workflows there")
 	require.True(t, workers.Stop(time.Now().Add(time.Minute)))
 }

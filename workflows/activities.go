@@ -110,3 +110,9 @@ func forgetEventKeys(ctx workflow.Context) (int64, error) {
 	err := workflow.ExecuteActivity(withSweep(ctx, "forget keys of old events"), contract.ForgetEventKeysActivity).Get(ctx, &keys)
 	return keys, err
 }
+
+func attemptWebhook(ctx workflow.Context, in contract.WebhookInput) (contract.WebhookStanding, error) {
+	var standing contract.WebhookStanding
+	err := workflow.ExecuteActivity(withWebhook(ctx, in), contract.AttemptWebhookActivity, in).Get(ctx, &standing)
+	return standing, err
+}

@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"fmt"
 	"time"
 
 	"go.temporal.io/sdk/temporal"
@@ -111,5 +112,16 @@ func withInquiry(ctx workflow.Context) workflow.Context {
 		StartToCloseTimeout: 30*time.Second + grace,
 		RetryPolicy:         &temporal.RetryPolicy{InitialInterval: 10 * time.Second, BackoffCoefficient: 1, MaximumAttempts: 3},
 		Summary:             "ask what became of the order",
+	})
+}
+
+// withWebhook never gives up on our own failures: what the listener says is no failure of the activity, which counts the tries in
+// the database.
+func withWebhook(ctx workflow.Context, in contract.WebhookInput) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		TaskQueue:           contract.WebhookTaskQueue,
+		StartToCloseTimeout: contract.WebhookTimeout + databaseTimeout,
+		RetryPolicy:         &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: 30 * time.Second},
+		Summary:             fmt.Sprintf("%s of order %d", in.Event, in.OrderID),
 	})
 }

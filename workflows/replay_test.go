@@ -57,6 +57,10 @@ func recorders() map[string]func(*testing.T) {
 	for _, s := range passScenarios {
 		all[s.name] = s.record
 	}
+	for _, s := range webhookScenarios {
+		all[s.name] = s.record
+	}
+	all["webhook_test_sent"] = recordWebhookTest
 	return all
 }
 
@@ -116,6 +120,22 @@ func TestHistoriesHoldEveryOutcome(t *testing.T) {
 			var result contract.SettledCheckout
 			require.NoError(t, converter.GetDefaultDataConverter().FromPayload(last.GetResult().GetPayloads()[0], &result))
 			require.Equal(t, contract.SettledCheckout{Status: s.status}, result)
+		})
+	}
+	for _, s := range webhookScenarios {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			events := load(t, s.name).GetEvents()
+			require.Equal(t, s.steps, stepsOf(t, events))
+			if s.status == "" {
+				require.NotNil(t, events[len(events)-1].GetWorkflowExecutionCanceledEventAttributes())
+				return
+			}
+			last := events[len(events)-1].GetWorkflowExecutionCompletedEventAttributes()
+			require.NotNil(t, last)
+			var result contract.WebhookStanding
+			require.NoError(t, converter.GetDefaultDataConverter().FromPayload(last.GetResult().GetPayloads()[0], &result))
+			require.Equal(t, contract.WebhookStanding{Status: s.status}, result)
 		})
 	}
 	for _, s := range passScenarios {
@@ -228,6 +248,24 @@ func TestReplayFindsAChangeOfCheckout(t *testing.T) {
 	for _, s := range checkoutScenarios {
 		replayer := sdkworker.NewWorkflowReplayer()
 		replayer.RegisterWorkflowWithOptions(planted, workflow.RegisterOptions{Name: contract.CheckoutWorkflow})
+		require.Error(t, replayer.ReplayWorkflowHistory(nil, load(t, s.name)), s.name)
+	}
+}
+
+func TestReplayFindsAChangeOfWebhook(t *testing.T) {
+	t.Parallel()
+	if *record {
+		return
+	}
+	planted := func(ctx workflow.Context, in contract.WebhookInput) (contract.WebhookStanding, error) {
+		if err := workflow.Sleep(ctx, time.Second); err != nil {
+			return contract.WebhookStanding{}, err
+		}
+		return workflows.WebhookDelivery(ctx, in)
+	}
+	for _, s := range webhookScenarios {
+		replayer := sdkworker.NewWorkflowReplayer()
+		replayer.RegisterWorkflowWithOptions(planted, workflow.RegisterOptions{Name: contract.WebhookWorkflow})
 		require.Error(t, replayer.ReplayWorkflowHistory(nil, load(t, s.name)), s.name)
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/quickpass/quickpass/internal/mainproduct/fake"
+	webhookfake "github.com/quickpass/quickpass/internal/webhook/fake"
 )
 
 const (
@@ -44,6 +45,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	sync := flags.String("sync", string(fake.SyncGroup), "when a line of the books is safe: group (one fsync for all that wait), each, never (kill -9 only)")
 	paths := flags.String("paths", fake.CreditPath, "paths that credit, separated by commas")
 	unknown := flags.String("unknown-users", "", "users that do not exist, separated by commas, besides ghost...")
+	secret := flags.String("webhook-secret", "", "secret of webhooks that arrive at /webhooks; GET /control/webhooks lists them")
 	// Not the flag's default, which -help would print.
 	key := flags.String("api-key", "", "Bearer key that callers must send (default from "+keyVariable+", or "+defaultKey+")")
 	if err := flags.Parse(args); err != nil {
@@ -73,7 +75,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		return errors.Join(err, books.Close())
 	}
 
-	server := &http.Server{Handler: product, ReadHeaderTimeout: 10 * time.Second}
+	server := &http.Server{Handler: withWebhooks(product, *secret), ReadHeaderTimeout: 10 * time.Second}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	fmt.Fprintf(stdout, "ready http://%s\n", listener.Addr())
@@ -87,6 +89,15 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	case err = <-served:
 	}
 	return errors.Join(err, books.Close())
+}
+
+// withWebhooks also takes webhooks, which the fake product answers with 204 and keeps in memory.
+func withWebhooks(product http.Handler, secret string) http.Handler {
+	listener, mux := webhookfake.New(secret), http.NewServeMux()
+	mux.Handle("POST /webhooks", listener)
+	mux.HandleFunc("GET /control/webhooks", listener.List)
+	mux.Handle("/", product)
+	return mux
 }
 
 func list(text string) []string {

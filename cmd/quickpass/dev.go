@@ -25,7 +25,9 @@ const (
 	// These sign webhooks: "dev-events-webhook-secret" and "dev-payments-webhook-secret" in base64.
 	devWebhookSecret = "whsec_ZGV2LWV2ZW50cy13ZWJob29rLXNlY3JldA==" //nolint:gosec // known to everybody, for `quickpass dev` only
 	devPaymentSecret = "whsec_ZGV2LXBheW1lbnRzLXdlYmhvb2stc2VjcmV0" //nolint:gosec // likewise
-	stopTimeout      = 30 * time.Second
+	// devListenerSecret signs what the fake main product is told of orders.
+	devListenerSecret = "dev-webhook-secret" //nolint:gosec // likewise
+	stopTimeout       = 30 * time.Second
 )
 
 func devCommand(with withConfig) *cobra.Command {
@@ -54,6 +56,7 @@ func dev(ctx context.Context, c config.Config) (err error) {
 	if os.Getenv("QUICKPASS_STORE_PURCHASE_INTERVAL") == "" {
 		c.Store.PurchaseInterval = 0 // whoever tries things out buys more than once a minute
 	}
+	c.Webhooks.AllowPrivate = true // whoever tries webhooks out listens on this machine
 	if len(c.Events.WebhookSecrets) == 0 {
 		c.Events.WebhookSecrets = []string{devWebhookSecret}
 	}
@@ -65,7 +68,7 @@ func dev(ctx context.Context, c config.Config) (err error) {
 	if err := s.start(ctx, &c, dir); err != nil {
 		return err
 	}
-	if err := seedDemo(ctx, c); err != nil {
+	if err := seedDemo(ctx, c, s.fake); err != nil {
 		return err
 	}
 	logFile, err := os.OpenFile(filepath.Join(dir, "quickpass.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
@@ -144,7 +147,7 @@ func (s *stack) startFake(ctx context.Context, c *config.Config, dir string) err
 		c.MainProduct.InquiryPath = devInquiryPath
 	}
 	fake, err := devstack.StartProcess(ctx, devstack.ProcessOptions{Name: "the fake main product", Path: program,
-		Args:    []string{"-address", address, "-books", filepath.Join(dir, "fakeproduct.jsonl"), "-api-key", devProductKey},
+		Args:    []string{"-address", address, "-books", filepath.Join(dir, "fakeproduct.jsonl"), "-api-key", devProductKey, "-webhook-secret", devListenerSecret},
 		LogFile: filepath.Join(dir, "fakeproduct.log"), PIDFile: filepath.Join(dir, "fakeproduct.pid"),
 		ReadyLine: "ready"})
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/quickpass/quickpass/internal/postgres"
 	"github.com/quickpass/quickpass/internal/store"
 	"github.com/quickpass/quickpass/internal/tasks"
+	"github.com/quickpass/quickpass/internal/webhook"
 )
 
 const (
@@ -82,12 +83,12 @@ var demoUsers = []struct {
 	{"ghost", "has coins, but the main product does not know them", 1_000, false},
 }
 
-// seedDemo writes what is not there yet; a second start changes nothing.
-func seedDemo(ctx context.Context, c config.Config) error {
-	return withDB(ctx, c, func(db *postgres.DB) error { return seedDatabase(ctx, db, time.Now()) })
+// seedDemo writes what is not there yet; a second start changes nothing. The fake main product, if it runs, is told of orders.
+func seedDemo(ctx context.Context, c config.Config, fake string) error {
+	return withDB(ctx, c, func(db *postgres.DB) error { return seedDatabase(ctx, db, fake, time.Now()) })
 }
 
-func seedDatabase(ctx context.Context, db *postgres.DB, now time.Time) error {
+func seedDatabase(ctx context.Context, db *postgres.DB, fake string, now time.Time) error {
 	for role, key := range devKeys {
 		hash := sha256.Sum256([]byte(key))
 		if err := db.PutAPIKey(ctx, postgres.APIKey{KeyID: key, ProjectID: demoProject, Role: role}, hash[:], now); err != nil {
@@ -117,12 +118,26 @@ func seedDatabase(ctx context.Context, db *postgres.DB, now time.Time) error {
 			return fmt.Errorf("demo catalog of project %d: %w", project, err)
 		}
 	}
+	if err := seedListener(ctx, db, fake, now); err != nil {
+		return fmt.Errorf("demo listener: %w", err)
+	}
 	for _, u := range demoUsers {
 		if err := seedUser(ctx, db, u.id, u.coins, u.blocked, now); err != nil {
 			return fmt.Errorf("demo user %s: %w", u.id, err)
 		}
 	}
 	return nil
+}
+
+// seedListener has the fake main product told of orders, unless somebody else is.
+func seedListener(ctx context.Context, db *postgres.DB, fake string, now time.Time) error {
+	_, err := db.GetWebhookEndpoint(ctx, demoProject)
+	if fake == "" || !errors.Is(err, postgres.ErrNotFound) {
+		return err
+	}
+	_, err = db.PutWebhookEndpoint(ctx, postgres.WebhookEdit{ProjectID: demoProject, URL: fake + "/webhooks", Secret: devListenerSecret, Enabled: true, Format: webhook.NewestFormat,
+		Events: webhook.Events, Actor: "demo"}, now)
+	return err
 }
 
 func seedUser(ctx context.Context, db *postgres.DB, id string, coins int64, blocked bool, now time.Time) error {
@@ -152,6 +167,7 @@ func printAddresses(w io.Writer, c config.Config, s stack, logFile string) {
 	row("Temporal", c.Temporal.Address)
 	if s.fake != "" {
 		row("fake main product", s.fake)
+		row("webhooks that it was sent", s.fake+"/control/webhooks")
 	}
 	row("PostgreSQL", c.Database.URL)
 	row("log", logFile)
@@ -161,6 +177,7 @@ func printAddresses(w io.Writer, c config.Config, s stack, logFile string) {
 	}
 	row("webhooks of events", c.Events.WebhookSecrets[0])
 	row("webhooks of payments", c.Payments.WebhookSecrets[0])
+	row("webhooks of orders", devListenerSecret)
 	_, _ = fmt.Fprintln(table, "\nFor /api/v2:")
 	row("a user's token", fmt.Sprintf(devTokenFor, demoUsers[0].id))
 	for _, project := range slices.Sorted(maps.Keys(devServerKeys)) {

@@ -20,7 +20,7 @@ func TestDemoDataIsWrittenOnce(t *testing.T) {
 	var c config.Config
 	c.Database.URL, c.Database.StatementTimeout = url, time.Minute
 	for range 2 {
-		require.NoError(t, seedDemo(t.Context(), c))
+		require.NoError(t, seedDemo(t.Context(), c, "http://127.0.0.1:8090"))
 		list, err := db.ListTasks(t.Context(), demoProject, postgres.TaskFilter{Limit: 10})
 		require.NoError(t, err)
 		require.Len(t, list, len(demoTasks()))

@@ -26,6 +26,7 @@ import (
 	"github.com/quickpass/quickpass/internal/postgres"
 	"github.com/quickpass/quickpass/internal/store"
 	"github.com/quickpass/quickpass/internal/temporal"
+	"github.com/quickpass/quickpass/internal/webhook/send"
 	"github.com/quickpass/quickpass/worker"
 )
 
@@ -93,9 +94,15 @@ func serve(ctx context.Context, c config.Config, r roles, logger *slog.Logger) e
 	stopWorkers := func(time.Time) error { return nil }
 	policy := store.Policy{PurchaseInterval: c.Store.PurchaseInterval, LargePurchase: c.Store.LargePurchase, ConfirmWithin: c.Store.ConfirmWithin,
 		SharedDevice: c.Store.SharedDevice, RiskyOrders: c.Store.RiskyOrders, ApprovalLimit: c.Store.ApprovalLimit}
+	listeners := send.New(c.Webhooks.AllowPrivate)
 	if r.worker {
 		background.Go(func() { fraud.Guard{DB: db, Policy: policy, Logger: logger, Every: riskInterval}.Run(boxCtx) })
-		workers, err := newWorkers(c, db, engine, watcher.Changed)
+		workers, err := newWorkers(c, db, engine, listeners, func(id string) {
+			watcher.Changed(id)
+			if _, checkout := contract.CheckoutOrderID(id); checkout {
+				box.OfferWebhooks()
+			}
+		})
 		if err != nil {
 			return err
 		}
@@ -120,7 +127,9 @@ func serve(ctx context.Context, c config.Config, r roles, logger *slog.Logger) e
 
 	deadline := drainDeadline(ctx, c.HTTP.DrainTimeout)
 	if r.api {
-		options := api.Options{DB: db, Starter: box, Temporal: temporal.Health{Client: engine}, Logger: logger, Watcher: watcher, Dev: r.dev, Policy: policy}
+		options := api.Options{DB: db, Starter: box, Temporal: temporal.Health{Client: engine}, Logger: logger, Watcher: watcher, Dev: r.dev, Policy: policy,
+			PrivateWebhooks: c.Webhooks.AllowPrivate, Metrics: prometheus.NewRegistry()}
+		options.Metrics.MustRegister(listeners)
 		if options.Events, err = eventIntake(c, intake); err != nil {
 			return err
 		}
@@ -176,7 +185,6 @@ func (r roles) needs(c config.Config) error {
 }
 
 func serveHTTP(ctx context.Context, c config.Config, options api.Options, box *outbox.Outbox) error {
-	options.Metrics = prometheus.NewRegistry()
 	options.Metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "quickpass_orders_waiting", Help: "Orders that are reserved and whose workflow is not started yet.",
 	}, func() float64 { return float64(box.Waiting()) }))
@@ -199,14 +207,18 @@ func serveHTTP(ctx context.Context, c config.Config, options api.Options, box *o
 	return server.Run(ctx, listener)
 }
 
-func newWorkers(c config.Config, db *postgres.DB, engine client.Client, changed func(string)) (*worker.Workers, error) {
+func newWorkers(c config.Config, db *postgres.DB, engine client.Client, listeners *send.Client, changed func(string)) (*worker.Workers, error) {
+	schedule, err := c.Webhooks.Schedule()
+	if err != nil {
+		return nil, fmt.Errorf("QUICKPASS_WEBHOOKS_RETRY_SCHEDULE: %w", err)
+	}
 	product, err := mainproduct.New(mainproduct.Config{BaseURL: c.MainProduct.URL, APIKey: c.MainProduct.APIKey, InquiryPath: c.MainProduct.InquiryPath, RewardPath: c.MainProduct.RewardPath})
 	if err != nil {
 		return nil, fmt.Errorf("main product: %w", err)
 	}
 	return worker.New(worker.Options{Client: engine, DB: db, Product: product, OrderChanged: changed, WorkflowSlots: c.Worker.WorkflowSlots,
 		DeliverySlots: c.Worker.DeliverySlots, CachedRuns: c.Worker.CachedRuns, StopTimeout: c.HTTP.DrainTimeout,
-		EventRetention: c.Events.Retention}), nil
+		EventRetention: c.Events.Retention, WebhookSlots: c.Webhooks.Slots, Webhooks: listeners, WebhookSchedule: schedule}), nil
 }
 
 // startWhenReady starts the workers as soon as Temporal answers: it may come up after us. It

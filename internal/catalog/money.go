@@ -48,15 +48,20 @@ type Quote struct {
 	Currency        string          `json:"currency"`
 }
 
-// MarshalJSON writes both amounts as strings with the currency's decimals, or with two more if one of them needs
-// those: "4.50" and "9.00", "0.9950" and "1.9900".
-func (q Quote) MarshalJSON() ([]byte, error) {
+// Texts are both amounts with the currency's decimals, or with two more if one of them needs those: "4.50" and "9.00", "0.9950" and
+// "1.9900".
+func (q Quote) Texts() (amount, withoutDiscount string) {
 	scale, _ := Decimals(q.Currency)
 	if !whole(q.Amount, scale) || !whole(q.WithoutDiscount, scale) {
 		scale += extraDecimals
 	}
-	return json.Marshal(map[string]string{"amount": q.Amount.StringFixed(scale), "amount_without_discount": q.WithoutDiscount.StringFixed(scale),
-		"currency": q.Currency})
+	return q.Amount.StringFixed(scale), q.WithoutDiscount.StringFixed(scale)
+}
+
+// MarshalJSON writes both amounts as Texts does.
+func (q Quote) MarshalJSON() ([]byte, error) {
+	amount, without := q.Texts()
+	return json.Marshal(map[string]string{"amount": amount, "amount_without_discount": without, "currency": q.Currency})
 }
 
 // Times is the price of so many pieces; false when it is beyond MaxAmount.

@@ -38,9 +38,13 @@ func (b *till) order(ttl time.Duration) postgres.CreatedCheckout {
 
 func (b *till) pay(orderID int64) postgres.CheckoutChange {
 	b.t.Helper()
-	recorded, err := b.db.RecordPayment(b.t.Context(), orderID, checkout.Payment{Provider: "sandbox", ProviderID: "p1", Amount: decimal.RequireFromString("1.99"), Currency: "USD", Sandbox: true}, time.Now())
+	recorded, err := b.db.RecordPayment(b.t.Context(), orderID, sandboxPayment("p1"), time.Now())
 	require.NoError(b.t, err)
 	return *recorded.Change
+}
+
+func sandboxPayment(id string) checkout.Payment {
+	return checkout.Payment{Provider: "sandbox", ProviderID: id, Amount: decimal.RequireFromString("1.99"), Currency: "USD", Sandbox: true}
 }
 
 func (b *till) requireStatus(orderID int64, want checkout.OrderStatus) {

@@ -57,8 +57,9 @@ type Outbox struct {
 	replays   chan contract.ReplayInput
 	windows   chan postgres.TaskWindowChange
 	checkouts chan postgres.CheckoutChange
-	waiting   atomic.Int64 // in PostgreSQL to be started, as the last sweep counted
-	open      atomic.Int64 // open in PostgreSQL, as the last sweep counted, and those offered since
+	webhooks  chan struct{} // full: deliveries may be there to be told of
+	waiting   atomic.Int64  // in PostgreSQL to be started, as the last sweep counted
+	open      atomic.Int64  // open in PostgreSQL, as the last sweep counted, and those offered since
 
 	mu      sync.Mutex
 	started []postgres.Unstarted // since the last sweep, which tells PostgreSQL
@@ -67,7 +68,8 @@ type Outbox struct {
 // New makes an Outbox; Run makes it work.
 func New(options Options) *Outbox {
 	return &Outbox{options: options, queue: make(chan postgres.Unstarted, options.Queue), replays: make(chan contract.ReplayInput, replayQueue),
-		windows: make(chan postgres.TaskWindowChange, options.Queue), checkouts: make(chan postgres.CheckoutChange, options.Queue)}
+		windows: make(chan postgres.TaskWindowChange, options.Queue), checkouts: make(chan postgres.CheckoutChange, options.Queue),
+		webhooks: make(chan struct{}, 1)}
 }
 
 // Offer hands over an order that was just reserved. It never waits: when the queue is full the order
@@ -110,6 +112,7 @@ func (o *Outbox) Run(ctx context.Context) {
 	group.Go(func() { o.sweepWindows(ctx) })
 	group.Go(func() { o.dispatchCheckouts(ctx) })
 	group.Go(func() { o.sweepCheckouts(ctx) })
+	group.Go(func() { o.dispatchWebhooks(ctx) })
 	group.Wait()
 }
 

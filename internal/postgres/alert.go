@@ -28,6 +28,18 @@ func (db *DB) RaiseStockAlerts(ctx context.Context, now time.Time) (opened, reso
 	return opened, resolved, err
 }
 
+// openAlert opens an alert, unless one of its kind and subject is open.
+func openAlert(ctx context.Context, q *sqlc.Queries, projectID int32, kind, subject string, detail map[string]any, now time.Time) error {
+	encoded, err := json.Marshal(detail)
+	if err != nil {
+		return err
+	}
+	if err := q.OpenPaymentAlert(ctx, sqlc.OpenPaymentAlertParams{ProjectID: projectID, Kind: kind, Subject: subject, Detail: encoded, Now: now}); err != nil {
+		return fmt.Errorf("alert %s: %w", kind, err)
+	}
+	return nil
+}
+
 // Alert is what an admin must look at, open until it is resolved.
 type Alert struct {
 	ID         int64

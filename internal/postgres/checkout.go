@@ -21,6 +21,7 @@ import (
 	"github.com/quickpass/quickpass/internal/inventory"
 	"github.com/quickpass/quickpass/internal/postgres/sqlc"
 	"github.com/quickpass/quickpass/internal/store"
+	"github.com/quickpass/quickpass/internal/webhook"
 )
 
 // NewCheckout asks for an order of a cart or of items.
@@ -233,8 +234,18 @@ func (d checkoutDraft) deliver(ctx context.Context, q *sqlc.Queries) (CreatedChe
 	if err := giveGrants(ctx, q, giving, now); err != nil {
 		return CreatedCheckout{}, spendingRefusal(err, giving.Spend)
 	}
-	err = tellOfCheckout(ctx, q, sqlc.CheckoutOrder{OrderID: d.id, ProjectID: d.ProjectID, UserID: d.UserID, Lines: params.Lines}, "checkout_done", nil, now)
+	row := rowOf(params)
+	if err := tellOfCheckout(ctx, q, row, "checkout_done", nil, now); err != nil {
+		return CreatedCheckout{}, err
+	}
+	err = tellByWebhook(ctx, q, row, nil, now, webhook.OrderPaid, webhook.OrderDone)
 	return CreatedCheckout{OrderID: d.id, Status: checkout.Done, Moved: d.moved}, err
+}
+
+// rowOf is the row as it was just written, as far as it is told of.
+func rowOf(p sqlc.InsertCheckoutOrderParams) sqlc.CheckoutOrder {
+	return sqlc.CheckoutOrder{OrderID: p.OrderID, ProjectID: p.ProjectID, UserID: p.UserID, Status: p.Status, Mode: p.Mode, Price: p.Price, VirtualPrice: p.VirtualPrice, Lines: p.Lines,
+		Country: p.Country, CustomParameters: p.CustomParameters, ExternalID: p.ExternalID, Paid: p.Paid, ExpiresAt: p.ExpiresAt}
 }
 
 // WalletProvider is what pays in coins or in a virtual currency.

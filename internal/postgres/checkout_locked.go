@@ -15,6 +15,7 @@ import (
 	"github.com/quickpass/quickpass/internal/checkout"
 	"github.com/quickpass/quickpass/internal/inventory"
 	"github.com/quickpass/quickpass/internal/postgres/sqlc"
+	"github.com/quickpass/quickpass/internal/webhook"
 )
 
 // lockedCheckout is an order whose row is locked, with its payments and refunds.
@@ -25,6 +26,8 @@ type lockedCheckout struct {
 	rules checkout.Order
 	holds checkoutHolds
 	now   time.Time
+
+	refunding *checkout.Refund // by the move that comes
 }
 
 // withCheckout does something with a locked order, in one transaction. It fails with ErrNotFound.
@@ -126,7 +129,14 @@ func (o *lockedCheckout) move(ctx context.Context, to checkout.OrderStatus, reas
 	if o.row.Changes, err = o.q.MoveCheckoutOrder(ctx, params); err != nil {
 		return fmt.Errorf("order %d to %s: %w", o.row.OrderID, to, err)
 	}
+	before := o.status()
 	o.rules.Status, o.row.Status = to, string(to)
+	if reason != "" {
+		o.row.Reason = &reason
+	}
+	if event, told := webhook.EventOf(before, to); told {
+		return tellByWebhook(ctx, o.q, o.row, o.refunding, o.now, event)
+	}
 	return nil
 }
 
@@ -311,6 +321,7 @@ func (o *lockedCheckout) refund(ctx context.Context, refund checkout.Refund, rea
 	if refund.Whole {
 		to, why = checkout.Canceled, reason
 	}
+	o.refunding = &refund
 	if err := o.move(ctx, to, why, false); err != nil {
 		return err
 	}
@@ -379,15 +390,7 @@ func (o *lockedCheckout) alert(ctx context.Context, kind string, detail map[stri
 }
 
 func (o *lockedCheckout) alertAbout(ctx context.Context, kind, subject string, detail map[string]any) error {
-	encoded, err := json.Marshal(detail)
-	if err != nil {
-		return err
-	}
-	err = o.q.OpenPaymentAlert(ctx, sqlc.OpenPaymentAlertParams{ProjectID: o.row.ProjectID, Kind: kind, Subject: subject, Detail: encoded, Now: o.now})
-	if err != nil {
-		return fmt.Errorf("alert %s: %w", kind, err)
-	}
-	return nil
+	return openAlert(ctx, o.q, o.row.ProjectID, kind, subject, detail, o.now)
 }
 
 // tellOfCheckout tells the user what became of an order.

@@ -73,6 +73,11 @@ func (db *DB) Verify(ctx context.Context, o VerifyOptions, now time.Time) ([]Che
 			{"ends of subscriptions are told in time, once", func(ctx context.Context) ([]string, error) {
 				return q.VerifySubscriptionEndsWereTold(ctx, now.Add(-o.Grace))
 			}},
+			{"webhooks tell of what their orders have been, in sequence", q.VerifyWebhooksFollowOrders},
+			{"webhooks count as answered only if they were", q.VerifyWebhooksWereAnswered},
+			{"webhooks are tried when they are due", func(ctx context.Context) ([]string, error) {
+				return q.VerifyWebhooksAreTriedInTime(ctx, now.Add(-o.Grace))
+			}},
 		} {
 			broken, err := rule.rows(ctx)
 			if err != nil {

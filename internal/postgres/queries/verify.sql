@@ -329,3 +329,29 @@ UNION ALL
 (SELECT format('payment %s of %s: %s goes back', p.payment_id, p.amount, sum(r.amount))
  FROM checkout_returns r JOIN checkout_payments p ON p.payment_id = r.payment_id GROUP BY p.payment_id
  HAVING sum(r.amount) > p.amount OR bool_or(p.sandbox) OR bool_or(p.outcome = 'held') LIMIT 10);
+
+-- name: VerifyWebhooksFollowOrders :many
+-- An order's events are numbered from 1 without a gap, and tell of what the order has been.
+(SELECT format('order %s has %s webhooks, the last is number %s', d.order_id, count(*), max(d.sequence))::text AS broken
+ FROM webhook_deliveries d GROUP BY d.order_id HAVING count(*) <> max(d.sequence) LIMIT 10)
+UNION ALL
+(SELECT format('webhook %s tells %s of order %s, which is %s', d.delivery_id, d.event, d.order_id, o.status)
+ FROM webhook_deliveries d JOIN checkout_orders o ON o.order_id = d.order_id
+ WHERE CASE d.event WHEN 'order_paid' THEN o.status NOT IN ('paid', 'done', 'canceled') WHEN 'order_canceled' THEN o.status <> 'canceled'
+     WHEN 'order_expired' THEN o.status <> 'expired' ELSE o.status NOT IN ('done', 'canceled') END LIMIT 10);
+
+-- name: VerifyWebhooksWereAnswered :many
+-- What counts as delivered was answered with 2xx, what counts as refused with a refusal, and each try is written down.
+WITH tried AS (
+    SELECT a.delivery_id, count(*) AS attempts, bool_or(a.status_code BETWEEN 200 AND 299) AS taken, bool_or(a.status_code BETWEEN 400 AND 499) AS refused
+    FROM webhook_attempts a GROUP BY a.delivery_id)
+SELECT format('webhook %s is %s after %s attempts, %s are written down', d.delivery_id, d.status, d.attempts, COALESCE(t.attempts, 0))::text AS broken
+FROM webhook_deliveries d LEFT JOIN tried t ON t.delivery_id = d.delivery_id
+WHERE d.attempts <> COALESCE(t.attempts, 0) OR (d.status = 'delivered' AND t.taken IS NOT TRUE) OR (d.status = 'refused' AND t.refused IS NOT TRUE) LIMIT 20;
+
+-- name: VerifyWebhooksAreTriedInTime :many
+-- One that is pending is tried when it is due, within ten minutes, unless an earlier one of its order is pending.
+SELECT format('webhook %s of order %s should have been tried at %s', d.delivery_id, d.order_id, d.next_attempt_at)::text AS broken
+FROM webhook_deliveries d
+WHERE d.status = 'pending' AND d.next_attempt_at + interval '10 minutes' < sqlc.arg('no_later_than')::timestamptz
+  AND NOT EXISTS (SELECT FROM webhook_deliveries b WHERE b.order_id = d.order_id AND b.sequence < d.sequence AND b.status = 'pending') LIMIT 20;

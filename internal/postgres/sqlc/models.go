@@ -655,3 +655,51 @@ type UserDevice struct {
 	UserID    string
 	FirstSeen time.Time
 }
+
+type WebhookAttempt struct {
+	DeliveryID string
+	Attempt    int32
+	StartedAt  time.Time
+	FinishedAt *time.Time
+	DurationMs *int64
+	StatusCode *int32
+	Answer     *string
+	Error      *string
+}
+
+type WebhookDelivery struct {
+	DeliveryID    string
+	ProjectID     int32
+	OrderID       int64
+	UserID        string
+	Sequence      int32
+	Event         string
+	Reference     string
+	Body          string
+	Status        string
+	Reason        *string
+	Tries         int32
+	Attempts      int32
+	Replays       int32
+	NextAttemptAt time.Time
+	InFlightUntil *time.Time
+	Changes       int32
+	Told          int32
+	SweepAt       time.Time
+	CreatedAt     time.Time
+	UpdatedAt     time.Time
+	FinishedAt    *time.Time
+}
+
+type WebhookEndpoint struct {
+	ProjectID      int32
+	Url            string
+	Secret         string
+	PreviousSecret *string
+	PreviousUntil  *time.Time
+	IsEnabled      bool
+	Format         int16
+	Events         []string
+	Version        int64
+	UpdatedAt      time.Time
+}
