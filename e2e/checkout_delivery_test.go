@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"testing"
@@ -179,28 +178,6 @@ func TestOrdersOfATroubledMainProduct(t *testing.T) {
 	require.NoError(t, s.db.Pool().QueryRow(t.Context(), "SELECT array_agg(order_id) FROM checkout_orders").Scan(&ids))
 	for _, id := range ids {
 		n.awaitOrder(id)
-		n.requireSettled(id)
-	}
-	s.verify()
-}
-
-// After the payment the order is delivered by itself, at once: no sweep and no timer is waited for. The bound leaves out the sweep, which comes after two seconds
-// at the earliest.
-func TestPaidOrderIsToldAtOnce(t *testing.T) {
-	t.Parallel()
-	s := newStack(t)
-	n := s.serve("serve")
-	n.sellItems()
-	for k := range 5 {
-		id := n.orderAndPay(fmt.Sprint("buyer", k))
-		paid := time.Now()
-		testkit.Eventually(t, "done", func(context.Context) error {
-			if o := n.checkoutOrder(id); o.Order.Status != "done" {
-				return errors.New(o.Order.Status)
-			}
-			return nil
-		})
-		t.Logf("order %d was done %s after its payment", id, time.Since(paid).Round(time.Millisecond))
 		n.requireSettled(id)
 	}
 	s.verify()
