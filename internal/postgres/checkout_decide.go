@@ -109,8 +109,8 @@ func (o *lockedCheckout) refundLine(ctx context.Context, lineID string, in Deliv
 	if err := o.writeDeliveries(ctx); err != nil {
 		return err
 	}
-	refund, any := o.rules.RefundOfLines("line", []string{lineID})
-	if !any {
+	refund, left := o.rules.RefundOfLines("line", []string{lineID})
+	if !left {
 		return fmt.Errorf("line %s of order %d is refunded, yet its delivery was open", lineID, o.row.OrderID)
 	}
 	return o.refund(ctx, refund, in.Reason, in.Actor)

@@ -209,7 +209,7 @@ func (o *lockedCheckout) finish(ctx context.Context, tell bool) error {
 		return err
 	}
 	// While something is suspected nothing ends as a whole: a bonus may have been given after all.
-	if refund, any := o.rules.RefundOfLines("refused", refused); any && (!refund.Whole || o.open() == 0) {
+	if refund, left := o.rules.RefundOfLines("refused", refused); left && (!refund.Whole || o.open() == 0) {
 		if err := o.refund(ctx, refund, "refused_by_main_product", "quickpass"); err != nil {
 			return err
 		}
