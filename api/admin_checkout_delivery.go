@@ -31,7 +31,8 @@ func (h *handlers) AdminDecideCheckoutDelivery(ctx context.Context, r AdminDecid
 
 func checkoutDelivery(orderID int64, d checkout.Delivery) CheckoutDelivery {
 	body := CheckoutDelivery{Number: d.Number, LineID: d.LineID, Sku: d.SKU, Quantity: d.Quantity, Amount: d.Ask.Amount, Currency: d.Ask.Currency, Status: d.Status,
-		MainProductOrderID: contract.CheckoutDeliveryID(orderID, d.Number), Round: d.Round, Calls: d.Calls, MaybeCredited: d.Status != checkout.DeliveryDelivered && d.Unsettled > 0, Reason: d.Reason}
+		MainProductOrderID: contract.CheckoutDeliveryID(orderID, d.Number), Round: d.Round, Calls: d.Calls,
+		MaybeCredited: d.Status != checkout.DeliveryDelivered && d.Unsettled > 0, Reason: d.Reason}
 	if d.Credit != nil {
 		body.TransactionID, body.CreditedAmount, body.NewBalance = filled(d.Credit.TransactionID), d.Credit.CreditedAmount, d.Credit.NewBalance
 	}

@@ -58,7 +58,8 @@ func TestDeliveriesOverHTTP(t *testing.T) {
 	require.Equal(t, checkout.Done, s.status(id))
 	detail := into[CheckoutOrderDetail](t, s.call("support", "GET", ordered(id), ""))
 	one := detail.Deliveries[0]
-	require.Equal(t, []any{1, "1", fmt.Sprintf("co_%d_1", id), 1, 1, false, "tx_1", "200"}, []any{one.Number, one.LineID, one.MainProductOrderID, one.Round, one.Calls, one.MaybeCredited, *one.TransactionID, one.CreditedAmount.String()})
+	require.Equal(t, []any{1, "1", fmt.Sprintf("co_%d_1", id), 1, 1, false, "tx_1", "200"},
+		[]any{one.Number, one.LineID, one.MainProductOrderID, one.Round, one.Calls, one.MaybeCredited, *one.TransactionID, one.CreditedAmount.String()})
 	require.JSONEq(t, `{"bonus":1}`, string(detail.Lines[0].MainProduct.Parameters), "frozen into the line")
 
 	refund := into[CheckoutRefund](t, s.call("admin", "POST", ordered(id)+"/refund", `{"reason": "x", "lines": [{"line_id": "1", "quantity": 1}]}`))

@@ -74,7 +74,7 @@ func (i Item) validateMainProduct(m *mistakes, lookup func(string) (Item, bool))
 	m.check(i.Type != Bundle, field, "of a bundle the main product gives what its contents say; say it there")
 	m.check(i.Type != Unit, field, "a game is not sold; its keys are")
 	m.check(i.Type != GameKey, field, "a key of a game is given by QuickPass")
-	i.MainProduct.Integration.Check(field+".", m.check)
+	i.MainProduct.Check(field+".", m.check)
 	i.MainProduct.Delivery.Check(field+".delivery.", m.check)
 	if !i.MainProduct.InsteadOfInventory {
 		return

@@ -68,7 +68,8 @@ func TestMainProductAsItIsWritten(t *testing.T) {
 	require.Equal(t, siteCredits(), item.MainProduct, "what is left out is as seed 000 has it")
 	item, mistakes = catalog.DecodeItem(written(`{"amount": "0.5", "currency": "xp", "instead_of_inventory": true, "parameters": {"b": 1.50, "a": {}}, "delivery": {"retries": 0}}`))
 	require.Empty(t, mistakes)
-	require.Equal(t, []any{0, 30, true, `{"a":{},"b":1.5}`}, []any{item.MainProduct.Delivery.Retries, item.MainProduct.Delivery.TimeoutSeconds, item.MainProduct.InsteadOfInventory, string(item.MainProduct.Parameters)})
+	require.Equal(t, []any{0, 30, true, `{"a":{},"b":1.5}`},
+		[]any{item.MainProduct.Delivery.Retries, item.MainProduct.Delivery.TimeoutSeconds, item.MainProduct.InsteadOfInventory, string(item.MainProduct.Parameters)})
 	read, mistakes := catalog.DecodeItem(encoded(t, item))
 	require.Empty(t, mistakes)
 	require.True(t, item.Same(read))

@@ -93,7 +93,8 @@ func Deliveries(lines []OrderLine) ([]Delivery, error) {
 
 func askOf(part Part, amount decimal.Decimal) store.Delivery {
 	m := part.MainProduct
-	return store.Delivery{ProductName: part.Name, ResourceType: m.ResourceType, Endpoint: m.Endpoint, Amount: amount, Currency: m.Currency, Parameters: m.Parameters, DeliverySettings: m.Delivery}
+	return store.Delivery{ProductName: part.Name, ResourceType: m.ResourceType, Endpoint: m.Endpoint,
+		Amount: amount, Currency: m.Currency, Parameters: m.Parameters, DeliverySettings: m.Delivery}
 }
 
 // toldParts are all items of the lines by SKU.

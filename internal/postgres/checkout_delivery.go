@@ -36,8 +36,11 @@ func deliveryOf(row sqlc.CheckoutDelivery) (checkout.Delivery, error) {
 	return d, nil
 }
 
+// listDeliveries is one of the two queries.
+type listDeliveries = func(ctx context.Context, orderID int64) ([]sqlc.CheckoutDelivery, error)
+
 // readDeliveries reads them by one of the two queries, locked or not, if the order can have any.
-func readDeliveries(ctx context.Context, row sqlc.CheckoutOrder, lines []checkout.OrderLine, list func(context.Context, int64) ([]sqlc.CheckoutDelivery, error)) ([]checkout.Delivery, error) {
+func readDeliveries(ctx context.Context, row sqlc.CheckoutOrder, lines []checkout.OrderLine, list listDeliveries) ([]checkout.Delivery, error) {
 	if !checkout.OfMainProduct(lines) {
 		return nil, nil
 	}
@@ -65,8 +68,8 @@ func oweDeliveries(ctx context.Context, q *sqlc.Queries, projectID int32, orderI
 		if err != nil {
 			return nil, err
 		}
-		err = q.InsertCheckoutDelivery(ctx, sqlc.InsertCheckoutDeliveryParams{OrderID: orderID, Number: int32(d.Number), ProjectID: projectID, LineID: d.LineID, Sku: d.SKU, Quantity: d.Quantity,
-			Amount: d.Ask.Amount, Currency: d.Ask.Currency, Ask: ask, Instead: d.Instead, Now: now})
+		err = q.InsertCheckoutDelivery(ctx, sqlc.InsertCheckoutDeliveryParams{OrderID: orderID, Number: int32(d.Number), ProjectID: projectID, LineID: d.LineID,
+			Sku: d.SKU, Quantity: d.Quantity, Amount: d.Ask.Amount, Currency: d.Ask.Currency, Ask: ask, Instead: d.Instead, Now: now})
 		if err != nil {
 			return nil, fmt.Errorf("write delivery: %w", err)
 		}
@@ -160,7 +163,8 @@ func (o *lockedCheckout) recordDelivery(ctx context.Context, d *checkout.Deliver
 			return err
 		}
 		if credited := answer.Credit.CreditedAmount; credited != nil && !credited.Equal(d.Ask.Amount) {
-			err := o.alertAbout(ctx, "checkout_delivery_differs", o.subject(d.Number), map[string]any{"order_id": o.row.OrderID, "sku": d.SKU, "asked": d.Ask.Amount, "credited": credited, "currency": d.Ask.Currency})
+			err := o.alertAbout(ctx, "checkout_delivery_differs", o.subject(d.Number),
+				map[string]any{"order_id": o.row.OrderID, "sku": d.SKU, "asked": d.Ask.Amount, "credited": credited, "currency": d.Ask.Currency})
 			if err != nil {
 				return err
 			}
@@ -233,7 +237,8 @@ func (o *lockedCheckout) writeDeliveries(ctx context.Context) error {
 		if reflect.DeepEqual(d, was) {
 			continue
 		}
-		params := sqlc.WriteCheckoutDeliveryParams{OrderID: o.row.OrderID, Number: int32(d.Number), Status: string(d.Status), Round: int32(d.Round), Unsettled: int32(d.Unsettled), Begun: d.Begun, Now: o.now}
+		params := sqlc.WriteCheckoutDeliveryParams{OrderID: o.row.OrderID, Number: int32(d.Number), Status: string(d.Status),
+			Round: int32(d.Round), Unsettled: int32(d.Unsettled), Begun: d.Begun, Now: o.now}
 		if d.Credit != nil {
 			params.TransactionID, params.CreditedAmount, params.NewBalance = &d.Credit.TransactionID, d.Credit.CreditedAmount, d.Credit.NewBalance
 		}

@@ -298,6 +298,57 @@ func TestTransactionOfAnotherDelivery(t *testing.T) {
 	testkit.RequireClean(t, c.DB)
 }
 
+// The shop's purchases and the deliveries of orders are called with ids of one main product.
+func TestTransactionOfAPurchase(t *testing.T) {
+	t.Parallel()
+	c := newCounter(t, told("gun_1", "100", false))
+	testkit.AddProduct(t, c.DB, testkit.Credits500())
+	_, err := c.ReservePurchase(t.Context(), postgres.Purchase{ProjectID: testkit.Project, OrderID: "qp_1", UserID: buyer, SKU: "credits-500", Quantity: 1}, c.now)
+	require.NoError(t, err)
+	_, err = c.CaptureOrder(t.Context(), contract.CaptureInput{ProjectID: testkit.Project, OrderID: "qp_1", Attempt: 1, Calls: 1, Credit: store.Credit{TransactionID: "tx_1"}}, c.now)
+	require.NoError(t, err)
+	_, due := c.orderAndPay(checkout.Wanted{SKU: "gun_1", Quantity: 2})
+	c.begin(due[0])
+	_, err = c.RecordDelivery(t.Context(), contract.RecordDeliveryInput{Delivery: due[0], Outcome: creditedAs("tx_1")}, c.now)
+	require.ErrorIs(t, err, postgres.ErrTransactionClash)
+	require.Equal(t, checkout.Done, c.record(due[0], creditedAs("tx_2")).Order)
+	testkit.RequireClean(t, c.DB)
+}
+
+// A credit of another amount counts; an admin is told.
+func TestDeliveryOfAnotherAmount(t *testing.T) {
+	t.Parallel()
+	c := newCounter(t, told("gun_1", "100", false))
+	_, due := c.orderAndPay(checkout.Wanted{SKU: "gun_1", Quantity: 2})
+	c.begin(due[0])
+	outcome := creditedAs("tx_1")
+	outcome.Credit.CreditedAmount = new(amount("150"))
+	require.Equal(t, checkout.Done, c.record(due[0], outcome).Order)
+	require.EqualValues(t, 1, c.number("SELECT count(*) FROM admin_alerts WHERE kind = 'checkout_delivery_differs' AND resolved_at IS NULL"))
+	testkit.RequireClean(t, c.DB)
+}
+
+// A worker that stopped between the payment and the goods, or between the goods and the calls, is made up for by any later look.
+func TestDeliveryGoesOnWhereItStopped(t *testing.T) {
+	t.Parallel()
+	c := newCounter(t, told("gun_1", "100", false), told("skin", "7", false))
+	id, first := c.orderAndPay(checkout.Wanted{SKU: "gun_1", Quantity: 2}, checkout.Wanted{SKU: "skin", Quantity: 1})
+	c.begin(first[0])
+	c.record(first[0], creditedAs("tx_1"))
+	c.begin(first[1]) // and its worker dies
+	c.now = c.now.Add(10 * time.Minute)
+	due, err := c.LeaseCheckouts(t.Context(), time.Minute, 10, c.now)
+	require.NoError(t, err)
+	require.Len(t, due, 1, "the sweep starts a run for what is pending")
+	left := c.settleDue(id)
+	require.Len(t, left, 1)
+	require.Equal(t, []any{2, 1, true}, []any{left[0].Number, left[0].Round, left[0].Suspected}, "what was delivered is left alone")
+	require.True(t, c.begin(left[0]).Due)
+	require.Equal(t, checkout.Done, c.record(left[0], creditedAs("tx_2")).Order)
+	require.Equal(t, []int64{2, 1}, []int64{c.owns("gun_1"), c.owns("skin")})
+	testkit.RequireClean(t, c.DB)
+}
+
 func TestDecisionIsMadeOncePerKey(t *testing.T) {
 	t.Parallel()
 	c := newCounter(t, told("gun_1", "100", false))

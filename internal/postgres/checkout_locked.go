@@ -56,7 +56,7 @@ func lockCheckout(ctx context.Context, tx pgx.Tx, q *sqlc.Queries, orderID int64
 }
 
 // rulesOf reads what the rules need to know of an order; how its deliveries are read, the caller says.
-func rulesOf(ctx context.Context, q *sqlc.Queries, row sqlc.CheckoutOrder, deliveries func(context.Context, int64) ([]sqlc.CheckoutDelivery, error)) (checkout.Order, error) {
+func rulesOf(ctx context.Context, q *sqlc.Queries, row sqlc.CheckoutOrder, deliveries listDeliveries) (checkout.Order, error) {
 	order, err := orderOfCheckout(row)
 	if err != nil {
 		return order, err
