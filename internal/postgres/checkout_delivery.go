@@ -214,7 +214,7 @@ func (o *lockedCheckout) finish(ctx context.Context, tell bool) error {
 	}
 	// While something is suspected nothing ends as a whole: a bonus may have been given after all.
 	if refund, left := o.rules.RefundOfLines("refused", refused); left && (!refund.Whole || o.open() == 0) {
-		if err := o.refund(ctx, refund, "refused_by_main_product", "quickpass"); err != nil {
+		if err := o.payRefusedBack(ctx, refund); err != nil {
 			return err
 		}
 	}
@@ -228,6 +228,18 @@ func (o *lockedCheckout) finish(ctx context.Context, tell bool) error {
 		return err
 	}
 	return tellOfCheckout(ctx, o.q, o.row, "checkout_done", nil, o.now)
+}
+
+// payRefusedBack refunds lines that were refused. Money moves at the provider, so an admin has to know of it.
+func (o *lockedCheckout) payRefusedBack(ctx context.Context, refund checkout.Refund) error {
+	if o.rules.Price != nil && refund.Amount.IsPositive() {
+		err := o.alertAbout(ctx, "checkout_delivery_refused", refund.ID, map[string]any{"order_id": o.row.OrderID, "user_id": o.row.UserID, "refund_id": refund.ID, "amount": refund.Amount,
+			"currency": o.rules.Price.Currency, "lines": refund.Lines})
+		if err != nil {
+			return err
+		}
+	}
+	return o.refund(ctx, refund, "refused_by_main_product", "quickpass")
 }
 
 // writeDeliveries writes those that have changed, and raises and resolves their alerts.

@@ -141,6 +141,7 @@ func TestOrderForCoinsThatTheMainProductRefuses(t *testing.T) {
 	c.begin(due[0])
 	require.Equal(t, contract.RecordedDelivery{Delivery: checkout.DeliveryRefused, Order: checkout.Canceled, Code: "LIMIT_REACHED"}, c.record(due[0], refusedOutcome))
 	testkit.RequireWallet(t, c.DB, buyer, 100, 0)
+	require.Zero(t, c.number("SELECT count(*) FROM admin_alerts"), "coins are back already")
 	require.Zero(t, c.activePasses(), "its time is taken back")
 	order := c.read(created.OrderID)
 	require.Equal(t, []any{"refused_by_main_product", "80"}, []any{order.Reason, order.Refunded.String()})
@@ -159,6 +160,7 @@ func TestLineThatTheMainProductRefuses(t *testing.T) {
 	require.Equal(t, checkout.Done, c.record(due[1], creditedAs("tx_1")).Order)
 	order := c.read(id)
 	require.Equal(t, []any{"1.99", false}, []any{order.Refunds[0].Amount.String(), order.Refunds[0].Whole}, "two at half price")
+	require.EqualValues(t, 1, c.number("SELECT count(*) FROM admin_alerts WHERE kind = 'checkout_delivery_refused' AND detail ->> 'amount' = '1.99'"), "the money is to be given back")
 	require.Equal(t, []int64{0, 1, 1, 0}, []int64{c.owns("gun_1"), c.owns("pass"), c.owns("skin"), c.number("SELECT sold FROM item_sales")})
 	testkit.RequireClean(t, c.DB)
 }
