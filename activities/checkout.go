@@ -5,12 +5,14 @@ import (
 	"time"
 
 	"github.com/quickpass/quickpass/internal/contract"
+	"github.com/quickpass/quickpass/internal/mainproduct"
 	"github.com/quickpass/quickpass/internal/postgres"
 )
 
 // Checkout holds the steps of an order of a cart or an item.
 type Checkout struct {
 	DB           *postgres.DB
+	Product      *mainproduct.Client
 	OrderChanged func(workflowID string) // called after the commit, with contract.CheckoutWorkflowID
 }
 

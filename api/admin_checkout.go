@@ -20,7 +20,8 @@ func (h *handlers) AdminListCheckoutOrders(ctx context.Context, r AdminListCheck
 		return nil, err
 	}
 	orders, err := h.db.ListCheckouts(ctx, callOf(ctx).key.ProjectID,
-		postgres.CheckoutFilter{UserID: value(r.Params.UserID), Status: string(value(r.Params.Status)), Before: before, Limit: limit + 1})
+		postgres.CheckoutFilter{UserID: value(r.Params.UserID), Status: string(value(r.Params.Status)), Before: before, Limit: limit + 1,
+			Delivery: checkout.DeliveryStatus(value(r.Params.Delivery))})
 	items, next := page(orders, limit, func(o postgres.CheckoutOrder) string { return strconv.FormatInt(o.OrderID, 10) })
 	return AdminListCheckoutOrders200JSONResponse{Items: each(items, checkoutSummary), NextCursor: next}, err
 }
@@ -42,7 +43,8 @@ func (h *handlers) AdminGetCheckoutOrder(ctx context.Context, r AdminGetCheckout
 	if err != nil {
 		return nil, orElse(err, errNoCheckout)
 	}
-	return AdminGetCheckoutOrder200JSONResponse{Order: checkoutSummary(order), Lines: order.Lines, Refunds: each(order.Refunds, func(refund checkout.Refund) CheckoutRefund { return refund }),
+	return AdminGetCheckoutOrder200JSONResponse{Order: checkoutSummary(order), Lines: order.Lines,
+		Deliveries: each(order.Deliveries, func(d checkout.Delivery) CheckoutDelivery { return checkoutDelivery(order.OrderID, d) }), Refunds: each(order.Refunds, func(refund checkout.Refund) CheckoutRefund { return refund }),
 		Payments: each(order.Payments, func(p checkout.PaymentRecord) CheckoutPayment {
 			return checkoutPayment(postgres.ListedPayment{OrderID: order.OrderID, PaymentRecord: p})
 		})}, nil

@@ -13,9 +13,9 @@ import (
 )
 
 var (
-	errNoEndpoint      = fail(ProblemCodeWebhookEndpointNotFound, "the project has no endpoint; PUT /api/v1/admin/webhooks sets one up")
-	errEndpointChanged = fail(ProblemCodeVersionConflict, "read the endpoint again and repeat the edit with its new ETag")
-	errNoDelivery      = fail(ProblemCodeWebhookDeliveryNotFound, "no webhook of this id; GET /api/v1/admin/webhook-deliveries lists them")
+	errNoEndpoint        = fail(ProblemCodeWebhookEndpointNotFound, "the project has no endpoint; PUT /api/v1/admin/webhooks sets one up")
+	errEndpointChanged   = fail(ProblemCodeVersionConflict, "read the endpoint again and repeat the edit with its new ETag")
+	errNoWebhookDelivery = fail(ProblemCodeWebhookDeliveryNotFound, "no webhook of this id; GET /api/v1/admin/webhook-deliveries lists them")
 )
 
 // AdminGetWebhook reads where the project's server is told of its orders.
@@ -121,7 +121,7 @@ func webhookBody(d postgres.WebhookDelivery) WebhookDelivery {
 func (h *handlers) AdminGetWebhookDelivery(ctx context.Context, r AdminGetWebhookDeliveryRequestObject) (AdminGetWebhookDeliveryResponseObject, error) {
 	d, attempts, err := h.db.GetWebhook(ctx, callOf(ctx).key.ProjectID, r.DeliveryID)
 	if err != nil {
-		return nil, orElse(err, errNoDelivery)
+		return nil, orElse(err, errNoWebhookDelivery)
 	}
 	return AdminGetWebhookDelivery200JSONResponse{Delivery: webhookBody(d), Body: json.RawMessage(d.Body), Tries: each(attempts, attemptBody)}, nil
 }
@@ -140,7 +140,7 @@ func (h *handlers) AdminReplayWebhookDelivery(ctx context.Context, r AdminReplay
 	case errors.Is(err, postgres.ErrEndpointOff):
 		return nil, fail(ProblemCodeWebhookNotReplayable, "the endpoint is switched off; switch it on first")
 	case err != nil:
-		return nil, orElse(err, errNoDelivery)
+		return nil, orElse(err, errNoWebhookDelivery)
 	}
 	h.starter.OfferWebhooks()
 	d, _, err := h.db.GetWebhook(ctx, key.ProjectID, r.DeliveryID)

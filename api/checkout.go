@@ -18,8 +18,10 @@ import (
 type ShownOrder struct {
 	checkout.ShownOrder
 	ExpiresAt    *time.Time           `json:"expires_at"`       // null when nothing was to be paid outside
-	Reason       string               `json:"reason,omitempty"` // why it was canceled
+	Reason       string               `json:"reason,omitempty"` // why it was canceled, or what keeps it from being done
 	PriceChanges []checkout.PriceMove `json:"price_changes,omitempty"`
+	// Deliveries are what the main product gives; none when it gives nothing.
+	Deliveries []checkout.ShownDelivery `json:"deliveries,omitempty"`
 }
 
 // shownOrder tells the status by the clock: an order whose time is up takes no payment, whether or not its timer has fired.
@@ -27,7 +29,7 @@ func shownOrder(o postgres.CheckoutOrder, now time.Time) ShownOrder {
 	if o.Status == checkout.New && !now.Before(o.ExpiresAt) {
 		o.Status = checkout.Expired
 	}
-	shown := ShownOrder{ShownOrder: checkout.ShowOrder(o.Order), Reason: o.Reason, PriceChanges: o.Moved}
+	shown := ShownOrder{ShownOrder: checkout.ShowOrder(o.Order), Reason: o.Reason, PriceChanges: o.Moved, Deliveries: checkout.ShowDeliveries(o.Deliveries)}
 	if !o.ExpiresAt.IsZero() {
 		shown.ExpiresAt = &o.ExpiresAt
 	}

@@ -249,7 +249,7 @@ func (s *shop) written() string {
 	var digest string
 	for _, table := range []string{"users", "products", "stock", "orders", "ledger_transfers", "order_timeline", "idempotency_keys", "notifications", "audit_log", "order_refunds", "approvals", "disputes", "dispute_notes", "denied_addresses", "stock_edits", "stock_changes", "replays", "replay_items",
 		"tasks", "task_versions", "catalog_items", "catalog_groups", "catalog_revisions", "item_sales", "game_keys", "projects", "api_keys", "task_catalogs", "task_windows", "task_rewards", "task_budgets", "events", "event_keys",
-		"webhook_endpoints", "webhook_deliveries", "webhook_attempts"} {
+		"checkout_orders", "checkout_deliveries", "checkout_refunds", "webhook_endpoints", "webhook_deliveries", "webhook_attempts"} {
 		var part string
 		require.NoError(s.t, conn.QueryRow(s.t.Context(), fmt.Sprintf("SELECT count(*) || md5(coalesce(string_agg(r::text, '|' ORDER BY r::text), '')) FROM %s r", table)).Scan(&part))
 		digest += table + part + "\n"

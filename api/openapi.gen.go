@@ -395,6 +395,7 @@ const (
 	ProblemCodeAutomatic               ProblemCode = "automatic"
 	ProblemCodeBodyTooLarge            ProblemCode = "body_too_large"
 	ProblemCodeCardDeclined            ProblemCode = "card_declined"
+	ProblemCodeDeliveryNotDecidable    ProblemCode = "delivery_not_decidable"
 	ProblemCodeDisputeClosed           ProblemCode = "dispute_closed"
 	ProblemCodeDisputeNotFound         ProblemCode = "dispute_not_found"
 	ProblemCodeEventNotFound           ProblemCode = "event_not_found"
@@ -416,6 +417,7 @@ const (
 	ProblemCodeNotOnSaleNow            ProblemCode = "not_on_sale_now"
 	ProblemCodeNotRunning              ProblemCode = "not_running"
 	ProblemCodeNothingToReplay         ProblemCode = "nothing_to_replay"
+	ProblemCodeOrderBeingDelivered     ProblemCode = "order_being_delivered"
 	ProblemCodeOrderNotFound           ProblemCode = "order_not_found"
 	ProblemCodeOrderNotRefundable      ProblemCode = "order_not_refundable"
 	ProblemCodeOrderNotReplayable      ProblemCode = "order_not_replayable"
@@ -494,6 +496,8 @@ func (e ProblemCode) Valid() bool {
 		return true
 	case ProblemCodeCardDeclined:
 		return true
+	case ProblemCodeDeliveryNotDecidable:
+		return true
 	case ProblemCodeDisputeClosed:
 		return true
 	case ProblemCodeDisputeNotFound:
@@ -535,6 +539,8 @@ func (e ProblemCode) Valid() bool {
 	case ProblemCodeNotRunning:
 		return true
 	case ProblemCodeNothingToReplay:
+		return true
+	case ProblemCodeOrderBeingDelivered:
 		return true
 	case ProblemCodeOrderNotFound:
 		return true
@@ -916,6 +922,24 @@ func (e WebhookPromotionSequence) Valid() bool {
 	}
 }
 
+// Defines values for AdminListCheckoutOrdersParamsDelivery.
+const (
+	AdminListCheckoutOrdersParamsDeliveryPending   AdminListCheckoutOrdersParamsDelivery = "pending"
+	AdminListCheckoutOrdersParamsDeliverySuspected AdminListCheckoutOrdersParamsDelivery = "suspected"
+)
+
+// Valid indicates whether the value is a known member of the AdminListCheckoutOrdersParamsDelivery enum.
+func (e AdminListCheckoutOrdersParamsDelivery) Valid() bool {
+	switch e {
+	case AdminListCheckoutOrdersParamsDeliveryPending:
+		return true
+	case AdminListCheckoutOrdersParamsDeliverySuspected:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for AdminExportProductsParamsFormat.
 const (
 	Csv  AdminExportProductsParamsFormat = "csv"
@@ -1211,7 +1235,7 @@ type Alert struct {
 	// ID Example: 7
 	ID int64 `json:"id"`
 
-	// Kind `stock_low` or `stock_out`; `webhook_dead` or `webhook_refused`; more may come.
+	// Kind `stock_low`, `stock_out`, `checkout_delivery_suspected`, `webhook_dead`, `webhook_refused` and others; more may come.
 	//
 	// Example: stock_low
 	Kind       string     `json:"kind"`
@@ -1599,15 +1623,71 @@ type CatalogVirtualPrice struct {
 // CatalogVirtualPriceType defines model for CatalogVirtualPrice.Type.
 type CatalogVirtualPriceType string
 
+// CheckoutDelivery defines model for CheckoutDelivery.
+type CheckoutDelivery struct {
+	// Amount Example: 500
+	Amount Decimal `json:"amount"`
+
+	// Calls To the main product.
+	Calls int `json:"calls"`
+
+	// CreditedAmount Example: 500
+	CreditedAmount *Decimal `json:"credited_amount,omitempty"`
+
+	// Currency Example: credits
+	Currency string `json:"currency"`
+
+	// LineID Example: 1
+	LineID string `json:"line_id"`
+
+	// MainProductOrderID As the main product knows it; the same on every call.
+	//
+	// Example: co_41_1
+	MainProductOrderID string `json:"main_product_order_id"`
+
+	// MaybeCredited A call may have had, or may still have, an effect that is not known.
+	MaybeCredited bool `json:"maybe_credited"`
+
+	// NewBalance Example: 500
+	NewBalance *Decimal `json:"new_balance,omitempty"`
+
+	// Number Within the order.
+	//
+	// Example: 1
+	Number int `json:"number"`
+
+	// Quantity Pieces of the item.
+	Quantity int64 `json:"quantity"`
+
+	// Reason Why it is not delivered.
+	Reason *checkout.DeliveryReason `json:"reason,omitempty"`
+
+	// Round From 1, one more for each `deliver_again`.
+	Round int `json:"round"`
+
+	// Sku Of the line, or of what its bundle contains.
+	//
+	// Example: site-credits-100
+	Sku string `json:"sku"`
+
+	// Status `pending`: a call may be under way. `refused` by the main product, and its line paid back. `suspected`: nobody knows, an admin decides. `refunded`: paid back without having been delivered.
+	Status DeliveryStatus `json:"status"`
+
+	// TransactionID The main product's own.
+	TransactionID *string `json:"transaction_id,omitempty"`
+}
+
 // CheckoutOrder defines model for CheckoutOrder.
 type CheckoutOrder = ShownOrder
 
 // CheckoutOrderDetail defines model for CheckoutOrderDetail.
 type CheckoutOrderDetail struct {
-	Lines    []checkout.OrderLine `json:"lines"`
-	Order    CheckoutOrderSummary `json:"order"`
-	Payments []CheckoutPayment    `json:"payments"`
-	Refunds  []CheckoutRefund     `json:"refunds"`
+	// Deliveries What the main product gives.
+	Deliveries []CheckoutDelivery   `json:"deliveries"`
+	Lines      []checkout.OrderLine `json:"lines"`
+	Order      CheckoutOrderSummary `json:"order"`
+	Payments   []CheckoutPayment    `json:"payments"`
+	Refunds    []CheckoutRefund     `json:"refunds"`
 }
 
 // CheckoutOrderPage defines model for CheckoutOrderPage.
@@ -1793,6 +1873,15 @@ type DRMList struct {
 	Drm []DRM `json:"drm"`
 }
 
+// DecidedDelivery defines model for DecidedDelivery.
+type DecidedDelivery struct {
+	Delivery CheckoutDelivery `json:"delivery"`
+	OrderID  int64            `json:"order_id"`
+
+	// Status `done`, `canceled` and `expired` are final; a refund cancels an order that was done.
+	Status CheckoutStatus `json:"status"`
+}
+
 // Decimal Example: 500
 type Decimal = decimal.Decimal
 
@@ -1824,6 +1913,17 @@ type Delivery struct {
 	TimeoutSeconds int `json:"timeout_seconds"`
 }
 
+// DeliveryDecision defines model for DeliveryDecision.
+type DeliveryDecision struct {
+	Decision checkout.DeliveryDecision `json:"decision"`
+
+	// Reason Example: goodwill
+	Reason Reason500 `json:"reason"`
+
+	// TransactionID The main product's, with `delivered`.
+	TransactionID *string `json:"transaction_id,omitempty"`
+}
+
 // DeliveryInput defines model for DeliveryInput.
 type DeliveryInput struct {
 	Method *DeliveryInputMethod `json:"method,omitempty"`
@@ -1836,6 +1936,9 @@ type DeliveryInput struct {
 
 // DeliveryInputMethod defines model for DeliveryInput.Method.
 type DeliveryInputMethod string
+
+// DeliveryStatus `pending`: a call may be under way. `refused` by the main product, and its line paid back. `suspected`: nobody knows, an admin decides. `refunded`: paid back without having been delivered.
+type DeliveryStatus = checkout.DeliveryStatus
 
 // DeniedAddress defines model for DeniedAddress.
 type DeniedAddress struct {
@@ -3259,6 +3362,9 @@ type ShortItemList struct {
 	Items []ShortItem `json:"items"`
 }
 
+// ShownDelivery defines model for ShownDelivery.
+type ShownDelivery = checkout.ShownDelivery
+
 // ShownGroup defines model for ShownGroup.
 type ShownGroup = catalog.ShownGroup
 
@@ -4331,6 +4437,18 @@ type AdminListCheckoutOrdersParams struct {
 	Cursor *string         `form:"cursor,omitempty" json:"cursor,omitempty"`
 	Status *CheckoutStatus `form:"status,omitempty" json:"status,omitempty"`
 	UserID *ID             `form:"user_id,omitempty" json:"user_id,omitempty"`
+
+	// Delivery Orders with a delivery by the main product that is `pending`; or `suspected` and waits for a decision.
+	Delivery *AdminListCheckoutOrdersParamsDelivery `form:"delivery,omitempty" json:"delivery,omitempty"`
+}
+
+// AdminListCheckoutOrdersParamsDelivery defines parameters for AdminListCheckoutOrders.
+type AdminListCheckoutOrdersParamsDelivery string
+
+// AdminDecideCheckoutDeliveryParams defines parameters for AdminDecideCheckoutDelivery.
+type AdminDecideCheckoutDeliveryParams struct {
+	// IdempotencyKey Any visible ASCII, such as a UUID. Makes it safe to send the request again.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // AdminRefundCheckoutOrderParams defines parameters for AdminRefundCheckoutOrder.
@@ -5416,6 +5534,9 @@ type AdminApproveJSONRequestBody = DecisionInput
 // AdminRejectJSONRequestBody defines body for AdminReject for application/json ContentType.
 type AdminRejectJSONRequestBody = DecisionInput
 
+// AdminDecideCheckoutDeliveryJSONRequestBody defines body for AdminDecideCheckoutDelivery for application/json ContentType.
+type AdminDecideCheckoutDeliveryJSONRequestBody = DeliveryDecision
+
 // AdminRefundCheckoutOrderJSONRequestBody defines body for AdminRefundCheckoutOrder for application/json ContentType.
 type AdminRefundCheckoutOrderJSONRequestBody = CheckoutRefundInput
 
@@ -5911,6 +6032,9 @@ type ServerInterface interface {
 	// AdminGetCheckoutOrder Read an order with its payments and refunds
 	// (GET /api/v1/admin/checkout-orders/{order_id})
 	AdminGetCheckoutOrder(ctx echo.Context, orderID CheckoutOrderID) error
+	// AdminDecideCheckoutDelivery End a delivery that is suspected
+	// (POST /api/v1/admin/checkout-orders/{order_id}/deliveries/{number}/decide)
+	AdminDecideCheckoutDelivery(ctx echo.Context, orderID CheckoutOrderID, number int32, params AdminDecideCheckoutDeliveryParams) error
 	// AdminRefundCheckoutOrder Give money back
 	// (POST /api/v1/admin/checkout-orders/{order_id}/refund)
 	AdminRefundCheckoutOrder(ctx echo.Context, orderID CheckoutOrderID, params AdminRefundCheckoutOrderParams) error
@@ -6620,6 +6744,13 @@ func (w *ServerInterfaceWrapper) AdminListCheckoutOrders(ctx echo.Context) error
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter user_id: %s", err))
 	}
 
+	// ------------- Optional query parameter "delivery" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "delivery", ctx.QueryParams(), &params.Delivery, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter delivery: %s", err))
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.AdminListCheckoutOrders(ctx, params)
 	return err
@@ -6638,6 +6769,50 @@ func (w *ServerInterfaceWrapper) AdminGetCheckoutOrder(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.AdminGetCheckoutOrder(ctx, orderID)
+	return err
+}
+
+// AdminDecideCheckoutDelivery converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminDecideCheckoutDelivery(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "order_id" -------------
+	var orderID CheckoutOrderID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "order_id", ctx.Param("order_id"), &orderID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter order_id: %s", err))
+	}
+
+	// ------------- Path parameter "number" -------------
+	var number int32
+
+	err = runtime.BindStyledParameterWithOptions("simple", "number", ctx.Param("number"), &number, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter number: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AdminDecideCheckoutDeliveryParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminDecideCheckoutDelivery(ctx, orderID, number, params)
 	return err
 }
 
@@ -11990,6 +12165,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/api/v1/admin/checkout-orders", wrapper.AdminListCheckoutOrders, options.OperationMiddlewares["AdminListCheckoutOrders"]...)
 	router.GET(options.BaseURL+"/api/v1/admin/checkout-orders/:order_id", wrapper.AdminGetCheckoutOrder, options.OperationMiddlewares["AdminGetCheckoutOrder"]...)
 	router.POST(options.BaseURL+"/api/v1/admin/checkout-orders/:order_id/refund", wrapper.AdminRefundCheckoutOrder, options.OperationMiddlewares["AdminRefundCheckoutOrder"]...)
+	router.POST(options.BaseURL+"/api/v1/admin/checkout-orders/:order_id/deliveries/:number/decide", wrapper.AdminDecideCheckoutDelivery, options.OperationMiddlewares["AdminDecideCheckoutDelivery"]...)
 	router.GET(options.BaseURL+"/api/v1/admin/checkout-payments", wrapper.AdminListCheckoutPayments, options.OperationMiddlewares["AdminListCheckoutPayments"]...)
 	router.POST(options.BaseURL+"/api/v1/admin/checkout-payments/:payment_id/decide", wrapper.AdminDecideCheckoutPayment, options.OperationMiddlewares["AdminDecideCheckoutPayment"]...)
 	router.GET(options.BaseURL+"/api/v1/admin/checkout-returns", wrapper.AdminListCheckoutReturns, options.OperationMiddlewares["AdminListCheckoutReturns"]...)
@@ -12582,6 +12758,86 @@ type AdminGetCheckoutOrderdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response AdminGetCheckoutOrderdefaultApplicationProblemPlusJSONResponse) VisitAdminGetCheckoutOrderResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminDecideCheckoutDeliveryRequestObject struct {
+	OrderID CheckoutOrderID `json:"order_id"`
+	Number  int32           `json:"number"`
+	Params  AdminDecideCheckoutDeliveryParams
+	Body    *AdminDecideCheckoutDeliveryJSONRequestBody
+}
+
+type AdminDecideCheckoutDeliveryResponseObject interface {
+	VisitAdminDecideCheckoutDeliveryResponse(w http.ResponseWriter) error
+}
+
+type AdminDecideCheckoutDelivery200ResponseHeaders struct {
+	IdempotencyReplayed *string
+}
+
+type AdminDecideCheckoutDelivery200JSONResponse struct {
+	Body    DecidedDelivery
+	Headers AdminDecideCheckoutDelivery200ResponseHeaders
+}
+
+func (response AdminDecideCheckoutDelivery200JSONResponse) VisitAdminDecideCheckoutDeliveryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotencyReplayed != nil {
+		w.Header().Set("Idempotency-Replayed", fmt.Sprint(*response.Headers.IdempotencyReplayed))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminDecideCheckoutDelivery404ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminDecideCheckoutDelivery404ApplicationProblemPlusJSONResponse) VisitAdminDecideCheckoutDeliveryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminDecideCheckoutDelivery409ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminDecideCheckoutDelivery409ApplicationProblemPlusJSONResponse) VisitAdminDecideCheckoutDeliveryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminDecideCheckoutDeliverydefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminDecideCheckoutDeliverydefaultApplicationProblemPlusJSONResponse) VisitAdminDecideCheckoutDeliveryResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -21513,6 +21769,9 @@ type StrictServerInterface interface {
 	// AdminGetCheckoutOrder Read an order with its payments and refunds
 	// (GET /api/v1/admin/checkout-orders/{order_id})
 	AdminGetCheckoutOrder(ctx context.Context, request AdminGetCheckoutOrderRequestObject) (AdminGetCheckoutOrderResponseObject, error)
+	// AdminDecideCheckoutDelivery End a delivery that is suspected
+	// (POST /api/v1/admin/checkout-orders/{order_id}/deliveries/{number}/decide)
+	AdminDecideCheckoutDelivery(ctx context.Context, request AdminDecideCheckoutDeliveryRequestObject) (AdminDecideCheckoutDeliveryResponseObject, error)
 	// AdminRefundCheckoutOrder Give money back
 	// (POST /api/v1/admin/checkout-orders/{order_id}/refund)
 	AdminRefundCheckoutOrder(ctx context.Context, request AdminRefundCheckoutOrderRequestObject) (AdminRefundCheckoutOrderResponseObject, error)
@@ -22231,6 +22490,56 @@ func (sh *strictHandler) AdminGetCheckoutOrder(ctx echo.Context, orderID Checkou
 		return err
 	} else if validResponse, ok := response.(AdminGetCheckoutOrderResponseObject); ok {
 		return validResponse.VisitAdminGetCheckoutOrderResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AdminDecideCheckoutDelivery operation middleware
+func (sh *strictHandler) AdminDecideCheckoutDelivery(ctx echo.Context, orderID CheckoutOrderID, number int32, params AdminDecideCheckoutDeliveryParams) error {
+	var request AdminDecideCheckoutDeliveryRequestObject
+
+	request.OrderID = orderID
+	request.Number = number
+	request.Params = params
+
+	var body AdminDecideCheckoutDeliveryJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminDecideCheckoutDelivery(ctx.Request().Context(), request.(AdminDecideCheckoutDeliveryRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminDecideCheckoutDelivery")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminDecideCheckoutDeliveryResponseObject); ok {
+		return validResponse.VisitAdminDecideCheckoutDeliveryResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

@@ -60,6 +60,8 @@ var problemKinds = map[ProblemCode]struct {
 	ProblemCodeAmountOutOfRange:        {http.StatusUnprocessableEntity, "The amount is out of range"},
 	ProblemCodeOrderNotResolvable:      {http.StatusConflict, "The order can't be settled by hand"},
 	ProblemCodeOrderNotRefundable:      {http.StatusConflict, "The order can't be refunded"},
+	ProblemCodeOrderBeingDelivered:     {http.StatusConflict, "The order is being delivered"},
+	ProblemCodeDeliveryNotDecidable:    {http.StatusConflict, "The delivery waits for no decision"},
 	ProblemCodeRefundTooLarge:          {http.StatusUnprocessableEntity, "More than what is left of the price"},
 	ProblemCodeTransactionTaken:        {http.StatusConflict, "The transaction belongs to another order"},
 	ProblemCodeSecondAdminRequired:     {http.StatusForbidden, "Another admin must approve"},
@@ -169,6 +171,8 @@ func failureOf(err error) *failure {
 		return fail(ProblemCodeIdempotencyKeyReused, "send another request under another Idempotency-Key")
 	case errors.Is(err, postgres.ErrTransactionClash):
 		return fail(ProblemCodeTransactionTaken, "another order was completed with this transaction_id of the main product")
+	case errors.Is(err, postgres.ErrBeingDelivered):
+		return fail(ProblemCodeOrderBeingDelivered, "the main product may be giving a part of the order at this moment; try again when its deliveries have ended")
 	case errors.Is(err, postgres.ErrSecondAdminRequired):
 		return fail(ProblemCodeSecondAdminRequired, "the key that asked for it can't approve it; another admin's key can")
 	case errors.Is(err, ledger.ErrInsufficientCoins):

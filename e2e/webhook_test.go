@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/golang-jwt/jwt/v5"
 	"github.com/shopspring/decimal"
 	"github.com/stretchr/testify/require"
 
@@ -22,7 +21,6 @@ import (
 )
 
 const (
-	userSecret     = "e2e-project-jwt-secret-0123456789"
 	listenerSecret = "the-secret-of-the-listener"
 	card           = "4111111111111111"
 )
@@ -41,14 +39,6 @@ func (s *stack) sellGun() {
 	}
 }
 
-// asUser is the Authorization of a user of the project.
-func (s *stack) asUser(userID string) []string {
-	s.t.Helper()
-	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{"sub": userID, "exp": time.Now().Add(time.Hour).Unix(), "project_id": 1}).SignedString([]byte(userSecret))
-	require.NoError(s.t, err)
-	return []string{"Authorization", "Bearer " + token}
-}
-
 type madeOrder struct {
 	OrderID int64 `json:"order_id"`
 	Token   string
@@ -56,7 +46,7 @@ type madeOrder struct {
 
 func (n *node) checkout(path string) (made madeOrder) {
 	n.t.Helper()
-	a := n.call("", http.MethodPost, "/api/v2/project/1"+path, object{}, n.asUser(buyer)...)
+	a := n.call("", http.MethodPost, "/api/v2/project/1"+path, object{}, n.tokenOf(buyer)...)
 	require.Equal(n.t, http.StatusOK, a.status, "%s", a.body)
 	a.into(n.t, &made)
 	return made
@@ -70,7 +60,7 @@ func (n *node) payCard(token string) {
 
 func (n *node) polled(orderID int64, headers ...string) (status string) {
 	n.t.Helper()
-	a := n.call("", http.MethodGet, fmt.Sprint("/api/v2/project/1/order/", orderID), nil, append(n.asUser(buyer), headers...)...)
+	a := n.call("", http.MethodGet, fmt.Sprint("/api/v2/project/1/order/", orderID), nil, append(n.tokenOf(buyer), headers...)...)
 	require.Equal(n.t, http.StatusOK, a.status, "%s", a.body)
 	var body struct{ Status string }
 	a.into(n.t, &body)
@@ -82,7 +72,7 @@ func (n *node) streamed(orderID int64) (status string) {
 	n.t.Helper()
 	request, err := http.NewRequestWithContext(n.t.Context(), http.MethodGet, fmt.Sprint(n.url, "/api/v2/project/1/order/", orderID, "/stream"), nil)
 	require.NoError(n.t, err)
-	request.Header.Set("Authorization", n.asUser(buyer)[1])
+	request.Header.Set("Authorization", n.tokenOf(buyer)[1])
 	response, err := http.DefaultClient.Do(request)
 	require.NoError(n.t, err)
 	defer func() { _ = response.Body.Close() }()
@@ -126,7 +116,7 @@ func TestWebhooksArriveThroughKillNine(t *testing.T) {
 	}
 	want[n.checkout("/free/item/gift").OrderID] = "order_paid order_done"
 	left := n.checkout("/payment/item/gun_1").OrderID
-	require.Equal(t, http.StatusOK, n.call("", http.MethodPost, fmt.Sprintf("/api/v2/project/1/order/%d/cancel", left), nil, s.asUser(buyer)...).status)
+	require.Equal(t, http.StatusOK, n.call("", http.MethodPost, fmt.Sprintf("/api/v2/project/1/order/%d/cancel", left), nil, s.tokenOf(buyer)...).status)
 	want[left] = "order_canceled"
 
 	testkit.Eventually(t, "the listener hangs", func(context.Context) error {

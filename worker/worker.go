@@ -57,7 +57,7 @@ func New(o Options) *Workers {
 	calls := activities.NewCalls()
 	window := &activities.TaskWindow{DB: o.DB, Product: o.Product}
 	delivery := &activities.Delivery{Product: o.Product, DB: o.DB, Calls: calls, TaskQueue: contract.MainProductTaskQueue + "/" + xid.New().String()}
-
+	checkout := &activities.Checkout{DB: o.DB, Product: o.Product, OrderChanged: o.OrderChanged}
 	main := worker.New(o.Client, contract.TaskQueue, worker.Options{
 		MaxConcurrentWorkflowTaskExecutionSize:  o.WorkflowSlots,
 		MaxConcurrentLocalActivityExecutionSize: o.WorkflowSlots,
@@ -65,7 +65,7 @@ func New(o Options) *Workers {
 		DisableRegistrationAliasing:             true, // names are a contract, not Go identifiers
 	})
 	RegisterWorkflows(main)
-	for name, function := range ourActivities(o, delivery, window) {
+	for name, function := range ourActivities(o, delivery, window, checkout) {
 		main.RegisterActivityWithOptions(function, activity.RegisterOptions{Name: name})
 	}
 	workers := []worker.Worker{main}
@@ -76,7 +76,7 @@ func New(o Options) *Workers {
 			WorkerStopTimeout:                  o.StopTimeout,
 			DisableRegistrationAliasing:        true,
 		})
-		for name, function := range productActivities(delivery, window) {
+		for name, function := range productActivities(delivery, window, checkout) {
 			w.RegisterActivityWithOptions(function, activity.RegisterOptions{Name: name})
 		}
 		workers = append(workers, w)
@@ -107,37 +107,39 @@ func RegisterWorkflows(registry worker.WorkflowRegistry) {
 	registry.RegisterWorkflowWithOptions(workflows.Replenishment, workflow.RegisterOptions{Name: contract.ReplenishmentWorkflow})
 }
 
-func ourActivities(o Options, delivery *activities.Delivery, window *activities.TaskWindow) map[string]any {
+func ourActivities(o Options, delivery *activities.Delivery, window *activities.TaskWindow, checkout *activities.Checkout) map[string]any {
 	purchase := &activities.Purchase{DB: o.DB, OrderChanged: o.OrderChanged}
 	stock, replay, perk := &activities.Stock{DB: o.DB}, &activities.Replay{DB: o.DB}, &activities.Perk{DB: o.DB}
 	subscription := &activities.Subscription{DB: o.DB}
 	events := &activities.Events{DB: o.DB, Retention: o.EventRetention}
-	checkout := &activities.Checkout{DB: o.DB, OrderChanged: o.OrderChanged}
 	return map[string]any{
-		contract.ReserveActivity:            purchase.Reserve,
-		contract.CaptureActivity:            purchase.Capture,
-		contract.ReleaseActivity:            purchase.Release,
-		contract.DeliverFirstActivity:       delivery.DeliverFirst,
-		contract.ReplenishActivity:          stock.Replenish,
-		contract.StockAlertsActivity:        stock.RaiseAlerts,
-		contract.ReplayOrdersActivity:       replay.ReplayOrders,
-		contract.FinishReplayActivity:       replay.FinishReplay,
-		contract.CancelReplayActivity:       replay.CancelReplay,
-		contract.EndPerkActivity:            perk.EndPerk,
-		contract.EventPartitionsActivity:    events.KeepPartitions,
-		contract.ForgetEventKeysActivity:    events.ForgetKeys,
-		contract.SettleWindowActivity:       window.SettleWindow,
-		contract.SettleSubscriptionActivity: subscription.SettleSubscription,
-		contract.RecordRewardActivity:       window.RecordReward,
-		contract.SettleCheckoutActivity:     checkout.SettleCheckout,
+		contract.ReserveActivity:                purchase.Reserve,
+		contract.CaptureActivity:                purchase.Capture,
+		contract.ReleaseActivity:                purchase.Release,
+		contract.DeliverFirstActivity:           delivery.DeliverFirst,
+		contract.ReplenishActivity:              stock.Replenish,
+		contract.StockAlertsActivity:            stock.RaiseAlerts,
+		contract.ReplayOrdersActivity:           replay.ReplayOrders,
+		contract.FinishReplayActivity:           replay.FinishReplay,
+		contract.CancelReplayActivity:           replay.CancelReplay,
+		contract.EndPerkActivity:                perk.EndPerk,
+		contract.EventPartitionsActivity:        events.KeepPartitions,
+		contract.ForgetEventKeysActivity:        events.ForgetKeys,
+		contract.SettleWindowActivity:           window.SettleWindow,
+		contract.SettleSubscriptionActivity:     subscription.SettleSubscription,
+		contract.RecordRewardActivity:           window.RecordReward,
+		contract.SettleCheckoutActivity:         checkout.SettleCheckout,
+		contract.RecordCheckoutDeliveryActivity: checkout.RecordDelivery,
 	}
 }
 
-func productActivities(delivery *activities.Delivery, window *activities.TaskWindow) map[string]any {
+func productActivities(delivery *activities.Delivery, window *activities.TaskWindow, checkout *activities.Checkout) map[string]any {
 	return map[string]any{
-		contract.DeliverActivity:       delivery.Deliver,
-		contract.InquireActivity:       delivery.Inquire,
-		contract.DeliverRewardActivity: window.DeliverReward,
+		contract.DeliverActivity:         delivery.Deliver,
+		contract.InquireActivity:         delivery.Inquire,
+		contract.DeliverRewardActivity:   window.DeliverReward,
+		contract.DeliverCheckoutActivity: checkout.Deliver,
+		contract.InquireCheckoutActivity: checkout.Inquire,
 	}
 }
 

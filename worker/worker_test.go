@@ -28,38 +28,41 @@ import (
 // declared is what internal/contract says of each activity. Histories hold these types: a change here is a
 // change of what is recorded.
 var declared = map[string]reflect.Type{
-	contract.ReserveActivity:            reflect.TypeFor[func(context.Context, contract.PurchaseInput) (contract.Reservation, error)](),
-	contract.CaptureActivity:            reflect.TypeFor[func(context.Context, contract.CaptureInput) (contract.PurchaseResult, error)](),
-	contract.ReleaseActivity:            reflect.TypeFor[func(context.Context, contract.ReleaseInput) (contract.PurchaseResult, error)](),
-	contract.DeliverFirstActivity:       reflect.TypeFor[func(context.Context, contract.DeliveryInput) (contract.Outcome, error)](),
-	contract.DeliverActivity:            reflect.TypeFor[func(context.Context, contract.DeliveryInput) (contract.Outcome, error)](),
-	contract.InquireActivity:            reflect.TypeFor[func(context.Context, contract.InquiryInput) (contract.Outcome, error)](),
-	contract.ReplenishActivity:          reflect.TypeFor[func(context.Context) (int, error)](),
-	contract.StockAlertsActivity:        reflect.TypeFor[func(context.Context) (contract.ReplenishmentReport, error)](),
-	contract.ReplayOrdersActivity:       reflect.TypeFor[func(context.Context, contract.ReplayBatch) (contract.ReplayStanding, error)](),
-	contract.FinishReplayActivity:       reflect.TypeFor[func(context.Context, contract.ReplayRef) (contract.ReplayResult, error)](),
-	contract.EndPerkActivity:            reflect.TypeFor[func(context.Context, contract.PerkInput) (contract.PerkEnd, error)](),
-	contract.EventPartitionsActivity:    reflect.TypeFor[func(context.Context) (contract.EventUpkeep, error)](),
-	contract.ForgetEventKeysActivity:    reflect.TypeFor[func(context.Context) (int64, error)](),
-	contract.SettleSubscriptionActivity: reflect.TypeFor[func(context.Context, contract.SubscriptionInput) (contract.SettledSubscription, error)](),
-	contract.SettleWindowActivity:       reflect.TypeFor[func(context.Context, contract.TaskWindowInput) (contract.SettledWindow, error)](),
-	contract.DeliverRewardActivity:      reflect.TypeFor[func(context.Context, contract.RewardInput) (contract.RewardResult, error)](),
-	contract.RecordRewardActivity:       reflect.TypeFor[func(context.Context, contract.RecordRewardInput) error](),
-	contract.CancelReplayActivity:       reflect.TypeFor[func(context.Context, contract.ReplayRef) error](),
-	contract.AttemptWebhookActivity:     reflect.TypeFor[func(context.Context, contract.WebhookInput) (contract.WebhookStanding, error)](),
-	contract.TestWebhookActivity:        reflect.TypeFor[func(context.Context, contract.WebhookTestInput) (contract.WebhookTested, error)](),
-	contract.SettleCheckoutActivity:     reflect.TypeFor[func(context.Context, contract.CheckoutInput) (contract.SettledCheckout, error)](),
+	contract.ReserveActivity:                reflect.TypeFor[func(context.Context, contract.PurchaseInput) (contract.Reservation, error)](),
+	contract.CaptureActivity:                reflect.TypeFor[func(context.Context, contract.CaptureInput) (contract.PurchaseResult, error)](),
+	contract.ReleaseActivity:                reflect.TypeFor[func(context.Context, contract.ReleaseInput) (contract.PurchaseResult, error)](),
+	contract.DeliverFirstActivity:           reflect.TypeFor[func(context.Context, contract.DeliveryInput) (contract.Outcome, error)](),
+	contract.DeliverActivity:                reflect.TypeFor[func(context.Context, contract.DeliveryInput) (contract.Outcome, error)](),
+	contract.InquireActivity:                reflect.TypeFor[func(context.Context, contract.InquiryInput) (contract.Outcome, error)](),
+	contract.ReplenishActivity:              reflect.TypeFor[func(context.Context) (int, error)](),
+	contract.StockAlertsActivity:            reflect.TypeFor[func(context.Context) (contract.ReplenishmentReport, error)](),
+	contract.ReplayOrdersActivity:           reflect.TypeFor[func(context.Context, contract.ReplayBatch) (contract.ReplayStanding, error)](),
+	contract.FinishReplayActivity:           reflect.TypeFor[func(context.Context, contract.ReplayRef) (contract.ReplayResult, error)](),
+	contract.EndPerkActivity:                reflect.TypeFor[func(context.Context, contract.PerkInput) (contract.PerkEnd, error)](),
+	contract.EventPartitionsActivity:        reflect.TypeFor[func(context.Context) (contract.EventUpkeep, error)](),
+	contract.ForgetEventKeysActivity:        reflect.TypeFor[func(context.Context) (int64, error)](),
+	contract.SettleSubscriptionActivity:     reflect.TypeFor[func(context.Context, contract.SubscriptionInput) (contract.SettledSubscription, error)](),
+	contract.SettleWindowActivity:           reflect.TypeFor[func(context.Context, contract.TaskWindowInput) (contract.SettledWindow, error)](),
+	contract.DeliverRewardActivity:          reflect.TypeFor[func(context.Context, contract.RewardInput) (contract.RewardResult, error)](),
+	contract.RecordRewardActivity:           reflect.TypeFor[func(context.Context, contract.RecordRewardInput) error](),
+	contract.CancelReplayActivity:           reflect.TypeFor[func(context.Context, contract.ReplayRef) error](),
+	contract.DeliverCheckoutActivity:        reflect.TypeFor[func(context.Context, contract.CheckoutDelivery) (contract.Outcome, error)](),
+	contract.InquireCheckoutActivity:        reflect.TypeFor[func(context.Context, contract.CheckoutDelivery) (contract.Outcome, error)](),
+	contract.RecordCheckoutDeliveryActivity: reflect.TypeFor[func(context.Context, contract.RecordDeliveryInput) (contract.RecordedDelivery, error)](),
+	contract.SettleCheckoutActivity:         reflect.TypeFor[func(context.Context, contract.CheckoutInput) (contract.SettledCheckout, error)](),
+	contract.AttemptWebhookActivity:         reflect.TypeFor[func(context.Context, contract.WebhookInput) (contract.WebhookStanding, error)](),
+	contract.TestWebhookActivity:            reflect.TypeFor[func(context.Context, contract.WebhookTestInput) (contract.WebhookTested, error)](),
 }
 
 // onMainProductQueue are the activities that may hang with the main product; all others are our own.
-var onMainProductQueue = []string{contract.DeliverActivity, contract.InquireActivity, contract.DeliverRewardActivity}
+var onMainProductQueue = []string{contract.DeliverActivity, contract.InquireActivity, contract.DeliverRewardActivity, contract.DeliverCheckoutActivity, contract.InquireCheckoutActivity}
 
 // onWebhookQueue are those that may hang with a listener.
 var onWebhookQueue = []string{contract.AttemptWebhookActivity, contract.TestWebhookActivity}
 
 func registered() (ours, product, webhooks map[string]any) {
-	delivery, window := &activities.Delivery{}, &activities.TaskWindow{}
-	return ourActivities(Options{}, delivery, window), productActivities(delivery, window), webhookActivities(Options{})
+	delivery, window, checkout := &activities.Delivery{}, &activities.TaskWindow{}, &activities.Checkout{}
+	return ourActivities(Options{}, delivery, window, checkout), productActivities(delivery, window, checkout), webhookActivities(Options{})
 }
 
 func TestEveryActivityOfTheContractIsRegistered(t *testing.T) {

@@ -87,6 +87,24 @@ func settleCheckout(ctx workflow.Context, in contract.CheckoutInput) (contract.S
 	return localThenRegular[contract.SettledCheckout](ctx, contract.SettleCheckoutActivity, "deliver the order, or end it", in)
 }
 
+func deliverToMainProduct(ctx workflow.Context, in contract.CheckoutDelivery) (contract.Outcome, error) {
+	var outcome contract.Outcome
+	err := workflow.ExecuteActivity(withDeliveryTries(ctx, in), contract.DeliverCheckoutActivity, in).Get(ctx, &outcome)
+	return outcome, err
+}
+
+func inquireDelivery(ctx workflow.Context, in contract.CheckoutDelivery) (contract.Outcome, error) {
+	var outcome contract.Outcome
+	err := workflow.ExecuteActivity(withInquiry(ctx), contract.InquireCheckoutActivity, in).Get(ctx, &outcome)
+	return outcome, err
+}
+
+func recordDelivery(ctx workflow.Context, in contract.RecordDeliveryInput) (contract.RecordedDelivery, error) {
+	var recorded contract.RecordedDelivery
+	err := workflow.ExecuteActivity(withDatabaseRetries(ctx, "write down: "+string(in.Outcome.Kind)), contract.RecordCheckoutDeliveryActivity, in).Get(ctx, &recorded)
+	return recorded, err
+}
+
 // localThenRegular runs a database step inside the workflow task, which costs no history but a marker,
 // and falls back to a regular activity that never gives up when the database is away.
 func localThenRegular[Result any](ctx workflow.Context, name, summary string, input any) (Result, error) {

@@ -9,7 +9,8 @@ import (
 	"github.com/quickpass/quickpass/internal/contract"
 )
 
-// Checkout delivers an order of a cart or an item when it is paid, and ends it when it is not in time (seeds 002, 004).
+// Checkout delivers an order of a cart or an item when it is paid, has the main product give its part, and ends the order when it is not
+// paid in time (seeds 002, 004).
 // PostgreSQL decides what the order is: each wake, by the timer or by a signal, only makes it look. So no signal that is lost or
 // doubled matters.
 //
@@ -18,7 +19,7 @@ import (
 func Checkout(ctx workflow.Context, in contract.CheckoutInput) (contract.SettledCheckout, error) {
 	changed := workflow.GetSignalChannel(ctx, contract.CheckoutChangedSignal)
 	for {
-		look, canceled := ctx, ctx.Err() != nil
+		look, canceled, again := ctx, ctx.Err() != nil, false
 		if canceled {
 			look, _ = workflow.NewDisconnectedContext(ctx)
 		}
@@ -32,11 +33,17 @@ func Checkout(ctx workflow.Context, in contract.CheckoutInput) (contract.Settled
 			return settled, temporal.NewCanceledError("the order can be paid until " + settled.Until.Format(time.RFC3339))
 		case settled.Until != nil:
 			awaitCheckout(ctx, changed, *settled.Until)
+		case len(settled.Deliveries) > 0 && workflow.GetVersion(ctx, changeCheckoutDeliveries, workflow.DefaultVersion, 1) == 1:
+			if err := deliverCheckout(ctx, settled.Deliveries); err != nil {
+				return settled, err
+			}
+			settled.Deliveries = nil
+			again = true
 		default:
 			workflow.SetCurrentDetails(ctx, "**"+string(settled.Status)+"**")
 		}
-		// The look that comes next sees what was signalled meanwhile.
-		told := false
+		// The look that comes next sees what was signalled meanwhile, and what the deliveries have come to.
+		told := again
 		for changed.ReceiveAsync(nil) {
 			told = true
 		}

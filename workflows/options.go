@@ -106,6 +106,21 @@ func withRewardRetries(ctx workflow.Context, gift string) workflow.Context {
 	})
 }
 
+// withDeliveryTries is withDeliveryRetries for a line of an order: the first try is one of these attempts, too.
+func withDeliveryTries(ctx workflow.Context, in contract.CheckoutDelivery) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		TaskQueue:           contract.MainProductTaskQueue,
+		StartToCloseTimeout: in.Settings.Timeout() + grace,
+		RetryPolicy: &temporal.RetryPolicy{
+			InitialInterval:    in.Settings.RetryInterval(),
+			BackoffCoefficient: 1,
+			MaximumInterval:    in.Settings.RetryInterval(),
+			MaximumAttempts:    int32(in.Settings.Retries) + 1,
+		},
+		Summary: "delivery: " + in.Summary,
+	})
+}
+
 func withInquiry(ctx workflow.Context) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
 		TaskQueue:           contract.MainProductTaskQueue,

@@ -11,6 +11,7 @@ import (
 
 	"github.com/quickpass/quickpass/internal/catalog"
 	"github.com/quickpass/quickpass/internal/postgres"
+	"github.com/quickpass/quickpass/internal/store"
 	"github.com/quickpass/quickpass/internal/subscriptions"
 )
 
@@ -60,7 +61,12 @@ func demoItems() []catalog.Item {
 	pack := named("starter_pack", 6, "Starter pack", "Starterpaket", "All one needs to begin")
 	pack.Type, pack.BundleType, pack.Prices, pack.Groups = catalog.Bundle, catalog.StandardBundle, usd("6.99"), []string{"featured"}
 	pack.Content = []catalog.Content{{SKU: gun.SKU, Quantity: 5}, {SKU: battle.SKU, Quantity: 1}, {SKU: bag.SKU, Quantity: 2}}
-	return []catalog.Item{gold, gun, battle, season, skin, bag, pack}
+
+	credits := named("site-credits-100", 7, "100 site credits", "100 Website-Credits", "Credited by the main product")
+	credits.VirtualItemType, credits.Prices, credits.VirtualPrices = catalog.Consumable, usd("0.99"), []catalog.VirtualPrice{{SKU: catalog.CoinsSKU, Amount: 90, IsDefault: true}}
+	credits.MainProduct = &catalog.MainProduct{InsteadOfInventory: true, Delivery: store.DefaultDelivery(),
+		Integration: store.Integration{ResourceType: catalog.DefaultResourceType, Endpoint: store.DefaultEndpoint, Amount: decimal.NewFromInt(100), Currency: "credits"}}
+	return []catalog.Item{gold, gun, battle, season, skin, bag, pack, credits}
 }
 
 func demoGroups() []catalog.Group {

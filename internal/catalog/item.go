@@ -98,6 +98,8 @@ type Item struct {
 	DRM         string     `json:"drm_sku,omitempty"`  // of game keys: the platform, see DRMs
 	IsPreOrder  bool       `json:"is_pre_order,omitempty"`
 	ReleaseDate *time.Time `json:"release_date,omitempty"`
+	// MainProduct is what the main product gives for a piece of it; nil: nothing.
+	MainProduct *MainProduct `json:"main_product,omitempty"`
 }
 
 // Media is a picture or a film of an item.

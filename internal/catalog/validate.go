@@ -96,6 +96,7 @@ func (i Item) Validate(lookup func(sku string) (Item, bool)) []FieldError {
 	}
 	i.validateContent(&m, lookup)
 	i.validateKey(&m, lookup)
+	i.validateMainProduct(&m, lookup)
 	return m
 }
 
@@ -342,7 +343,7 @@ func (i Item) canonical() Item {
 	for k, p := range i.Promotions {
 		i.Promotions[k].From, i.Promotions[k].Until = inUTC(p.From), inUTC(p.Until)
 	}
-	i.ReleaseDate = inUTC(i.ReleaseDate)
+	i.ReleaseDate, i.MainProduct = inUTC(i.ReleaseDate), i.MainProduct.canonical()
 	if custom, err := store.CanonicalParameters(i.CustomAttributes); err == nil {
 		i.CustomAttributes = custom
 	}

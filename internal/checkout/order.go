@@ -16,7 +16,7 @@ type OrderStatus string
 
 const (
 	New      OrderStatus = "new"      // not paid yet
-	Paid     OrderStatus = "paid"     // and not delivered, or not wholly
+	Paid     OrderStatus = "paid"     // and not delivered, or not wholly: the main product's part may be missing
 	Done     OrderStatus = "done"     // delivered
 	Canceled OrderStatus = "canceled" // before it was paid, or refunded wholly
 	Expired  OrderStatus = "expired"  // never paid
@@ -53,6 +53,7 @@ type OrderLine struct {
 	Period          *subscriptions.Period   `json:"period,omitempty"`  // of one piece of a subscription
 	Content         []Part                  `json:"content,omitempty"` // of a bundle
 	Promotions      []string                `json:"promotions,omitempty"`
+	MainProduct     *catalog.MainProduct    `json:"main_product,omitempty"` // what it gives for one piece
 }
 
 // Part is what one piece of a bundle contains.
@@ -64,6 +65,7 @@ type Part struct {
 	Quantity        int64                   `json:"quantity"`
 	Period          *subscriptions.Period   `json:"period,omitempty"`
 	Content         []Part                  `json:"content,omitempty"` // of a bundle within a bundle
+	MainProduct     *catalog.MainProduct    `json:"main_product,omitempty"`
 }
 
 // Form is a way to make an order. What it refuses, and with which code, depends on it.
@@ -121,7 +123,7 @@ func Freeze(c *catalog.Catalog, cart Cart, view catalog.View) ([]OrderLine, *Ref
 		frozen := OrderLine{LineID: strconv.Itoa(k + 1), SKU: item.SKU, Name: item.Name.In(view.Locale, view.DefaultLocale),
 			Description: item.Description.In(view.Locale, view.DefaultLocale), ImageURL: item.ImageURL, Type: item.Type,
 			VirtualItemType: item.VirtualItemType, BundleType: item.BundleType, Quantity: line.Quantity, Price: line.Unit, VirtualPrice: line.Virtual,
-			IsFree: line.IsFree(), IsBonus: line.IsBonus, Period: item.InventoryOptions.ExpirationPeriod, Content: parts(c, item, view, 0)}
+			IsFree: line.IsFree(), IsBonus: line.IsBonus, Period: item.InventoryOptions.ExpirationPeriod, Content: parts(c, item, view, 0), MainProduct: item.MainProduct}
 		if !line.IsBonus {
 			frozen.Promotions = item.UsedPromotions(view.Now, view.Usages[item.SKU])
 		}
@@ -129,6 +131,9 @@ func Freeze(c *catalog.Catalog, cart Cart, view catalog.View) ([]OrderLine, *Ref
 	}
 	if _, err := Grants(lines); err != nil {
 		return nil, Refuse(InvalidCart, "the order cannot be delivered: "+err.Error())
+	}
+	if _, err := Deliveries(lines); err != nil {
+		return nil, Refuse(TooManyItems, err.Error())
 	}
 	return lines, nil
 }
@@ -143,7 +148,7 @@ func parts(c *catalog.Catalog, item catalog.Item, view catalog.View, depth int) 
 		}
 		frozen = append(frozen, Part{SKU: part.SKU, Name: part.Name.In(view.Locale, view.DefaultLocale), Type: part.Type,
 			VirtualItemType: part.VirtualItemType, Quantity: line.Quantity, Period: part.InventoryOptions.ExpirationPeriod,
-			Content: parts(c, part, view, depth+1)})
+			Content: parts(c, part, view, depth+1), MainProduct: part.MainProduct})
 	}
 	return frozen
 }
@@ -185,6 +190,8 @@ type Order struct {
 	Lines     []OrderLine
 	Payments  []PaymentRecord // in the order of their arrival
 	Refunds   []Refund        // of the payment that paid the order
+	// Deliveries are what the main product is to give, once the order is paid; none when it gives nothing.
+	Deliveries []Delivery
 }
 
 // paid is the payment that paid the order.

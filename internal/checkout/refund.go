@@ -22,6 +22,8 @@ type Refund struct {
 	Lines  []RefundLine    `json:"lines"`
 	Amount decimal.Decimal `json:"amount"` // in the currency of the payment
 	Whole  bool            `json:"whole"`  // nothing is left of the order, which is canceled
+	// NotTakenBack is what the main product has given for these pieces; only it can take that back.
+	NotTakenBack []GivenPart `json:"not_taken_back,omitempty"`
 }
 
 // DecideRefund says what a refund of so many pieces of these lines gives back; without lines, of all that is left.
@@ -46,6 +48,12 @@ func DecideRefund(o Order, id string, lines []RefundLine) (Refund, *Refusal) {
 	if refusal := checkRefund(lines, left); refusal != nil {
 		return Refund{}, refusal
 	}
+	return o.refundOf(id, lines, payment), nil
+}
+
+// refundOf reckons what these pieces give back of the payment.
+func (o Order) refundOf(id string, lines []RefundLine, payment Payment) Refund {
+	left := o.left()
 	taken := map[string]int64{}
 	for _, line := range lines {
 		taken[line.LineID] = line.Quantity
@@ -57,10 +65,10 @@ func DecideRefund(o Order, id string, lines []RefundLine) (Refund, *Refusal) {
 		remaining = remaining || (back < line.Quantity && !line.IsBonus)
 	}
 	if !remaining {
-		return Refund{ID: id, Lines: left, Amount: payment.Amount.Sub(refunded), Whole: true}, nil
+		return Refund{ID: id, Lines: left, Amount: payment.Amount.Sub(refunded), Whole: true}
 	}
 	amount := decimal.Min(catalog.RoundToMinorUnit(cost, payment.Currency), payment.Amount).Sub(refunded)
-	return Refund{ID: id, Lines: lines, Amount: amount}, nil
+	return Refund{ID: id, Lines: lines, Amount: amount}
 }
 
 // unitAmount is what one piece cost, in money or in a virtual currency.

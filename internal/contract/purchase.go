@@ -81,6 +81,7 @@ const (
 	InFlight  OutcomeKind = "in_flight"  // the first call is still waiting for its answer
 	NotJoined OutcomeKind = "not_joined" // no such call in this process
 	NotFound  OutcomeKind = "not_found"  // answer to an inquiry: the order never arrived
+	NotDue    OutcomeKind = "not_due"    // it has been settled otherwise meanwhile; nothing was sent
 )
 
 // Outcome of a call to the main product.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
@@ -61,9 +62,18 @@ func (o *Outbox) SweepCheckouts(ctx context.Context, due time.Time) error {
 }
 
 func (o *Outbox) tellCheckouts(ctx context.Context, orders []postgres.CheckoutChange) error {
-	return tellAll(ctx, o.options.Workers, orders, o.tellCheckout, func(ctx context.Context, told []postgres.CheckoutChange) error {
+	return tellAll(ctx, o.options.Workers, newestChanges(orders), o.tellCheckout, func(ctx context.Context, told []postgres.CheckoutChange) error {
 		return o.options.DB.MarkCheckoutsTold(ctx, told, time.Now())
 	})
+}
+
+// newestChanges leaves out what a later change of the same order has overtaken: one that is paid needs no delayed run first.
+func newestChanges(orders []postgres.CheckoutChange) []postgres.CheckoutChange {
+	newest := map[int64]int{}
+	for _, order := range orders {
+		newest[order.OrderID] = max(newest[order.OrderID], order.Changes)
+	}
+	return slices.DeleteFunc(orders, func(o postgres.CheckoutChange) bool { return o.Changes < newest[o.OrderID] })
 }
 
 // tellCheckout is safe to repeat: a run that waits is found, the signal carries nothing, and a run that comes too late

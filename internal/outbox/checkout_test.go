@@ -85,6 +85,30 @@ func TestOrderIsDeliveredWhenItIsPaid(t *testing.T) {
 	testkit.RequireClean(t, b.db)
 }
 
+// Paid before anybody was told that it was made: its workflow is started once, without a delay.
+func TestOrderThatIsPaidAtOnceIsNotDelayed(t *testing.T) {
+	t.Parallel()
+	b := newTill(t)
+	box := b.outbox()
+	b.work()
+	made := b.order(10 * time.Hour)
+	box.OfferCheckout(made.Change)
+	box.OfferCheckout(b.pay(made.OrderID))
+	run(t, box)
+	b.requireStatus(made.OrderID, checkout.Done)
+	delay, err := b.delay(made.OrderID)
+	require.NoError(t, err)
+	require.Zero(t, delay)
+	testkit.Eventually(t, "both changes are told of", func(ctx context.Context) error {
+		var waiting int
+		if err := b.db.Pool().QueryRow(ctx, "SELECT count(*) FROM checkout_orders WHERE told < changes").Scan(&waiting); err != nil || waiting == 0 {
+			return err
+		}
+		return errors.New("not yet")
+	})
+	testkit.RequireClean(t, b.db)
+}
+
 func TestOrderExpiresByItsWorkflow(t *testing.T) {
 	t.Parallel()
 	b := newTill(t)

@@ -21,7 +21,6 @@ import (
 	"github.com/quickpass/quickpass/internal/inventory"
 	"github.com/quickpass/quickpass/internal/postgres/sqlc"
 	"github.com/quickpass/quickpass/internal/store"
-	"github.com/quickpass/quickpass/internal/webhook"
 )
 
 // NewCheckout asks for an order of a cart or of items.
@@ -55,7 +54,7 @@ type CreatedCheckout struct {
 var errRace = errors.New("lost a race")
 
 // CreateCheckout is the commit point of an order: prices, limits, stock and keys as they are now, the frozen lines, and the
-// cart cleared, all or nothing. What costs no money is delivered in the same transaction. It fails with
+// cart cleared, all or nothing. What costs no money is delivered in the same transaction, but for what the main product gives. It fails with
 // *checkout.Refusal, *inventory.Refusal, *store.Refusal (a blocked user) and ErrIdempotencyKeyReused; nothing is written then.
 func (db *DB) CreateCheckout(ctx context.Context, o NewCheckout) (created CreatedCheckout, err error) {
 	o.View.Now = o.View.Now.UTC().Truncate(time.Microsecond) // as PostgreSQL keeps it
@@ -196,96 +195,6 @@ func (d checkoutDraft) await(ctx context.Context, q *sqlc.Queries, secret []byte
 	}
 	return CreatedCheckout{OrderID: d.id, Token: token, Status: checkout.New, ExpiresAt: &expires, Moved: d.moved,
 		Change: CheckoutChange{ProjectID: d.ProjectID, OrderID: d.id, UserID: d.UserID, Status: checkout.New, ExpiresAt: &expires, Changes: 1}}, nil
-}
-
-// deliver writes an order that is done at once: it is free, or a virtual currency pays for it.
-func (d checkoutDraft) deliver(ctx context.Context, q *sqlc.Queries) (CreatedCheckout, error) {
-	params, err := d.params(checkout.Done)
-	if err != nil {
-		return CreatedCheckout{}, err
-	}
-	now := d.view.Now
-	params.FinishedAt, params.PaidAt, params.Told = &now, &now, 1 // nothing is left for a workflow
-	if err := d.payWithCoins(ctx, q); err != nil {
-		return CreatedCheckout{}, err
-	}
-	if err := d.reserve(ctx, q, true); err != nil {
-		return CreatedCheckout{}, err
-	}
-	if err := q.InsertCheckoutOrder(ctx, params); err != nil {
-		return CreatedCheckout{}, fmt.Errorf("write order: %w", err)
-	}
-	if v := d.cart.Virtual; v != nil {
-		_, err := q.InsertCheckoutPayment(ctx, sqlc.InsertCheckoutPaymentParams{OrderID: d.id, Provider: WalletProvider, ProviderID: checkoutReference(d.id), Amount: *params.Paid,
-			Currency: v.SKU, Sandbox: d.Sandbox, Outcome: string(checkout.Accepted), Reason: string(checkout.PaidInTime), Now: now})
-		if err != nil {
-			return CreatedCheckout{}, fmt.Errorf("write payment: %w", err)
-		}
-	}
-	grants, err := checkout.Grants(d.lines)
-	if err != nil {
-		return CreatedCheckout{}, err
-	}
-	giving := Giving{ProjectID: d.ProjectID, UserID: d.UserID, Reference: checkoutReference(d.id), Grants: grants, Snapshots: d.snapshots(grants),
-		Source: SourceOrder, Zone: d.Zone, OrderID: d.id}
-	if v := d.cart.Virtual; v != nil && v.SKU != catalog.CoinsSKU {
-		giving.Spend = &Spending{SKU: v.SKU, Amount: v.Amount}
-	}
-	if err := giveGrants(ctx, q, giving, now); err != nil {
-		return CreatedCheckout{}, spendingRefusal(err, giving.Spend)
-	}
-	row := rowOf(params)
-	if err := tellOfCheckout(ctx, q, row, "checkout_done", nil, now); err != nil {
-		return CreatedCheckout{}, err
-	}
-	err = tellByWebhook(ctx, q, row, nil, now, webhook.OrderPaid, webhook.OrderDone)
-	return CreatedCheckout{OrderID: d.id, Status: checkout.Done, Moved: d.moved}, err
-}
-
-// rowOf is the row as it was just written, as far as it is told of.
-func rowOf(p sqlc.InsertCheckoutOrderParams) sqlc.CheckoutOrder {
-	return sqlc.CheckoutOrder{OrderID: p.OrderID, ProjectID: p.ProjectID, UserID: p.UserID, Status: p.Status, Mode: p.Mode, Price: p.Price, VirtualPrice: p.VirtualPrice, Lines: p.Lines,
-		Country: p.Country, CustomParameters: p.CustomParameters, ExternalID: p.ExternalID, Paid: p.Paid, ExpiresAt: p.ExpiresAt}
-}
-
-// WalletProvider is what pays in coins or in a virtual currency.
-const WalletProvider = "wallet"
-
-// spendingRefusal tells a buyer who has none of a currency the same as one who has not enough of it.
-func spendingRefusal(err error, spend *Spending) error {
-	var refused *RefusedChangeError
-	if errors.As(err, &refused) && spend != nil && refused.SKU == spend.SKU && refused.Operation == 0 {
-		return errNotEnoughCurrency
-	}
-	return err
-}
-
-var errNotEnoughCurrency = checkout.Refuse(checkout.NotEnoughCurrency, "there is not enough of the virtual currency")
-
-func (d checkoutDraft) payWithCoins(ctx context.Context, q *sqlc.Queries) error {
-	v := d.cart.Virtual
-	if v == nil || v.SKU != catalog.CoinsSKU {
-		return nil
-	}
-	moved, err := q.MoveCoinsForCheckout(ctx, sqlc.MoveCoinsForCheckoutParams{Amount: v.Amount, UserID: d.UserID, ProjectID: d.ProjectID, Reference: checkoutReference(d.id), Now: d.view.Now})
-	switch {
-	case err != nil:
-		return fmt.Errorf("pay with coins: %w", err)
-	case moved == 0:
-		return errNotEnoughCurrency
-	default:
-		return nil
-	}
-}
-
-func (d checkoutDraft) snapshots(grants []inventory.Grant) map[string]catalog.Item {
-	items := map[string]catalog.Item{}
-	for _, grant := range grants {
-		if item, ok := d.Catalog.Item(grant.SKU); ok {
-			items[grant.SKU] = item
-		}
-	}
-	return items
 }
 
 func (d checkoutDraft) params(status checkout.OrderStatus) (sqlc.InsertCheckoutOrderParams, error) {

@@ -3,8 +3,8 @@ package postgres
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -28,6 +28,10 @@ type lockedCheckout struct {
 	now   time.Time
 
 	refunding *checkout.Refund // by the move that comes
+
+	written    []checkout.Delivery // as they are stored; those of rules as they are to be
+	openBefore int32               // deliveries, when it was locked
+	justGiven  bool                // its goods, in this transaction
 }
 
 // withCheckout does something with a locked order, in one transaction. It fails with ErrNotFound.
@@ -47,16 +51,20 @@ func lockCheckout(ctx context.Context, tx pgx.Tx, q *sqlc.Queries, orderID int64
 	if o.row, err = q.LockCheckoutOrder(ctx, orderID); err != nil {
 		return nil, notFound(err)
 	}
-	if o.rules, err = rulesOf(ctx, q, o.row); err != nil {
+	if o.rules, err = rulesOf(ctx, q, o.row, q.LockCheckoutDeliveries); err != nil {
 		return nil, err
 	}
+	o.written, o.openBefore = slices.Clone(o.rules.Deliveries), o.row.OpenDeliveries
 	return o, json.Unmarshal(o.row.Holds, &o.holds)
 }
 
-// rulesOf reads what the rules need to know of an order.
-func rulesOf(ctx context.Context, q *sqlc.Queries, row sqlc.CheckoutOrder) (checkout.Order, error) {
+// rulesOf reads what the rules need to know of an order; how its deliveries are read, the caller says.
+func rulesOf(ctx context.Context, q *sqlc.Queries, row sqlc.CheckoutOrder, deliveries listDeliveries) (checkout.Order, error) {
 	order, err := orderOfCheckout(row)
 	if err != nil {
+		return order, err
+	}
+	if order.Deliveries, err = readDeliveries(ctx, row, order.Lines, deliveries); err != nil {
 		return order, err
 	}
 	payments, err := q.ListCheckoutPayments(ctx, row.OrderID)
@@ -122,7 +130,8 @@ func (o *lockedCheckout) move(ctx context.Context, to checkout.OrderStatus, reas
 	if err != nil {
 		return err
 	}
-	params := sqlc.MoveCheckoutOrderParams{OrderID: o.row.OrderID, Status: string(to), Reason: optional(reason), Holds: holds, Paid: o.row.Paid, Refunded: o.row.Refunded, Tell: tell, Now: o.now}
+	params := sqlc.MoveCheckoutOrderParams{OrderID: o.row.OrderID, Status: string(to), Reason: optional(reason), Holds: holds, Paid: o.row.Paid, Refunded: o.row.Refunded,
+		OpenDeliveries: o.row.OpenDeliveries, Tell: tell, Now: o.now}
 	if to == checkout.Paid {
 		params.PaidAt = &o.now
 	}
@@ -244,39 +253,12 @@ func (o *lockedCheckout) pay(ctx context.Context, amount decimal.Decimal) error 
 		}
 	}
 	o.row.Paid = &amount
+	owed, err := oweDeliveries(ctx, o.q, o.row.ProjectID, o.row.OrderID, o.rules.Lines, o.now)
+	if err != nil {
+		return err
+	}
+	o.rules.Deliveries, o.written, o.row.OpenDeliveries = owed, slices.Clone(owed), int32(len(owed))
 	return o.move(ctx, checkout.Paid, "", true)
-}
-
-// deliver gives what was paid for. What can't be given any more, such as a non-consumable that the user has got elsewhere meanwhile, is
-// paid back as a whole, and admins are alerted.
-func (o *lockedCheckout) deliver(ctx context.Context) error {
-	grants, err := checkout.Grants(o.rules.Lines)
-	if err != nil {
-		return fmt.Errorf("order %d: %w", o.row.OrderID, err)
-	}
-	giving := Giving{ProjectID: o.row.ProjectID, UserID: o.row.UserID, Reference: checkoutReference(o.row.OrderID), Grants: grants, Source: SourceOrder, OrderID: o.row.OrderID}
-	if giving.Snapshots, err = snapshotsOf(ctx, o.q, o.row.ProjectID, grants); err != nil {
-		return err
-	}
-	project, err := o.q.GetProject(ctx, o.row.ProjectID)
-	if err != nil {
-		return fmt.Errorf("project: %w", err)
-	}
-	if giving.Zone, err = time.LoadLocation(project.TimeZone); err != nil {
-		return fmt.Errorf("zone of project %d: %w", o.row.ProjectID, err)
-	}
-	err = pgx.BeginFunc(ctx, o.tx, func(savepoint pgx.Tx) error { return giveGrants(ctx, o.q.WithTx(savepoint), giving, o.now) })
-	var refused *RefusedChangeError
-	switch {
-	case errors.As(err, &refused):
-		return o.undeliverable(ctx, refused)
-	case err != nil:
-		return fmt.Errorf("give: %w", err)
-	}
-	if err := o.move(ctx, checkout.Done, "", false); err != nil {
-		return err
-	}
-	return tellOfCheckout(ctx, o.q, o.row, "checkout_done", nil, o.now)
 }
 
 func (o *lockedCheckout) undeliverable(ctx context.Context, refused *RefusedChangeError) error {
@@ -293,7 +275,7 @@ func (o *lockedCheckout) undeliverable(ctx context.Context, refused *RefusedChan
 
 // refund gives money and limits back and takes what was given; the rules have decided it.
 func (o *lockedCheckout) refund(ctx context.Context, refund checkout.Refund, reason, actor string) error {
-	if o.status() == checkout.Paid && !refund.Whole {
+	if !o.given() && !refund.Whole {
 		return fmt.Errorf("order %d is not delivered yet", o.row.OrderID)
 	}
 	lines, err := json.Marshal(refund.Lines)
@@ -320,11 +302,16 @@ func (o *lockedCheckout) refund(ctx context.Context, refund checkout.Refund, rea
 	to, why := o.status(), ""
 	if refund.Whole {
 		to, why = checkout.Canceled, reason
+		if err := o.closeDeliveries(ctx); err != nil {
+			return err
+		}
 	}
 	o.refunding = &refund
+	o.rules.Refunds = append(o.rules.Refunds, refund)
 	if err := o.move(ctx, to, why, false); err != nil {
 		return err
 	}
+	o.refunding = nil
 	return tellOfCheckout(ctx, o.q, o.row, "checkout_refunded", map[string]any{"refund_id": refund.ID, "amount": refund.Amount, "whole": refund.Whole}, o.now)
 }
 
@@ -341,7 +328,7 @@ func (o *lockedCheckout) returnCoins(ctx context.Context, refund checkout.Refund
 
 // takeBack takes what the refunded pieces gave, or frees what was reserved for them.
 func (o *lockedCheckout) takeBack(ctx context.Context, refund checkout.Refund) error {
-	if o.status() != checkout.Done {
+	if !o.given() {
 		if err := o.q.FreeGameKeys(ctx, sqlc.FreeGameKeysParams{OrderID: o.row.OrderID, Now: o.now}); err != nil {
 			return fmt.Errorf("free game keys: %w", err)
 		}
@@ -353,7 +340,7 @@ func (o *lockedCheckout) takeBack(ctx context.Context, refund checkout.Refund) e
 			lines = append(lines, line)
 		}
 	}
-	grants, err := checkout.Grants(lines)
+	grants, err := checkout.LocalGrants(lines)
 	if err != nil {
 		return err
 	}

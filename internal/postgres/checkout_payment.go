@@ -183,10 +183,14 @@ func (o *lockedCheckout) decideRefund(ctx context.Context, r CheckoutRefund, id 
 	if refusal != nil {
 		return refund, false, refusal
 	}
+	refund.NotTakenBack = o.rules.GivenFor(refund)
 	for _, earlier := range o.rules.Refunds[:before] {
 		if earlier.ID == id {
 			return refund, true, nil
 		}
+	}
+	if err := o.refundable(refund); err != nil {
+		return refund, false, err
 	}
 	if o.status() == checkout.Paid && !refund.Whole {
 		if err := o.deliver(ctx); err != nil {
@@ -201,4 +205,21 @@ func (o *lockedCheckout) decideRefund(ctx context.Context, r CheckoutRefund, id 
 	}
 	return refund, false, audit(ctx, o.q, r.ProjectID, r.Actor, "checkout.refund", checkoutReference(o.row.OrderID),
 		map[string]any{"refund_id": refund.ID, "amount": refund.Amount, "whole": refund.Whole, "reason": r.Reason}, o.now)
+}
+
+// ErrBeingDelivered: the main product may be giving a part of the order at this moment.
+var ErrBeingDelivered = errors.New("the order is being delivered")
+
+// refundable keeps a refund from crossing a delivery: while a call may be under way nobody knows what is to be given back. One that
+// was not begun never will be, once the order is refunded as a whole.
+func (o *lockedCheckout) refundable(refund checkout.Refund) error {
+	for _, d := range o.rules.Deliveries {
+		switch {
+		case d.Status == checkout.DeliveryPending && (d.Begun || !refund.Whole):
+			return ErrBeingDelivered
+		case d.Status == checkout.DeliverySuspected && !refund.Whole:
+			return checkout.Refuse(checkout.InvalidField, fmt.Sprintf("delivery %d is suspected; decide about it first, or refund all that is left", d.Number))
+		}
+	}
+	return nil
 }

@@ -22,7 +22,7 @@ type CheckoutOrder struct {
 	ExternalID string
 	ReturnURL  string
 	Custom     json.RawMessage // custom_parameters; may be nil
-	Reason     string          // why it was canceled
+	Reason     string          // why it was canceled, or what keeps it from being done
 	Moved      []checkout.PriceMove
 	Paid       *decimal.Decimal
 	Refunded   decimal.Decimal
@@ -64,7 +64,12 @@ func (db *DB) GetCheckout(ctx context.Context, projectID int32, orderID int64) (
 	if err != nil {
 		return CheckoutOrder{}, notFound(err)
 	}
-	return checkoutOf(row)
+	order, err := checkoutOf(row)
+	if err != nil {
+		return order, err
+	}
+	order.Deliveries, err = readDeliveries(ctx, row, order.Lines, db.q.ListCheckoutDeliveries)
+	return order, err
 }
 
 // CheckoutOfToken reads the order that a payment token, given as its SHA-256, pays for; ErrNotFound when it is nobody's.
@@ -92,7 +97,7 @@ func (db *DB) GetCheckoutWhole(ctx context.Context, projectID int32, orderID int
 	if err != nil {
 		return order, err
 	}
-	order.Order, err = rulesOf(ctx, db.q, row)
+	order.Order, err = rulesOf(ctx, db.q, row, db.q.ListCheckoutDeliveries)
 	return order, err
 }
 
@@ -117,13 +122,14 @@ func (db *DB) SearchCheckouts(ctx context.Context, projectID int32, s CheckoutSe
 // CheckoutFilter narrows a list of orders; empty fields do not.
 type CheckoutFilter struct {
 	UserID, Status string
-	Before         int64 // cursor: orders older than this one; 0: from the newest
+	Delivery       checkout.DeliveryStatus // pending or suspected: orders with one that is
+	Before         int64                   // cursor: orders older than this one; 0: from the newest
 	Limit          int
 }
 
 // ListCheckouts lists a project's orders, newest first.
 func (db *DB) ListCheckouts(ctx context.Context, projectID int32, f CheckoutFilter) ([]CheckoutOrder, error) {
-	return checkoutsOf(db.q.ListCheckoutOrders(ctx, sqlc.ListCheckoutOrdersParams{ProjectID: projectID, Before: f.Before, UserID: optional(f.UserID), Status: optional(f.Status), MaxOrders: int32(f.Limit)}))
+	return checkoutsOf(db.q.ListCheckoutOrders(ctx, sqlc.ListCheckoutOrdersParams{ProjectID: projectID, Before: f.Before, UserID: optional(f.UserID), Status: optional(f.Status), Delivery: optional(string(f.Delivery)), MaxOrders: int32(f.Limit)}))
 }
 
 // ListedPayment is a payment with its order.

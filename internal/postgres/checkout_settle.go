@@ -2,8 +2,11 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/quickpass/quickpass/internal/checkout"
 	"github.com/quickpass/quickpass/internal/contract"
@@ -20,10 +23,12 @@ type CheckoutChange struct {
 	Changes   int // so many there have been, with this one
 }
 
-// SettleCheckout delivers an order that is paid, ends one whose time is up, and says until when there is nothing to do.
+// SettleCheckout delivers an order that is paid, ends one whose time is up, and says until when there is nothing to do, or what the main
+// product is to be asked for.
 // Repeating it changes nothing and gives the same answer. It fails with ErrNotFound.
 func (db *DB) SettleCheckout(ctx context.Context, orderID int64, now time.Time) (settled contract.SettledCheckout, err error) {
 	err = db.withCheckout(ctx, orderID, now, func(o *lockedCheckout) error {
+		settled = contract.SettledCheckout{}
 		switch {
 		case o.due():
 			err = o.end(ctx, checkout.Expired, "", false)
@@ -32,6 +37,9 @@ func (db *DB) SettleCheckout(ctx context.Context, orderID int64, now time.Time) 
 		case o.status() == checkout.New:
 			settled.Until = &o.rules.ExpiresAt
 		}
+		if o.status() == checkout.Paid {
+			settled.Deliveries = o.dueDeliveries()
+		}
 		settled.Status = o.status()
 		return err
 	})
@@ -39,6 +47,49 @@ func (db *DB) SettleCheckout(ctx context.Context, orderID int64, now time.Time) 
 		return contract.SettledCheckout{}, fmt.Errorf("settle order %d: %w", orderID, err)
 	}
 	return settled, nil
+}
+
+// given says whether the goods are in the inventory. Of what the main product gives, its deliveries tell.
+func (o *lockedCheckout) given() bool { return o.status() == checkout.Done || o.row.GivenAt != nil }
+
+// deliver gives what was paid for, once, and ends the order unless it waits for the main product.
+func (o *lockedCheckout) deliver(ctx context.Context) error {
+	if !o.given() {
+		if err := o.give(ctx); err != nil || o.status() != checkout.Paid {
+			return err
+		}
+		o.row.GivenAt, o.justGiven = &o.now, true
+	}
+	return o.finish(ctx, false)
+}
+
+// give puts the goods into the inventory. What can't be given any more, such as a non-consumable that the user has got elsewhere meanwhile, is
+// paid back as a whole, and admins are alerted.
+func (o *lockedCheckout) give(ctx context.Context) error {
+	grants, err := checkout.LocalGrants(o.rules.Lines)
+	if err != nil {
+		return fmt.Errorf("order %d: %w", o.row.OrderID, err)
+	}
+	giving := Giving{ProjectID: o.row.ProjectID, UserID: o.row.UserID, Reference: checkoutReference(o.row.OrderID), Grants: grants, Source: SourceOrder, OrderID: o.row.OrderID}
+	if giving.Snapshots, err = snapshotsOf(ctx, o.q, o.row.ProjectID, grants); err != nil {
+		return err
+	}
+	project, err := o.q.GetProject(ctx, o.row.ProjectID)
+	if err != nil {
+		return fmt.Errorf("project: %w", err)
+	}
+	if giving.Zone, err = time.LoadLocation(project.TimeZone); err != nil {
+		return fmt.Errorf("zone of project %d: %w", o.row.ProjectID, err)
+	}
+	err = pgx.BeginFunc(ctx, o.tx, func(savepoint pgx.Tx) error { return giveGrants(ctx, o.q.WithTx(savepoint), giving, o.now) })
+	var refused *RefusedChangeError
+	switch {
+	case errors.As(err, &refused):
+		return o.undeliverable(ctx, refused)
+	case err != nil:
+		return fmt.Errorf("give: %w", err)
+	}
+	return nil
 }
 
 // CancelCheckout ends an order that is not paid, for its user. One that is over already stays as it is: of cancel, payment and

@@ -68,6 +68,11 @@ func (db *DB) Verify(ctx context.Context, o VerifyOptions, now time.Time) ([]Che
 			{"every order is delivered or expires in time", func(ctx context.Context) ([]string, error) {
 				return q.VerifyCheckoutsEndInTime(ctx, now.Add(-o.Grace))
 			}},
+			{"every order that is done was delivered by the main product", q.VerifyCheckoutDeliveriesAreSettled},
+			{"deliveries by the main product end in time", func(ctx context.Context) ([]string, error) {
+				return q.VerifyCheckoutDeliveriesEndInTime(ctx, now.Add(-o.Grace))
+			}},
+			{"a transaction of the main product completes one thing", q.VerifyTransactionsAreOnce},
 			{"what users own is what its entries sum to", q.VerifyHoldingsEqualEntries},
 			{"subscriptions are what their ledgers add up to", q.VerifySubscriptionsEqualEntries},
 			{"ends of subscriptions are told in time, once", func(ctx context.Context) ([]string, error) {

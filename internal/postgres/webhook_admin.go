@@ -43,7 +43,7 @@ type WebhookAttempt struct {
 	Error      string
 }
 
-func deliveryOf(row sqlc.WebhookDelivery) WebhookDelivery {
+func webhookDeliveryOf(row sqlc.WebhookDelivery) WebhookDelivery {
 	d := WebhookDelivery{DeliveryID: row.DeliveryID, OrderID: row.OrderID, UserID: row.UserID, Sequence: int(row.Sequence), Event: webhook.Event(row.Event), Status: webhook.Status(row.Status),
 		Reason: orEmpty(row.Reason), Attempts: int(row.Attempts), Replays: int(row.Replays), Body: []byte(row.Body), CreatedAt: row.CreatedAt, FinishedAt: row.FinishedAt}
 	if d.Status == webhook.Pending {
@@ -68,7 +68,7 @@ func (db *DB) ListWebhooks(ctx context.Context, projectID int32, f WebhookFilter
 	}
 	deliveries := make([]WebhookDelivery, len(rows))
 	for i, row := range rows {
-		deliveries[i] = deliveryOf(row)
+		deliveries[i] = webhookDeliveryOf(row)
 	}
 	return deliveries, nil
 }
@@ -87,7 +87,7 @@ func (db *DB) GetWebhook(ctx context.Context, projectID int32, deliveryID string
 	for i, a := range tried {
 		attempts[i] = WebhookAttempt{Attempt: int(a.Attempt), StartedAt: a.StartedAt, FinishedAt: a.FinishedAt, DurationMS: a.DurationMs, StatusCode: a.StatusCode, Answer: orEmpty(a.Answer), Error: orEmpty(a.Error)}
 	}
-	return deliveryOf(row), attempts, nil
+	return webhookDeliveryOf(row), attempts, nil
 }
 
 // ReplayWebhook has a delivery that is over sent again, from the beginning of the schedule. Of several callers one wins. It fails with

@@ -140,7 +140,7 @@ func TestOnlyWhatIsChosenIsTold(t *testing.T) {
 
 var schedule = webhook.Schedule{5 * time.Minute, 15 * time.Minute}
 
-func (c *counter) begin(id string) (*postgres.WebhookCall, contract.WebhookStanding) {
+func (c *counter) attempt(id string) (*postgres.WebhookCall, contract.WebhookStanding) {
 	c.t.Helper()
 	call, standing, err := c.BeginWebhook(c.t.Context(), id, 15*time.Second, c.now)
 	require.NoError(c.t, err)
@@ -164,7 +164,7 @@ func (c *counter) finish(call *postgres.WebhookCall, statusCode int, change ...f
 // try makes a try that is due.
 func (c *counter) try(id string, statusCode int) contract.WebhookStanding {
 	c.t.Helper()
-	call, standing := c.begin(id)
+	call, standing := c.attempt(id)
 	require.NotNil(c.t, call, "%+v", standing)
 	return c.finish(call, statusCode)
 }
@@ -190,7 +190,7 @@ func TestDeliveryIsTakenAtOnce(t *testing.T) {
 	t.Parallel()
 	c := listened(t, webhook.DefaultEvents...)
 	id := c.deliveries(c.paidOrder("gun_1", 1))[0].DeliveryID
-	call, standing := c.begin(id)
+	call, standing := c.attempt(id)
 	require.Equal(t, webhook.Pending, standing.Status)
 	require.Equal(t, []any{1, "https://game.example/hook", []string{webhookSecret}, webhook.OrderPaid}, []any{call.Attempt, call.URL, call.Secrets, call.Event})
 	d, attempts := c.delivery(id)
@@ -203,7 +203,7 @@ func TestDeliveryIsTakenAtOnce(t *testing.T) {
 	d, attempts = c.delivery(id)
 	require.Equal(t, []any{webhook.Delivered, 1, "", true}, []any{d.Status, d.Attempts, d.Reason, d.NextAttemptAt == nil})
 	require.Equal(t, []any{int32(204), int64(41), "thanks", ""}, []any{*attempts[0].StatusCode, *attempts[0].DurationMS, attempts[0].Answer, attempts[0].Error})
-	call, standing = c.begin(id)
+	call, standing = c.attempt(id)
 	require.Nil(t, call)
 	require.Equal(t, contract.WebhookStanding{Status: webhook.Delivered}, standing)
 	testkit.RequireClean(t, c.DB)
@@ -219,7 +219,7 @@ func TestDeliveryDies(t *testing.T) {
 		require.Equal(t, webhook.Pending, standing.Status)
 		require.Equal(t, pause, standing.Until.Sub(c.now), "after try %d", i+1)
 		c.now = c.now.Add(pause - time.Second)
-		call, early := c.begin(id)
+		call, early := c.attempt(id)
 		require.Nil(t, call)
 		require.Equal(t, standing.Until.UTC(), early.Until.UTC(), "woken too early")
 		c.now = c.now.Add(time.Second)
@@ -238,7 +238,7 @@ func TestListenerAsksForMoreTime(t *testing.T) {
 	t.Parallel()
 	c := listened(t, webhook.DefaultEvents...)
 	id := c.deliveries(c.paidOrder("gun_1", 1))[0].DeliveryID
-	call, _ := c.begin(id)
+	call, _ := c.attempt(id)
 	standing := c.finish(call, 429, func(r *postgres.WebhookReport) { r.RetryAfter = 20 * time.Minute })
 	require.Equal(t, 20*time.Minute, standing.Until.Sub(c.now))
 }
@@ -260,12 +260,12 @@ func TestLostAndLateTries(t *testing.T) {
 	t.Parallel()
 	c := listened(t, webhook.DefaultEvents...)
 	id := c.deliveries(c.paidOrder("gun_1", 1))[0].DeliveryID
-	lost, _ := c.begin(id)
-	call, standing := c.begin(id)
+	lost, _ := c.attempt(id)
+	call, standing := c.attempt(id)
 	require.Nil(t, call, "two at once are never made")
 	require.Equal(t, 20*time.Second, standing.Until.Sub(c.now))
 	c.now = standing.Until.UTC()
-	call, _ = c.begin(id)
+	call, _ = c.attempt(id)
 	require.Equal(t, 2, call.Attempt)
 	late := c.finish(lost, 503)
 	require.Equal(t, webhook.Pending, late.Status)
@@ -273,9 +273,9 @@ func TestLostAndLateTries(t *testing.T) {
 	require.Equal(t, webhook.Pending, c.finish(call, 503).Status)
 
 	other := c.deliveries(c.paidOrder("gun_1", 1))[0].DeliveryID
-	lost, _ = c.begin(other)
+	lost, _ = c.attempt(other)
 	c.now = c.now.Add(time.Minute)
-	call, _ = c.begin(other)
+	call, _ = c.attempt(other)
 	require.Equal(t, webhook.Delivered, c.finish(lost, 200).Status, "it has arrived")
 	require.Equal(t, webhook.Delivered, c.finish(call, 500).Status)
 	testkit.RequireClean(t, c.DB)
@@ -291,11 +291,11 @@ func TestDeliveriesOfAnOrderGoInSequence(t *testing.T) {
 	require.Len(t, leased, 4)
 	require.NoError(t, c.MarkWebhooksTold(t.Context(), leased, c.now))
 
-	call, standing := c.begin(second)
+	call, standing := c.attempt(second)
 	require.Nil(t, call)
 	require.Equal(t, time.Minute, standing.Until.Sub(c.now))
 	due := c.try(first, 500).Until
-	_, standing = c.begin(second)
+	_, standing = c.attempt(second)
 	require.Equal(t, due.Add(time.Minute).UTC(), standing.Until.UTC())
 	require.Equal(t, webhook.Delivered, c.try(other[0].DeliveryID, 200).Status)
 
@@ -344,7 +344,7 @@ func TestEndpointIsSwitchedOff(t *testing.T) {
 	id := c.deliveries(c.paidOrder("gun_1", 1))[0].DeliveryID
 	off := func(e *postgres.WebhookEdit) { e.Enabled = false }
 	c.endpoint(off)
-	call, standing := c.begin(id)
+	call, standing := c.attempt(id)
 	require.Nil(t, call)
 	require.Equal(t, contract.WebhookStanding{Status: webhook.Dead}, standing)
 	d, attempts := c.delivery(id)
@@ -366,14 +366,14 @@ func TestSlowListenerIsNotCalledMore(t *testing.T) {
 	var calls []*postgres.WebhookCall
 	next := func() string { return c.deliveries(c.buy(c.order(checkout.FreeItem, "gift", 1)).OrderID)[0].DeliveryID }
 	for range 20 {
-		call, _ := c.begin(next())
+		call, _ := c.attempt(next())
 		calls = append(calls, call)
 	}
-	call, _ := c.begin(next())
+	call, _ := c.attempt(next())
 	require.NotNil(t, call, "they may be quick")
 	c.now = c.now.Add(5 * time.Second)
 	id := next()
-	call, standing := c.begin(id)
+	call, standing := c.attempt(id)
 	require.Nil(t, call)
 	require.GreaterOrEqual(t, standing.Until.Sub(c.now), time.Minute)
 	require.Less(t, standing.Until.Sub(c.now), 5*time.Minute)
@@ -384,10 +384,10 @@ func TestSlowListenerIsNotCalledMore(t *testing.T) {
 	for _, call := range calls[:2] {
 		c.finish(call, 503)
 	}
-	call, _ = c.begin(next())
+	call, _ = c.attempt(next())
 	require.NotNil(t, call, "there is room")
 	c.now = standing.Until.UTC()
-	call, _ = c.begin(id)
+	call, _ = c.attempt(id)
 	require.NotNil(t, call, "the others are over, or lost")
 }
 

@@ -170,24 +170,33 @@ func (p Product) Validate() []FieldError {
 	check(p.Stock.Initial >= 0 && p.Stock.Initial <= maxPieces, "stock.initial", "from 0 to 1,000,000,000 pieces")
 	check(p.Stock.Minimum >= 0 && p.Stock.Minimum <= maxPieces, "stock.minimum", "from 0 to 1,000,000,000 pieces")
 	p.Stock.Replenishment.validate(p.Stock.Minimum, check)
-	check(printable(p.Integration.ResourceType, 1, 64), "integration.resource_type", "1 to 64 printable characters")
-	check(len(p.Integration.Endpoint) <= 200 && endpointPattern.MatchString(p.Integration.Endpoint),
-		"integration.endpoint", "a path such as /api/v1/credits/increase, without host, query or dot segments")
-	check(p.Integration.Amount.IsPositive() && p.Integration.Amount.LessThanOrEqual(decimal.NewFromInt(ledger.MaxCoins)) &&
-		p.Integration.Amount.Exponent() >= -8, "integration.amount", "above 0, at most 1,000,000,000,000, at most 8 decimals")
-	check(printable(p.Integration.Currency, 1, 32), "integration.currency", "1 to 32 printable characters")
-	check(validParameters(p.Integration.Parameters), "integration.parameters", "a JSON object of at most 4,096 bytes, 4 levels and 64 fields")
-	check(p.Delivery.Method == "api_call", "delivery.method", "api_call")
-	check(p.Delivery.TimeoutSeconds >= 1 && p.Delivery.TimeoutSeconds <= 300, "delivery.timeout_seconds", "from 1 to 300")
-	check(p.Delivery.Retries >= 0 && p.Delivery.Retries <= 20, "delivery.retries", "from 0 to 20")
+	p.Integration.Check("integration.", check)
+	p.Delivery.Check("delivery.", check)
 	check(printable(p.Group, 0, 64), "group", "at most 64 printable characters")
 	check(p.Position >= 0 && p.Position <= 1_000_000, "position", "from 0 to 1,000,000")
 	p.validateValidity(check)
 	p.Limits.validate(check)
 	p.Schedule.validate(check)
 	p.Requires.validate(check)
-	check(p.Delivery.RetryIntervalSeconds >= 1 && p.Delivery.RetryIntervalSeconds <= maxSeconds, "delivery.retry_interval_seconds", "from 1 to 3600")
 	return errs
+}
+
+// Check names what is wrong with an integration; the fields are named with what they are in.
+func (i Integration) Check(in string, check func(ok bool, field, message string)) {
+	check(printable(i.ResourceType, 1, 64), in+"resource_type", "1 to 64 printable characters")
+	check(len(i.Endpoint) <= 200 && endpointPattern.MatchString(i.Endpoint), in+"endpoint", "a path such as /api/v1/credits/increase, without host, query or dot segments")
+	check(i.Amount.IsPositive() && i.Amount.LessThanOrEqual(decimal.NewFromInt(ledger.MaxCoins)) && i.Amount.Exponent() >= -8,
+		in+"amount", "above 0, at most 1,000,000,000,000, at most 8 decimals")
+	check(printable(i.Currency, 1, 32), in+"currency", "1 to 32 printable characters")
+	check(validParameters(i.Parameters), in+"parameters", "a JSON object of at most 4,096 bytes, 4 levels and 64 fields")
+}
+
+// Check names what is wrong with the settings of a delivery.
+func (s DeliverySettings) Check(in string, check func(ok bool, field, message string)) {
+	check(s.Method == "api_call", in+"method", "api_call")
+	check(s.TimeoutSeconds >= 1 && s.TimeoutSeconds <= 300, in+"timeout_seconds", "from 1 to 300")
+	check(s.Retries >= 0 && s.Retries <= 20, in+"retries", "from 0 to 20")
+	check(s.RetryIntervalSeconds >= 1 && s.RetryIntervalSeconds <= maxSeconds, in+"retry_interval_seconds", "from 1 to 3600")
 }
 
 func printable(s string, min, max int) bool {

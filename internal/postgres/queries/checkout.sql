@@ -49,9 +49,11 @@ WHERE k.order_id = @order_id::bigint AND k.state = 'reserved';
 
 -- name: InsertCheckoutOrder :exec
 INSERT INTO checkout_orders (order_id, project_id, user_id, status, mode, currency_type, price, virtual_price, lines, token_hash, cart_id, country,
-    custom_parameters, external_id, return_url, holds, moved, expires_at, paid, sweep_at, told, created_at, updated_at, paid_at, finished_at)
+    custom_parameters, external_id, return_url, holds, moved, expires_at, paid, sweep_at, told, created_at, updated_at, paid_at, finished_at,
+    open_deliveries, given_at)
 VALUES (@order_id, @project_id, @user_id, @status, @mode, @currency_type, @price, @virtual_price, @lines, @token_hash, sqlc.narg('cart_id'), sqlc.narg('country'),
-    @custom_parameters, sqlc.narg('external_id'), sqlc.narg('return_url'), @holds, @moved, sqlc.narg('expires_at'), sqlc.narg('paid'), @sweep_at, @told, @now, @now, sqlc.narg('paid_at'), sqlc.narg('finished_at'));
+    @custom_parameters, sqlc.narg('external_id'), sqlc.narg('return_url'), @holds, @moved, sqlc.narg('expires_at'), sqlc.narg('paid'), @sweep_at, @told, @now, @now, sqlc.narg('paid_at'), sqlc.narg('finished_at'),
+    @open_deliveries, sqlc.narg('given_at'));
 
 -- name: MoveCoinsForCheckout :execrows
 -- Coins that pay for an order at once: held and captured in one step, as a purchase does in two.
@@ -99,8 +101,8 @@ WHERE p.payment_id = @payment_id AND p.outcome = 'held';
 
 -- name: MoveCheckoutOrder :one
 -- The row is locked and the rules allow the move. What the workflow does not know of is a change.
-UPDATE checkout_orders o SET status = @status, reason = COALESCE(sqlc.narg('reason'), o.reason), holds = @holds, paid = COALESCE(sqlc.narg('paid'), o.paid),
-    refunded = @refunded, paid_at = COALESCE(o.paid_at, sqlc.narg('paid_at')),
+UPDATE checkout_orders o SET status = @status, reason = COALESCE(sqlc.narg('reason'), NULLIF(o.reason, 'delivery_suspected')), holds = @holds, paid = COALESCE(sqlc.narg('paid'), o.paid),
+    refunded = @refunded, paid_at = COALESCE(o.paid_at, sqlc.narg('paid_at')), open_deliveries = @open_deliveries,
     finished_at = CASE WHEN o.status = @status THEN o.finished_at WHEN @status IN ('done', 'canceled', 'expired') THEN @now::timestamptz END,
     changes = o.changes + CASE WHEN @tell::boolean THEN 1 ELSE 0 END, sweep_at = @now::timestamptz, updated_at = @now::timestamptz
 WHERE o.order_id = @order_id RETURNING o.changes;
@@ -113,11 +115,12 @@ VALUES (@refund_id, @order_id, @lines, @amount, @whole, @reason, @actor, @now);
 SELECT o.order_id FROM checkout_orders o WHERE o.order_id = ANY (@order_ids::bigint[]) AND o.finished_at IS NOT NULL;
 
 -- name: LeaseCheckoutOrders :many
--- What the sweep tells: orders whose workflow does not know of the latest change, and those that are not finished and should be.
+-- What the sweep tells: orders whose workflow does not know of the latest change, and those that are not finished and should be. One that waits for an
+-- admin's word about a delivery is not, until it has changed.
 UPDATE checkout_orders AS leased SET sweep_at = @lease_until::timestamptz
 WHERE leased.order_id IN (
     SELECT o.order_id FROM checkout_orders o
-    WHERE (o.told < o.changes OR o.finished_at IS NULL) AND o.sweep_at <= @now::timestamptz
+    WHERE (o.told < o.changes OR (o.finished_at IS NULL AND o.reason IS DISTINCT FROM 'delivery_suspected')) AND o.sweep_at <= @now::timestamptz
     ORDER BY o.sweep_at LIMIT @max_orders FOR NO KEY UPDATE SKIP LOCKED)
 RETURNING leased.order_id, leased.project_id, leased.user_id, leased.status, leased.expires_at, leased.changes;
 
@@ -156,6 +159,7 @@ SELECT * FROM checkout_orders o
 WHERE o.project_id = @project_id AND (@before::bigint = 0 OR o.order_id < @before)
   AND (sqlc.narg('user_id')::text IS NULL OR o.user_id = sqlc.narg('user_id'))
   AND (sqlc.narg('status')::text IS NULL OR o.status = sqlc.narg('status'))
+  AND (sqlc.narg('delivery')::text IS NULL OR o.order_id IN (SELECT d.order_id FROM checkout_deliveries d WHERE d.project_id = o.project_id AND d.status IN ('pending', 'suspected') AND d.status = sqlc.narg('delivery')))
 ORDER BY o.order_id DESC LIMIT @max_orders;
 
 -- name: ListProjectPayments :many

@@ -145,7 +145,7 @@ func (q *Queries) FindCheckoutMode(ctx context.Context, orderID int64) (string, 
 }
 
 const FindCheckoutOfToken = `-- name: FindCheckoutOfToken :one
-SELECT order_id, project_id, user_id, status, mode, currency_type, price, virtual_price, lines, token_hash, cart_id, country, custom_parameters, external_id, holds, moved, expires_at, reason, paid, refunded, changes, told, sweep_at, created_at, updated_at, paid_at, finished_at, return_url FROM checkout_orders o WHERE o.token_hash = $1
+SELECT order_id, project_id, user_id, status, mode, currency_type, price, virtual_price, lines, token_hash, cart_id, country, custom_parameters, external_id, holds, moved, expires_at, reason, paid, refunded, changes, told, sweep_at, created_at, updated_at, paid_at, finished_at, open_deliveries, given_at, return_url FROM checkout_orders o WHERE o.token_hash = $1
 `
 
 func (q *Queries) FindCheckoutOfToken(ctx context.Context, tokenHash []byte) (CheckoutOrder, error) {
@@ -179,6 +179,8 @@ func (q *Queries) FindCheckoutOfToken(ctx context.Context, tokenHash []byte) (Ch
 		&i.UpdatedAt,
 		&i.PaidAt,
 		&i.FinishedAt,
+		&i.OpenDeliveries,
+		&i.GivenAt,
 		&i.ReturnUrl,
 	)
 	return i, err
@@ -229,7 +231,7 @@ func (q *Queries) FreeGameKeys(ctx context.Context, arg FreeGameKeysParams) erro
 }
 
 const GetCheckoutOrder = `-- name: GetCheckoutOrder :one
-SELECT order_id, project_id, user_id, status, mode, currency_type, price, virtual_price, lines, token_hash, cart_id, country, custom_parameters, external_id, holds, moved, expires_at, reason, paid, refunded, changes, told, sweep_at, created_at, updated_at, paid_at, finished_at, return_url FROM checkout_orders o WHERE o.order_id = $1 AND o.project_id = $2
+SELECT order_id, project_id, user_id, status, mode, currency_type, price, virtual_price, lines, token_hash, cart_id, country, custom_parameters, external_id, holds, moved, expires_at, reason, paid, refunded, changes, told, sweep_at, created_at, updated_at, paid_at, finished_at, open_deliveries, given_at, return_url FROM checkout_orders o WHERE o.order_id = $1 AND o.project_id = $2
 `
 
 type GetCheckoutOrderParams struct {
@@ -268,6 +270,8 @@ func (q *Queries) GetCheckoutOrder(ctx context.Context, arg GetCheckoutOrderPara
 		&i.UpdatedAt,
 		&i.PaidAt,
 		&i.FinishedAt,
+		&i.OpenDeliveries,
+		&i.GivenAt,
 		&i.ReturnUrl,
 	)
 	return i, err
@@ -360,9 +364,11 @@ func (q *Queries) GiveUsageBack(ctx context.Context, arg GiveUsageBackParams) er
 
 const InsertCheckoutOrder = `-- name: InsertCheckoutOrder :exec
 INSERT INTO checkout_orders (order_id, project_id, user_id, status, mode, currency_type, price, virtual_price, lines, token_hash, cart_id, country,
-    custom_parameters, external_id, return_url, holds, moved, expires_at, paid, sweep_at, told, created_at, updated_at, paid_at, finished_at)
+    custom_parameters, external_id, return_url, holds, moved, expires_at, paid, sweep_at, told, created_at, updated_at, paid_at, finished_at,
+    open_deliveries, given_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,
-    $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $22, $23, $24)
+    $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $22, $23, $24,
+    $25, $26)
 `
 
 type InsertCheckoutOrderParams struct {
@@ -390,6 +396,8 @@ type InsertCheckoutOrderParams struct {
 	Now              time.Time
 	PaidAt           *time.Time
 	FinishedAt       *time.Time
+	OpenDeliveries   int32
+	GivenAt          *time.Time
 }
 
 func (q *Queries) InsertCheckoutOrder(ctx context.Context, arg InsertCheckoutOrderParams) error {
@@ -418,6 +426,8 @@ func (q *Queries) InsertCheckoutOrder(ctx context.Context, arg InsertCheckoutOrd
 		arg.Now,
 		arg.PaidAt,
 		arg.FinishedAt,
+		arg.OpenDeliveries,
+		arg.GivenAt,
 	)
 	return err
 }
@@ -490,7 +500,7 @@ const LeaseCheckoutOrders = `-- name: LeaseCheckoutOrders :many
 UPDATE checkout_orders AS leased SET sweep_at = $1::timestamptz
 WHERE leased.order_id IN (
     SELECT o.order_id FROM checkout_orders o
-    WHERE (o.told < o.changes OR o.finished_at IS NULL) AND o.sweep_at <= $2::timestamptz
+    WHERE (o.told < o.changes OR (o.finished_at IS NULL AND o.reason IS DISTINCT FROM 'delivery_suspected')) AND o.sweep_at <= $2::timestamptz
     ORDER BY o.sweep_at LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED)
 RETURNING leased.order_id, leased.project_id, leased.user_id, leased.status, leased.expires_at, leased.changes
 `
@@ -510,7 +520,8 @@ type LeaseCheckoutOrdersRow struct {
 	Changes   int32
 }
 
-// What the sweep tells: orders whose workflow does not know of the latest change, and those that are not finished and should be.
+// What the sweep tells: orders whose workflow does not know of the latest change, and those that are not finished and should be. One that waits for an
+// admin's word about a delivery is not, until it has changed.
 func (q *Queries) LeaseCheckoutOrders(ctx context.Context, arg LeaseCheckoutOrdersParams) ([]LeaseCheckoutOrdersRow, error) {
 	rows, err := q.db.Query(ctx, LeaseCheckoutOrders, arg.LeaseUntil, arg.Now, arg.MaxOrders)
 	if err != nil {
@@ -539,11 +550,12 @@ func (q *Queries) LeaseCheckoutOrders(ctx context.Context, arg LeaseCheckoutOrde
 }
 
 const ListCheckoutOrders = `-- name: ListCheckoutOrders :many
-SELECT order_id, project_id, user_id, status, mode, currency_type, price, virtual_price, lines, token_hash, cart_id, country, custom_parameters, external_id, holds, moved, expires_at, reason, paid, refunded, changes, told, sweep_at, created_at, updated_at, paid_at, finished_at, return_url FROM checkout_orders o
+SELECT order_id, project_id, user_id, status, mode, currency_type, price, virtual_price, lines, token_hash, cart_id, country, custom_parameters, external_id, holds, moved, expires_at, reason, paid, refunded, changes, told, sweep_at, created_at, updated_at, paid_at, finished_at, open_deliveries, given_at, return_url FROM checkout_orders o
 WHERE o.project_id = $1 AND ($2::bigint = 0 OR o.order_id < $2)
   AND ($3::text IS NULL OR o.user_id = $3)
   AND ($4::text IS NULL OR o.status = $4)
-ORDER BY o.order_id DESC LIMIT $5
+  AND ($5::text IS NULL OR o.order_id IN (SELECT d.order_id FROM checkout_deliveries d WHERE d.project_id = o.project_id AND d.status IN ('pending', 'suspected') AND d.status = $5))
+ORDER BY o.order_id DESC LIMIT $6
 `
 
 type ListCheckoutOrdersParams struct {
@@ -551,6 +563,7 @@ type ListCheckoutOrdersParams struct {
 	Before    int64
 	UserID    *string
 	Status    *string
+	Delivery  *string
 	MaxOrders int32
 }
 
@@ -561,6 +574,7 @@ func (q *Queries) ListCheckoutOrders(ctx context.Context, arg ListCheckoutOrders
 		arg.Before,
 		arg.UserID,
 		arg.Status,
+		arg.Delivery,
 		arg.MaxOrders,
 	)
 	if err != nil {
@@ -598,6 +612,8 @@ func (q *Queries) ListCheckoutOrders(ctx context.Context, arg ListCheckoutOrders
 			&i.UpdatedAt,
 			&i.PaidAt,
 			&i.FinishedAt,
+			&i.OpenDeliveries,
+			&i.GivenAt,
 			&i.ReturnUrl,
 		); err != nil {
 			return nil, err
@@ -734,7 +750,7 @@ func (q *Queries) ListProjectPayments(ctx context.Context, arg ListProjectPaymen
 }
 
 const LockCheckoutOrder = `-- name: LockCheckoutOrder :one
-SELECT order_id, project_id, user_id, status, mode, currency_type, price, virtual_price, lines, token_hash, cart_id, country, custom_parameters, external_id, holds, moved, expires_at, reason, paid, refunded, changes, told, sweep_at, created_at, updated_at, paid_at, finished_at, return_url FROM checkout_orders o WHERE o.order_id = $1 FOR NO KEY UPDATE
+SELECT order_id, project_id, user_id, status, mode, currency_type, price, virtual_price, lines, token_hash, cart_id, country, custom_parameters, external_id, holds, moved, expires_at, reason, paid, refunded, changes, told, sweep_at, created_at, updated_at, paid_at, finished_at, open_deliveries, given_at, return_url FROM checkout_orders o WHERE o.order_id = $1 FOR NO KEY UPDATE
 `
 
 func (q *Queries) LockCheckoutOrder(ctx context.Context, orderID int64) (CheckoutOrder, error) {
@@ -768,6 +784,8 @@ func (q *Queries) LockCheckoutOrder(ctx context.Context, orderID int64) (Checkou
 		&i.UpdatedAt,
 		&i.PaidAt,
 		&i.FinishedAt,
+		&i.OpenDeliveries,
+		&i.GivenAt,
 		&i.ReturnUrl,
 	)
 	return i, err
@@ -801,23 +819,24 @@ func (q *Queries) MarkCheckoutOrdersTold(ctx context.Context, arg MarkCheckoutOr
 }
 
 const MoveCheckoutOrder = `-- name: MoveCheckoutOrder :one
-UPDATE checkout_orders o SET status = $1, reason = COALESCE($2, o.reason), holds = $3, paid = COALESCE($4, o.paid),
-    refunded = $5, paid_at = COALESCE(o.paid_at, $6),
-    finished_at = CASE WHEN o.status = $1 THEN o.finished_at WHEN $1 IN ('done', 'canceled', 'expired') THEN $7::timestamptz END,
-    changes = o.changes + CASE WHEN $8::boolean THEN 1 ELSE 0 END, sweep_at = $7::timestamptz, updated_at = $7::timestamptz
-WHERE o.order_id = $9 RETURNING o.changes
+UPDATE checkout_orders o SET status = $1, reason = COALESCE($2, NULLIF(o.reason, 'delivery_suspected')), holds = $3, paid = COALESCE($4, o.paid),
+    refunded = $5, paid_at = COALESCE(o.paid_at, $6), open_deliveries = $7,
+    finished_at = CASE WHEN o.status = $1 THEN o.finished_at WHEN $1 IN ('done', 'canceled', 'expired') THEN $8::timestamptz END,
+    changes = o.changes + CASE WHEN $9::boolean THEN 1 ELSE 0 END, sweep_at = $8::timestamptz, updated_at = $8::timestamptz
+WHERE o.order_id = $10 RETURNING o.changes
 `
 
 type MoveCheckoutOrderParams struct {
-	Status   string
-	Reason   *string
-	Holds    json.RawMessage
-	Paid     *decimal.Decimal
-	Refunded decimal.Decimal
-	PaidAt   *time.Time
-	Now      time.Time
-	Tell     bool
-	OrderID  int64
+	Status         string
+	Reason         *string
+	Holds          json.RawMessage
+	Paid           *decimal.Decimal
+	Refunded       decimal.Decimal
+	PaidAt         *time.Time
+	OpenDeliveries int32
+	Now            time.Time
+	Tell           bool
+	OrderID        int64
 }
 
 // The row is locked and the rules allow the move. What the workflow does not know of is a change.
@@ -829,6 +848,7 @@ func (q *Queries) MoveCheckoutOrder(ctx context.Context, arg MoveCheckoutOrderPa
 		arg.Paid,
 		arg.Refunded,
 		arg.PaidAt,
+		arg.OpenDeliveries,
 		arg.Now,
 		arg.Tell,
 		arg.OrderID,
@@ -992,7 +1012,7 @@ func (q *Queries) ReturnCoinsOfCheckout(ctx context.Context, arg ReturnCoinsOfCh
 }
 
 const SearchCheckoutOrders = `-- name: SearchCheckoutOrders :many
-SELECT order_id, project_id, user_id, status, mode, currency_type, price, virtual_price, lines, token_hash, cart_id, country, custom_parameters, external_id, holds, moved, expires_at, reason, paid, refunded, changes, told, sweep_at, created_at, updated_at, paid_at, finished_at, return_url FROM checkout_orders o
+SELECT order_id, project_id, user_id, status, mode, currency_type, price, virtual_price, lines, token_hash, cart_id, country, custom_parameters, external_id, holds, moved, expires_at, reason, paid, refunded, changes, told, sweep_at, created_at, updated_at, paid_at, finished_at, open_deliveries, given_at, return_url FROM checkout_orders o
 WHERE o.project_id = $1
   AND ($2::timestamptz IS NULL OR o.created_at >= $2)
   AND ($3::timestamptz IS NULL OR o.created_at < $3)
@@ -1051,6 +1071,8 @@ func (q *Queries) SearchCheckoutOrders(ctx context.Context, arg SearchCheckoutOr
 			&i.UpdatedAt,
 			&i.PaidAt,
 			&i.FinishedAt,
+			&i.OpenDeliveries,
+			&i.GivenAt,
 			&i.ReturnUrl,
 		); err != nil {
 			return nil, err

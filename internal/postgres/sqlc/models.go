@@ -100,6 +100,32 @@ type CatalogRevision struct {
 	Revision  int64
 }
 
+type CheckoutDelivery struct {
+	OrderID        int64
+	Number         int32
+	ProjectID      int32
+	LineID         string
+	Sku            string
+	Quantity       int64
+	Amount         decimal.Decimal
+	Currency       string
+	Ask            json.RawMessage
+	Instead        bool
+	Status         string
+	Round          int32
+	RoundAt        time.Time
+	Calls          int32
+	Unsettled      int32
+	Begun          bool
+	TransactionID  *string
+	CreditedAmount *decimal.Decimal
+	NewBalance     *decimal.Decimal
+	ReasonCode     *string
+	ReasonMessage  *string
+	CreatedAt      time.Time
+	UpdatedAt      time.Time
+}
+
 type CheckoutOrder struct {
 	OrderID          int64
 	ProjectID        int32
@@ -128,6 +154,8 @@ type CheckoutOrder struct {
 	UpdatedAt        time.Time
 	PaidAt           *time.Time
 	FinishedAt       *time.Time
+	OpenDeliveries   int32
+	GivenAt          *time.Time
 	ReturnUrl        *string
 }
 

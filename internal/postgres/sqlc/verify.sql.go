@@ -73,6 +73,71 @@ func (q *Queries) VerifyBudgetsEqualRewards(ctx context.Context) ([]string, erro
 	return items, nil
 }
 
+const VerifyCheckoutDeliveriesAreSettled = `-- name: VerifyCheckoutDeliveriesAreSettled :many
+WITH promised AS (
+    SELECT o.order_id, o.status, o.paid_at, o.open_deliveries, EXISTS (SELECT FROM jsonb_path_query(o.lines, 'strict $.**.main_product') AS m (told)) AS told FROM checkout_orders o),
+had AS (
+    SELECT d.order_id, count(*) AS deliveries, count(*) FILTER (WHERE d.status IN ('pending', 'suspected')) AS open,
+        count(*) FILTER (WHERE d.status IN ('refused', 'refunded') AND NOT EXISTS (
+            SELECT FROM checkout_refunds r CROSS JOIN LATERAL jsonb_array_elements(r.lines) AS l (line) WHERE r.order_id = d.order_id AND l.line ->> 'line_id' = d.line_id)) AS kept
+    FROM checkout_deliveries d GROUP BY d.order_id)
+SELECT format('order %s (%s): %s deliveries, %s open of %s that it counts, %s neither delivered nor paid back', p.order_id, p.status, COALESCE(h.deliveries, 0), COALESCE(h.open, 0), p.open_deliveries,
+              COALESCE(h.kept, 0))::text AS broken
+FROM promised p LEFT JOIN had h ON h.order_id = p.order_id
+WHERE p.open_deliveries <> COALESCE(h.open, 0) OR (h.deliveries IS NOT NULL) <> (p.told AND p.paid_at IS NOT NULL)
+   OR (p.status IN ('done', 'canceled') AND (COALESCE(h.open, 0) > 0 OR COALESCE(h.kept, 0) > 0)) LIMIT 20
+`
+
+// An order counts its open deliveries, has a delivery for each item that the main product gives and for no other, and has none that is not paid; it is done
+// with deliveries that were delivered or whose lines were paid back.
+func (q *Queries) VerifyCheckoutDeliveriesAreSettled(ctx context.Context) ([]string, error) {
+	rows, err := q.db.Query(ctx, VerifyCheckoutDeliveriesAreSettled)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var broken string
+		if err := rows.Scan(&broken); err != nil {
+			return nil, err
+		}
+		items = append(items, broken)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const VerifyCheckoutDeliveriesEndInTime = `-- name: VerifyCheckoutDeliveriesEndInTime :many
+SELECT format('delivery %s of order %s is pending since %s, %s calls', d.number, d.order_id, d.round_at, d.calls)::text AS broken
+FROM checkout_deliveries d
+WHERE d.status = 'pending' AND d.round_at + interval '12 minutes' + interval '1 second' * ((d.ask ->> 'retries')::integer + 1)
+    * ((d.ask ->> 'timeout_seconds')::integer + (d.ask ->> 'retry_interval_seconds')::integer + 5) < $1::timestamptz LIMIT 20
+`
+
+// A delivery is pending no longer than its calls, their pauses and an inquiry can take, and ten minutes. One that is suspected says why.
+func (q *Queries) VerifyCheckoutDeliveriesEndInTime(ctx context.Context, noLaterThan time.Time) ([]string, error) {
+	rows, err := q.db.Query(ctx, VerifyCheckoutDeliveriesEndInTime, noLaterThan)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var broken string
+		if err := rows.Scan(&broken); err != nil {
+			return nil, err
+		}
+		items = append(items, broken)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const VerifyCheckoutRefundsSumUp = `-- name: VerifyCheckoutRefundsSumUp :many
 WITH refunded AS (
     SELECT r.order_id, sum(r.amount) AS amount, bool_or(r.whole) AS whole, COALESCE(sum(t.amount), 0) AS moved
@@ -137,10 +202,11 @@ func (q *Queries) VerifyCheckoutsArePaidOnce(ctx context.Context) ([]string, err
 const VerifyCheckoutsEndInTime = `-- name: VerifyCheckoutsEndInTime :many
 SELECT format('order %s is %s since %s', o.order_id, o.status, CASE WHEN o.status = 'new' THEN o.expires_at ELSE o.paid_at END)::text AS broken
 FROM checkout_orders o
-WHERE o.finished_at IS NULL AND CASE WHEN o.status = 'new' THEN o.expires_at ELSE o.paid_at END + interval '10 minutes' < $1::timestamptz LIMIT 20
+WHERE o.finished_at IS NULL AND (o.open_deliveries = 0 OR o.given_at IS NULL)
+  AND CASE WHEN o.status = 'new' THEN o.expires_at ELSE o.paid_at END + interval '10 minutes' < $1::timestamptz LIMIT 20
 `
 
-// An order that nobody pays expires, and one that is paid is delivered, within ten minutes.
+// An order that nobody pays expires, and one that is paid is delivered, within ten minutes; for what the main product gives there is a rule of its own.
 func (q *Queries) VerifyCheckoutsEndInTime(ctx context.Context, noLaterThan time.Time) ([]string, error) {
 	rows, err := q.db.Query(ctx, VerifyCheckoutsEndInTime, noLaterThan)
 	if err != nil {
@@ -166,13 +232,17 @@ WITH given AS (
     SELECT split_part(e.reference, '/', 2)::bigint AS order_id, split_part(e.reference, '/', 3) AS line_id, count(*) AS grants, count(DISTINCT e.reference) AS once
     FROM inventory_entries e WHERE e.action = 'grant' AND e.reference ~ '^checkout/[0-9]+/[0-9]+/' AND e.reference !~ '/rf_' GROUP BY 1, 2),
 due AS (
-    SELECT o.order_id, o.status, l.line ->> 'line_id' AS line_id FROM checkout_orders o CROSS JOIN LATERAL jsonb_array_elements(o.lines) AS l (line))
+    SELECT o.order_id, o.status, o.given_at, l.line ->> 'line_id' AS line_id,
+        EXISTS (SELECT FROM checkout_deliveries d WHERE d.order_id = o.order_id AND d.line_id = l.line ->> 'line_id' AND d.instead) AS instead
+    FROM checkout_orders o CROSS JOIN LATERAL jsonb_array_elements(o.lines) AS l (line))
 SELECT format('order %s (%s), line %s: given %s times', d.order_id, d.status, d.line_id, COALESCE(g.grants, 0))::text AS broken
 FROM due d LEFT JOIN given g ON g.order_id = d.order_id AND g.line_id = d.line_id
-WHERE (d.status = 'done' AND g.grants IS NULL) OR (d.status IN ('new', 'paid', 'expired') AND g.grants IS NOT NULL) OR g.grants <> g.once LIMIT 20
+WHERE ((d.status = 'done' OR (d.status = 'paid' AND d.given_at IS NOT NULL)) AND g.grants IS NULL AND NOT d.instead)
+   OR (d.status IN ('new', 'paid', 'expired') AND d.given_at IS NULL AND g.grants IS NOT NULL) OR g.grants <> g.once LIMIT 20
 `
 
-// Each line of an order that is done was given, once for each item in it; what is not paid was given nobody.
+// Each line of an order that is done was given, once for each item in it, unless the main product gives it instead. What is not paid was given nobody,
+// and of what is paid only an order that waits for the main product.
 func (q *Queries) VerifyCheckoutsGaveTheirLines(ctx context.Context) ([]string, error) {
 	rows, err := q.db.Query(ctx, VerifyCheckoutsGaveTheirLines)
 	if err != nil {
@@ -255,7 +325,8 @@ func (q *Queries) VerifyEventsHaveKeys(ctx context.Context) ([]string, error) {
 const VerifyGameKeysBelong = `-- name: VerifyGameKeysBelong :many
 SELECT format('key %s of %s is %s for order %s, which is %s', k.key_id, k.sku, k.state, k.order_id, o.status)::text AS broken
 FROM game_keys k JOIN checkout_orders o ON o.order_id = k.order_id
-WHERE (k.state = 'reserved' AND o.status NOT IN ('new', 'paid')) OR (k.state = 'given' AND o.status NOT IN ('done', 'canceled')) LIMIT 20
+WHERE (k.state = 'reserved' AND (o.status NOT IN ('new', 'paid') OR o.given_at IS NOT NULL))
+   OR (k.state = 'given' AND o.status NOT IN ('done', 'canceled') AND o.given_at IS NULL) LIMIT 20
 `
 
 // A key is reserved for an order that is not delivered, or given by one that was.
@@ -872,6 +943,35 @@ func (q *Queries) VerifySubscriptionsEqualEntries(ctx context.Context) ([]string
 	return items, nil
 }
 
+const VerifyTransactionsAreOnce = `-- name: VerifyTransactionsAreOnce :many
+SELECT format('transaction %s of project %s completed %s', t.transaction_id, t.project_id, string_agg(t.what, ' and '))::text AS broken
+FROM (SELECT o.project_id, o.transaction_id, 'order ' || o.order_id AS what FROM orders o WHERE o.transaction_id IS NOT NULL
+      UNION ALL
+      SELECT d.project_id, d.transaction_id, format('delivery %s of order %s', d.number, d.order_id) FROM checkout_deliveries d WHERE d.transaction_id IS NOT NULL) AS t
+GROUP BY t.project_id, t.transaction_id HAVING count(*) > 1 LIMIT 20
+`
+
+// The main product's transaction has completed one thing: a purchase of the shop, or a delivery of an order.
+func (q *Queries) VerifyTransactionsAreOnce(ctx context.Context) ([]string, error) {
+	rows, err := q.db.Query(ctx, VerifyTransactionsAreOnce)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var broken string
+		if err := rows.Scan(&broken); err != nil {
+			return nil, err
+		}
+		items = append(items, broken)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const VerifyTransfersBalanceWallets = `-- name: VerifyTransfersBalanceWallets :many
 
 WITH moved AS (
@@ -999,7 +1099,7 @@ UNION ALL
 (SELECT format('webhook %s tells %s of order %s, which is %s', d.delivery_id, d.event, d.order_id, o.status)
  FROM webhook_deliveries d JOIN checkout_orders o ON o.order_id = d.order_id
  WHERE CASE d.event WHEN 'order_paid' THEN o.status NOT IN ('paid', 'done', 'canceled') WHEN 'order_canceled' THEN o.status <> 'canceled'
-     WHEN 'order_expired' THEN o.status <> 'expired' ELSE o.status NOT IN ('done', 'canceled') END LIMIT 10)
+     WHEN 'order_expired' THEN o.status <> 'expired' WHEN 'order_refunded' THEN o.status NOT IN ('paid', 'done', 'canceled') ELSE o.status NOT IN ('done', 'canceled') END LIMIT 10)
 `
 
 // An order's events are numbered from 1 without a gap, and tell of what the order has been.
