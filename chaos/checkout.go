@@ -17,6 +17,7 @@ import (
 
 	"github.com/quickpass/quickpass/internal/catalog"
 	"github.com/quickpass/quickpass/internal/postgres"
+	"github.com/quickpass/quickpass/internal/store"
 	"github.com/quickpass/quickpass/internal/subscriptions"
 )
 
@@ -38,7 +39,10 @@ type ware struct {
 	gives map[string]int64
 }
 
-// wares are one of every kind whose delivery is a transaction of ours.
+// topUp is what the main product gives, and no inventory here.
+const topUp = "topup"
+
+// wares are one of every kind, and one that the main product delivers.
 func wares() []ware {
 	usd := []catalog.Price{{Amount: decimal.RequireFromString("1.99"), Currency: "USD", IsDefault: true}}
 	coins := func(n int64) []catalog.VirtualPrice {
@@ -57,7 +61,11 @@ func wares() []ware {
 	bag.Type, bag.BundleType, bag.Prices, bag.Content = catalog.Bundle, catalog.CurrencyPackage, usd, []catalog.Content{{SKU: "gold", Quantity: 100}}
 	pack.Type, pack.BundleType, pack.Prices = catalog.Bundle, catalog.StandardBundle, usd
 	pack.Content = []catalog.Content{{SKU: "gun", Quantity: 5}, {SKU: "pass", Quantity: 1}, {SKU: "bag", Quantity: 2}}
-	return []ware{{gold, nil}, {gun, map[string]int64{"gun": 1}}, {pass, map[string]int64{"pass": 1}}, {gift, map[string]int64{"gift": 1}},
+	up := good(topUp, catalog.Consumable)
+	up.Prices = usd
+	up.MainProduct = &catalog.MainProduct{Integration: store.Integration{ResourceType: catalog.DefaultResourceType, Endpoint: store.DefaultEndpoint, Amount: decimal.NewFromInt(5), Currency: "credits"},
+		Delivery: quick(1), InsteadOfInventory: true}
+	return []ware{{gold, nil}, {up, nil}, {gun, map[string]int64{"gun": 1}}, {pass, map[string]int64{"pass": 1}}, {gift, map[string]int64{"gift": 1}},
 		{bag, map[string]int64{"gold": 100}}, {pack, map[string]int64{"gun": 5, "pass": 1, "gold": 200}}}
 }
 
@@ -139,7 +147,7 @@ func (l *checkoutLoad) shop(ctx context.Context, o *shopping, r *rand.Rand) {
 	forMoney := true
 	switch n := r.IntN(10); {
 	case n < 4:
-		l.orderItem(ctx, o, r, line{[]string{"gun", "pass", "bag", "pack"}[r.IntN(4)], 1 + r.Int64N(3)}, "/payment/item/", "")
+		l.orderItem(ctx, o, r, line{[]string{"gun", "pass", "bag", "pack", topUp}[r.IntN(5)], 1 + r.Int64N(3)}, "/payment/item/", "")
 	case n < 7:
 		l.orderCart(ctx, o, r)
 	case n < 8:
@@ -193,7 +201,7 @@ func (l *checkoutLoad) orderItem(ctx context.Context, o *shopping, r *rand.Rand,
 
 // orderCart fills a cart of its own and orders it.
 func (l *checkoutLoad) orderCart(ctx context.Context, o *shopping, r *rand.Rand) {
-	o.lines = []line{{"gun", 1 + r.Int64N(5)}, {[]string{"pass", "bag", "pack"}[r.IntN(3)], 1 + r.Int64N(2)}}
+	o.lines = []line{{"gun", 1 + r.Int64N(5)}, {[]string{"pass", "bag", "pack", topUp}[r.IntN(4)], 1 + r.Int64N(2)}}
 	status, data := l.send(ctx, o, r, http.MethodPut, "/api/v2/project/1/cart/"+o.key+"/fill", "", map[string]any{"items": o.lines})
 	if status != http.StatusOK {
 		l.complain(ctx, "a cart is filled", o, status, data)

@@ -136,6 +136,9 @@ func (r *result) run(ctx context.Context, s *stack) error {
 		return err
 	}
 	var err error
+	if r.decided, err = decideSuspected(ctx, s, r.findings, r.options.recovery); err != nil {
+		return err
+	}
 	if r.checkouts, err = readCheckoutTruth(ctx, s, r.tills.all); err != nil {
 		return err
 	}

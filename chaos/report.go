@@ -23,6 +23,7 @@ type result struct {
 	tasks       taskTruth
 	giftReplays giftReplays
 	checkouts   checkoutTruth
+	decided     int // deliveries of orders that an admin has had made again
 	workflows   int64
 	counts      *counts
 	findings    *findings
@@ -117,6 +118,7 @@ func (r *result) rows() [][2]string {
 		{"rewards replayed afterwards", fmt.Sprintf("%d: %d given once (%d given before, none twice), %d refused as unknown users", r.giftReplays.asked, r.giftReplays.delivered, r.giftReplays.givenBefore, r.giftReplays.refused)},
 		{"orders of carts and items by outcome", sums(r.checkouts.outcomes())},
 		{"payments and cancellations of them that users were told of, requests repeated for want of an answer", fmt.Sprintf("%d, %d, %d", r.tills.payments.Load(), r.tills.cancels.Load(), r.tills.retries.Load())},
+		{"the main product's part of them; suspected, and then delivered again by an admin", fmt.Sprintf("%s; %d", sums(r.checkouts.parts()), r.decided)},
 		{"payments that were not taken", sums(r.checkouts.refusals)},
 		{"the whole run took", r.ended.Sub(r.begin).Round(time.Second).String()},
 	}
