@@ -52,7 +52,7 @@ func (o *Outbox) startPerk(ctx context.Context, timer postgres.PerkTimer) error 
 	delay := time.Until(timer.ExpiresAt) + store.PerkJitter(in.OrderID)
 	_, err := o.options.Client.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
 		ID:                       contract.PerkWorkflowID(in.OrderID),
-		TaskQueue:                contract.TaskQueue,
+		TaskQueue:                contract.TimerTaskQueue,
 		StartDelay:               min(max(delay, 0), longestDelay),
 		WorkflowIDReusePolicy:    enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE, // a run that was ended by hand
 		WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,

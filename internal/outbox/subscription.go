@@ -45,7 +45,7 @@ func (o *Outbox) tellSubscription(ctx context.Context, s postgres.SubscriptionCh
 	defer cancel()
 	options := client.StartWorkflowOptions{
 		ID:                       contract.SubscriptionWorkflowID(s.Input),
-		TaskQueue:                contract.TaskQueue,
+		TaskQueue:                contract.TimerTaskQueue,
 		WorkflowIDReusePolicy:    enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE, // the run is over, and the user has bought it anew
 		WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
 		StaticSummary:            fmt.Sprintf("%.60s of %s", s.Input.SKU, s.Input.UserID), // Temporal takes 400 bytes
