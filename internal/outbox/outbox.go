@@ -106,6 +106,7 @@ func (o *Outbox) Run(ctx context.Context) {
 	group.Go(func() { o.sweep(ctx) })
 	group.Go(func() { o.sweepPerks(ctx) })
 	group.Go(func() { o.sweepSubscriptions(ctx) })
+	group.Go(func() { o.tellLateSubscriptions(ctx) })
 	group.Go(func() { o.dispatchWindows(ctx) })
 	group.Go(func() { o.sweepWindows(ctx) })
 	group.Go(func() { o.dispatchCheckouts(ctx) })
