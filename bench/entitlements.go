@@ -78,7 +78,7 @@ func measureEntitlements(ctx context.Context, o settings, st *stack, p *progress
 	cells := []eventCell{
 		{checkCell, func(ctx context.Context) (result, error) { return loops.loop(ctx, o.callers, 1, check) }},
 		{nothingCell, func(ctx context.Context) (result, error) {
-			return loops.loop(ctx, o.callers, 1, func(ctx context.Context, note *notes) error { return front.get(ctx, st.apiURL+"/healthz", "ok", note) })
+			return loops.loop(ctx, o.callers, 1, func(ctx context.Context, note *notes) error { return front.get(ctx, st.apiURL+"/healthz", "alive", note) })
 		}},
 		{bareCell, func(ctx context.Context) (result, error) {
 			return loops.loop(ctx, o.callers, 1, func(ctx context.Context, note *notes) error { return front.get(ctx, bare, "ok", note) })
