@@ -78,7 +78,9 @@ func measureEntitlements(ctx context.Context, o settings, st *stack, p *progress
 	cells := []eventCell{
 		{checkCell, func(ctx context.Context) (result, error) { return loops.loop(ctx, o.callers, 1, check) }},
 		{nothingCell, func(ctx context.Context) (result, error) {
-			return loops.loop(ctx, o.callers, 1, func(ctx context.Context, note *notes) error { return front.get(ctx, st.apiURL+"/healthz", "alive", note) })
+			return loops.loop(ctx, o.callers, 1, func(ctx context.Context, note *notes) error {
+				return front.get(ctx, st.apiURL+"/healthz", "alive", note)
+			})
 		}},
 		{bareCell, func(ctx context.Context) (result, error) {
 			return loops.loop(ctx, o.callers, 1, func(ctx context.Context, note *notes) error { return front.get(ctx, bare, "ok", note) })
@@ -120,6 +122,8 @@ func entitlementFigures(repeats []repeat) []figure {
 	line := lines(repeats)
 	return []figure{
 		atLeast(line("entitlement checks/s over HTTP / an empty handler", "%.2f", "", ratio(rate(checkCell), rate(nothingCell))), 0.5, 0.8),
+		line("CPU of an empty handler / of an entitlement check, callers and database included", "%.2f", "",
+			ratio(cpuMicros(nothingCell, checkCPUParts()...), cpuMicros(checkCell, checkCPUParts()...))),
 		line("entitlement checks/s over HTTP / an empty handler of Echo alone", "%.2f", "", ratio(rate(checkCell), rate(bareCell))),
 		line("entitlement checks/s over HTTP", "%.0f", "", rate(checkCell)),
 		line("empty handler/s: GET /healthz of the same server", "%.0f", "", rate(nothingCell)),
@@ -167,4 +171,29 @@ A check is GET /api/v2/project/1/entitlements/{user}/{sku} with the server's key
 same `+"`quickpass serve`"+`, by the same callers. A new end is one more subscription that ends two seconds after it was granted, which are left out; the sweep that starts its workflow looks every five.
 
 `, checkedUsers, r.settings.callers)
+	if len(r.entitlements) == 0 {
+		return
+	}
+	rows := [][]string{append(append([]string{"CPU µs a request"}, checkCPUParts()...), "all")}
+	for _, cell := range []string{checkCell, nothingCell, bareCell, checkIdleCell} {
+		row := []string{cell}
+		for _, part := range checkCPUParts() {
+			row = append(row, fmt.Sprintf("%.1f", over(r.entitlements, cpuMicros(cell, part)).median))
+		}
+		rows = append(rows, append(row, fmt.Sprintf("%.1f", over(r.entitlements, cpuMicros(cell, checkCPUParts()...)).median)))
+	}
+	writeTable(out, rows)
+}
+
+// checkCPUParts are those that have to do with a check; bench is the callers, and Echo alone.
+func checkCPUParts() []string { return []string{cpuBench, cpuServe, cpuOurTables} }
+
+// cpuMicros is the CPU time of a request in these parts.
+func cpuMicros(cell string, parts ...string) func(repeat) float64 {
+	return func(r repeat) (sum float64) {
+		for _, part := range parts {
+			sum += 1000 * r.cells[cell].cost.cpuMS[part]
+		}
+		return sum
+	}
 }
