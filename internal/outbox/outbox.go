@@ -43,7 +43,7 @@ type Options struct {
 	DB      *postgres.DB
 	Client  client.Client
 	Logger  *slog.Logger
-	Workers int  // orders started at the same time; windows of tasks likewise
+	Workers int  // orders started at the same time
 	Queue   int  // orders that wait in memory, and windows likewise; more wait in PostgreSQL
 	Backlog int  // orders that may wait to be started; beyond it new ones are refused
 	Open    int  // orders that may be open in all; likewise

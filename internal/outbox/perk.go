@@ -32,7 +32,7 @@ func (o *Outbox) StartPerks(ctx context.Context) error {
 	return tellLeased(ctx, o, perkLease, func(ctx context.Context) ([]postgres.PerkTimer, error) {
 		return o.options.DB.LeasePerkTimers(ctx, perkLease, perkBatch, time.Now())
 	}, func(ctx context.Context, timers []postgres.PerkTimer) error {
-		return tellAll(ctx, o.options.Workers, timers, o.startPerk, o.markPerks)
+		return tellAll(ctx, quietAtOnce, timers, o.startPerk, o.markPerks)
 	})
 }
 

@@ -52,7 +52,7 @@ func (o *Outbox) SweepSubscriptions(ctx context.Context, now time.Time) error {
 	return tellLeased(ctx, o, subscriptionLease, func(ctx context.Context) ([]postgres.SubscriptionChange, error) {
 		return o.options.DB.LeaseSubscriptions(ctx, subscriptionLease, subscriptionOverdue, subscriptionBatch, now)
 	}, func(ctx context.Context, changed []postgres.SubscriptionChange) error {
-		return tellAll(ctx, o.options.Workers, changed, o.tellSubscription, func(ctx context.Context, told []postgres.SubscriptionChange) error {
+		return tellAll(ctx, quietAtOnce, changed, o.tellSubscription, func(ctx context.Context, told []postgres.SubscriptionChange) error {
 			return o.options.DB.MarkSubscriptionsTold(ctx, told, time.Now())
 		})
 	})

@@ -60,7 +60,7 @@ func (o *Outbox) SweepTaskWindows(ctx context.Context, due time.Time) error {
 }
 
 func (o *Outbox) tellWindows(ctx context.Context, windows []postgres.TaskWindowChange) error {
-	return tellAll(ctx, o.options.Workers, windows, o.tellWindow, func(ctx context.Context, told []postgres.TaskWindowChange) error {
+	return tellAll(ctx, quietAtOnce, windows, o.tellWindow, func(ctx context.Context, told []postgres.TaskWindowChange) error {
 		return o.options.DB.MarkTaskWindowsTold(ctx, told, time.Now())
 	})
 }
