@@ -71,9 +71,12 @@ func measureEntitlements(ctx context.Context, o settings, st *stack, p *progress
 	}
 	defer func() { err = errors.Join(err, stop()) }()
 	loops, front := &intakes{stack: st, o: o}, newChecker()
+	addresses := make([]string, checkedUsers)
+	for n := range addresses {
+		addresses[n] = fmt.Sprintf("%s/api/v2/project/%d/entitlements/"+checkedUser+playerForm+"/%s", st.apiURL, project, n, seasonPass)
+	}
 	check := func(ctx context.Context, note *notes) error {
-		user := fmt.Sprintf(checkedUser+playerForm, rand.IntN(checkedUsers))
-		return front.get(ctx, fmt.Sprintf("%s/api/v2/project/%d/entitlements/%s/%s", st.apiURL, project, user, seasonPass), `"active":true`, note)
+		return front.get(ctx, addresses[rand.IntN(checkedUsers)], `"active":true`, note)
 	}
 	cells := []eventCell{
 		{checkCell, func(ctx context.Context) (result, error) { return loops.loop(ctx, o.callers, 1, check) }},
