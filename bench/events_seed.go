@@ -30,9 +30,13 @@ func seedTasks(ctx context.Context, db *postgres.DB, now time.Time) error {
 		return err
 	}
 	minimum := decimal.NewFromInt(100)
-	for id, eventType := range map[int64]string{betsTask: "bet_placed", idleTask: "deposit_made"} {
+	for id, eventType := range map[int64]string{betsTask: "bet_placed", idleTask: "deposit_made", burstTask: "level_up"} {
+		target := int64(1_000_000_000)
+		if id == burstTask {
+			target = 1
+		}
 		task := tasks.Task{TaskID: id, Status: tasks.Published, Name: "A billion bets of 100+ rubles", EventType: eventType, MinAmount: &minimum,
-			Target: decimal.NewFromInt(1_000_000_000), Window: tasks.WindowRule{Kind: tasks.Rolling, Unit: tasks.Month}, Reward: tasks.Reward{Coins: 50}}.WithDefaults()
+			Target: decimal.NewFromInt(target), Window: tasks.WindowRule{Kind: tasks.Rolling, Unit: tasks.Month}, Reward: tasks.Reward{Coins: 50}}.WithDefaults()
 		if _, _, err := db.CreateTask(ctx, postgres.NewTask{ProjectID: project, Task: task, Actor: "bench"}, now); err != nil {
 			return err
 		}

@@ -90,8 +90,8 @@ func (m machine) text(s settings, took time.Duration) string {
 
 // command repeats the flags, without paths of this machine.
 func (s settings) command() string {
-	command := fmt.Sprintf("-repeats %d -cell %s -callers %d -memory-purchases %d -slow-rate %g -windows %d -messages %d -phases %s",
-		s.repeats, s.cell, s.callers, s.memoryPurchases, s.slowRate, s.windows, s.messages, strings.Join(s.phases, ","))
+	command := fmt.Sprintf("-repeats %d -cell %s -callers %d -memory-purchases %d -slow-rate %g -windows %d -messages %d -subscriptions %d -phases %s",
+		s.repeats, s.cell, s.callers, s.memoryPurchases, s.slowRate, s.windows, s.messages, s.subscriptions, strings.Join(s.phases, ","))
 	if s.trimVisibility {
 		command += " -trim-visibility"
 	}

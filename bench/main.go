@@ -33,6 +33,7 @@ type settings struct {
 	slowRate        float64
 	windows         int
 	messages        int
+	subscriptions   int
 	phases          []string
 	out             string
 	profileDir      string
@@ -46,6 +47,10 @@ const (
 	phaseSlow    = "slow"
 	phaseMemory  = "memory"
 	phaseEvents  = "events"
+	phaseBurst   = "burst"
+
+	phaseSubscriptions = "subscriptions"
+	phaseEntitlements  = "entitlements"
 )
 
 // errMissed: the measurement went well and the figures did not.
@@ -84,6 +89,7 @@ func parse(args []string) (settings, error) {
 	flags.Float64Var(&s.slowRate, "slow-rate", 40, "purchases a second while the main product is slow")
 	flags.IntVar(&s.windows, "windows", 2000, "windows of tasks that are opened to see what one takes on the disk")
 	flags.IntVar(&s.messages, "messages", 1000, "messages of 100 events that wait in Kafka and RabbitMQ when a cell begins")
+	flags.IntVar(&s.subscriptions, "subscriptions", 100_000, "subscriptions that are open at the same time (10 minutes for 100,000)")
 	flags.StringVar(&phases, "phases", strings.Join(allPhases(), ","), "what to run, separated by commas")
 	flags.StringVar(&s.out, "out", "docs/bench.md", "file of the report; empty writes none")
 	flags.StringVar(&s.profileDir, "profile", "", "existing directory for CPU profiles of this program and, if it serves them, of quickpass")
@@ -97,14 +103,14 @@ func parse(args []string) (settings, error) {
 			return s, fmt.Errorf("unknown phase %q; there are %s", phase, strings.Join(allPhases(), ", "))
 		}
 	}
-	if s.repeats < 1 || s.callers < 1 || s.cell < time.Second || s.memoryPurchases < 1000 || s.slowRate <= 0 || s.windows < 100 || s.messages < 100 || flags.NArg() > 0 {
-		return s, errors.New("at least one repeat, one caller, cells of 1s, 1000 purchases, a rate above zero, 100 windows and 100 messages; no other arguments")
+	if s.repeats < 1 || s.callers < 1 || s.cell < time.Second || s.memoryPurchases < 1000 || s.slowRate <= 0 || s.windows < 100 || s.messages < 100 || s.subscriptions < 1000 || flags.NArg() > 0 {
+		return s, errors.New("at least one repeat, one caller, cells of 1s, 1000 purchases, a rate above zero, 100 windows, 100 messages and 1000 subscriptions; no other arguments")
 	}
 	return s, nil
 }
 
 func allPhases() []string {
-	return []string{phaseWindows, phaseRates, phaseSlow, phaseMemory, phaseEvents}
+	return []string{phaseWindows, phaseSubscriptions, phaseRates, phaseSlow, phaseMemory, phaseEvents, phaseBurst, phaseEntitlements}
 }
 
 func (s settings) has(phase string) bool { return slices.Contains(s.phases, phase) }
@@ -130,6 +136,11 @@ func run(ctx context.Context, s settings) (err error) {
 			return err
 		}
 	}
+	if s.has(phaseSubscriptions) {
+		if report.subscriptions, err = measureSubscriptions(ctx, s, stack, progress); err != nil {
+			return err
+		}
+	}
 	if s.has(phaseRates) {
 		if report.repeats, err = measureRates(ctx, s, stack, progress); err != nil {
 			return err
@@ -147,6 +158,16 @@ func run(ctx context.Context, s settings) (err error) {
 	}
 	if s.has(phaseEvents) {
 		if report.events, err = measureEvents(ctx, s, stack, progress); err != nil {
+			return err
+		}
+	}
+	if s.has(phaseBurst) {
+		if report.burst, err = measureBurst(ctx, s, stack, progress); err != nil {
+			return err
+		}
+	}
+	if s.has(phaseEntitlements) {
+		if report.entitlements, err = measureEntitlements(ctx, s, stack, progress); err != nil {
 			return err
 		}
 	}

@@ -20,7 +20,11 @@ type report struct {
 	slow     []slowResult
 	windows  *windowsResult
 	events   []repeat
-	took     time.Duration
+	burst    *burstResult
+
+	subscriptions *subscriptionsResult
+	entitlements  []repeat
+	took          time.Duration
 }
 
 // publish prints the report, writes its file, and fails with errMissed when a target is missed.
@@ -42,12 +46,23 @@ func (r report) publish(out io.Writer) error {
 	if r.windows != nil {
 		ofEvents = append(ofEvents, windowFigures(r.windows)...)
 	}
+	if r.burst != nil {
+		ofEvents = append(ofEvents, burstFigures(r.burst)...)
+	}
+	var ofSubscriptions []figure
+	if len(r.entitlements) > 0 {
+		ofSubscriptions = append(ofSubscriptions, entitlementFigures(r.entitlements)...)
+	}
+	if r.subscriptions != nil {
+		ofSubscriptions = append(ofSubscriptions, subscriptionFigures(r.subscriptions)...)
+	}
 	var body bytes.Buffer
 	writeFigures(&body, "Purchases", figures)
 	r.writeCPU(&body)
 	r.writeSlow(&body)
 	r.writeEvents(&body, ofEvents)
-	figures = append(figures, ofEvents...)
+	r.writeSubscriptions(&body, ofSubscriptions)
+	figures = append(append(figures, ofEvents...), ofSubscriptions...)
 	var missed []string
 	for _, f := range figures {
 		if !f.met() {

@@ -12,7 +12,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/quickpass/quickpass/internal/postgres"
-	"github.com/quickpass/quickpass/internal/store"
 )
 
 const (
@@ -67,13 +66,7 @@ func (st *stack) seed(ctx context.Context) error {
 }
 
 func seedProduct(ctx context.Context, db *postgres.DB, n int, now time.Time) error {
-	_, _, err := db.AddProduct(ctx, postgres.NewProduct{ProjectID: project, Actor: "bench", Product: store.Product{
-		SKU: sku(n), Name: "100 credits", Kind: "credits", PriceCoins: 20, Status: store.Published,
-		Stock: store.StockSettings{Initial: pieces, HideAtZero: true},
-		Integration: store.Integration{ResourceType: "external_currency", Endpoint: store.DefaultEndpoint,
-			Amount: creditAmount, Currency: "credits"},
-		Delivery: store.DefaultDelivery(),
-	}}, now)
+	_, _, err := db.AddProduct(ctx, postgres.NewProduct{ProjectID: project, Actor: "bench", Product: benchProduct(sku(n))}, now)
 	return err
 }
 

@@ -29,7 +29,11 @@ func newStorefront(url string) *storefront {
 
 // buy posts a purchase. With wait the answer comes when the order is final, and must be a success.
 func (s *storefront) buy(ctx context.Context, user string, wait bool) (orderID string, err error) {
-	body, err := json.Marshal(map[string]any{"user_id": user, "sku": anySKU()})
+	return s.buySKU(ctx, user, anySKU(), wait)
+}
+
+func (s *storefront) buySKU(ctx context.Context, user, sku string, wait bool) (orderID string, err error) {
+	body, err := json.Marshal(map[string]any{"user_id": user, "sku": sku})
 	if err != nil {
 		return "", err
 	}

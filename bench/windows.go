@@ -76,17 +76,30 @@ type weight struct {
 func (st *stack) openAndWeigh(ctx context.Context, from, to int) (w weight, err error) {
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
-	if err := st.activate(ctx, from, to); err != nil {
+	if err := st.activate(ctx, opener, idleTask, from, to); err != nil {
 		return w, err
 	}
+	if err := st.awaitTold(ctx, idleTask); err != nil {
+		return w, err
+	}
+	return st.weighAll(ctx)
+}
+
+// awaitTold waits until every window of a task has its workflow.
+func (st *stack) awaitTold(ctx context.Context, task int) error {
 	for untold := 1; untold > 0; {
 		if err := pause(ctx, streamLook); err != nil {
-			return w, fmt.Errorf("%d windows have no workflow yet: %w", untold, err)
+			return fmt.Errorf("%d windows have no workflow yet: %w", untold, err)
 		}
-		if err := st.served.Pool().QueryRow(ctx, "SELECT count(*) FROM task_windows WHERE task_id = $1 AND told < changes", idleTask).Scan(&untold); err != nil {
-			return w, err
+		if err := st.served.Pool().QueryRow(ctx, "SELECT count(*) FROM task_windows WHERE task_id = $1 AND told < changes", task).Scan(&untold); err != nil {
+			return err
 		}
 	}
+	return nil
+}
+
+// weighAll weighs all databases, once Temporal has written what it writes late.
+func (st *stack) weighAll(ctx context.Context) (w weight, err error) {
 	w = weight{bytes: map[string]int64{}, toldAt: time.Now()}
 	if err := pause(ctx, visibilityDelay); err != nil {
 		return w, err
@@ -117,7 +130,7 @@ func (st *stack) weigh(ctx context.Context, database string, w *weight) error {
 	return err
 }
 
-func (st *stack) activate(ctx context.Context, from, to int) error {
+func (st *stack) activate(ctx context.Context, prefix string, task, from, to int) error {
 	front := newStorefront(st.apiURL)
 	var next atomic.Int64
 	next.Store(int64(from))
@@ -129,7 +142,7 @@ func (st *stack) activate(ctx context.Context, from, to int) error {
 				if n >= to {
 					return nil
 				}
-				if err := front.activate(ctx, st.apiURL, fmt.Sprintf(opener+playerForm, n)); err != nil {
+				if err := front.activate(ctx, st.apiURL, fmt.Sprintf(prefix+playerForm, n), task); err != nil {
 					return err
 				}
 			}
@@ -139,8 +152,8 @@ func (st *stack) activate(ctx context.Context, from, to int) error {
 }
 
 // activate begins a user's window.
-func (s *storefront) activate(ctx context.Context, api, user string) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, fmt.Sprintf("%s/api/v1/users/%s/tasks/%d/activate", api, user, idleTask), nil)
+func (s *storefront) activate(ctx context.Context, api, user string, task int) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, fmt.Sprintf("%s/api/v1/users/%s/tasks/%d/activate", api, user, task), nil)
 	if err != nil {
 		return err
 	}

@@ -28,31 +28,34 @@ type victim interface {
 	Restart(ctx context.Context) error
 }
 
-// ownServers are a PostgreSQL, a Temporal and a RabbitMQ that a test may kill.
-func ownServers(t *testing.T) (*devstack.Postgres, *devstack.Temporal, *devstack.RabbitMQ) {
+// stopAfter stops a server at the end of the test.
+func stopAfter(t *testing.T, stop func(context.Context) error) {
 	t.Helper()
-	stop := func(stop func(context.Context) error) {
-		t.Cleanup(func() { require.NoError(t, stop(context.WithoutCancel(t.Context()))) })
-	}
+	t.Cleanup(func() { require.NoError(t, stop(context.WithoutCancel(t.Context()))) })
+}
+
+// ownServers are a PostgreSQL and a Temporal that a test may kill.
+func ownServers(t *testing.T) (*devstack.Postgres, *devstack.Temporal) {
+	t.Helper()
 	pg, err := devstack.StartPostgres(t.Context(), devstack.PostgresOptions{}) // what it says is committed is on disk
 	require.NoError(t, err)
-	stop(pg.Stop)
+	stopAfter(t, pg.Stop)
 	_, err = postgres.Migrate(t.Context(), pg.URL())
 	require.NoError(t, err)
 	temporal, err := devstack.StartTemporal(t.Context(), devstack.TemporalOptions{PostgresURL: pg.URL(), UIPort: devstack.NoUI})
 	require.NoError(t, err)
-	stop(temporal.Stop)
-	broker, err := devstack.StartRabbitMQ(t.Context(), devstack.RabbitMQOptions{})
-	require.NoError(t, err)
-	stop(broker.Stop)
-	return pg, temporal, broker
+	stopAfter(t, temporal.Stop)
+	return pg, temporal
 }
 
 // Everything is killed in turn, each time in the middle of a stream that comes in by HTTP, Kafka and RabbitMQ. Senders repeat what
 // was not taken. In the end progress is a fold over what was sent, and every completion is rewarded once.
 func TestKillNineInAStreamOfEvents(t *testing.T) {
 	t.Parallel()
-	pg, temporal, broker := ownServers(t)
+	pg, temporal := ownServers(t)
+	broker, err := devstack.StartRabbitMQ(t.Context(), devstack.RabbitMQOptions{})
+	require.NoError(t, err)
+	stopAfter(t, broker.Stop)
 	s := newStackAt(t, pg.URL(), testkit.Engine{Address: temporal.Address(), Namespace: "default"})
 	begin := time.Now().UTC().Truncate(time.Second).AddDate(0, 0, -streamDays)
 	queue, topic := newRabbit(t, broker.URL()), newKafka(t)
@@ -305,7 +308,7 @@ func TestWindowsExpire(t *testing.T) {
 	for _, user := range []string{"woken", "both", "both", "both"} {
 		group.Go(func() error {
 			id := contract.TaskWindowWorkflowID(windows[user])
-			options := client.StartWorkflowOptions{ID: id, TaskQueue: contract.TaskQueue, WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING}
+			options := client.StartWorkflowOptions{ID: id, TaskQueue: contract.WindowTaskQueue, WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING}
 			_, err := s.engine.Client.SignalWithStartWorkflow(t.Context(), id, contract.TaskWindowChangedSignal, nil, options, contract.TaskWindowWorkflow,
 				contract.TaskWindowInput{ProjectID: testkit.Project, WindowID: windows[user], UserID: user, TaskID: taskID})
 			return err

@@ -1,5 +1,5 @@
 // Package worker wires workflows and activities to task queues: one worker for our own steps, one for calls to the main product, one
-// that only this process polls, for calls it has in flight, and one for listeners of webhooks.
+// that only this process polls, for calls it has in flight, one for listeners of webhooks, and those of the quiet queues.
 package worker
 
 import (
@@ -32,6 +32,7 @@ type Options struct {
 	// time; DeliverySlots the later ones. A slot that waits costs about 0.2 MB.
 	WorkflowSlots int
 	DeliverySlots int
+	QuietSlots    int // runs of each quiet queue that are looked at at the same time; each holds a connection to the database
 	CachedRuns    int // workflows kept in memory between their tasks
 	StopTimeout   time.Duration
 	// EventRetention is how long stored events and their keys are kept.
@@ -80,6 +81,9 @@ func New(o Options) *Workers {
 			w.RegisterActivityWithOptions(function, activity.RegisterOptions{Name: name})
 		}
 		workers = append(workers, w)
+	}
+	for _, q := range quietQueues() {
+		workers = append(workers, q.worker(o, ourActivities(o, delivery, window, checkout)))
 	}
 	webhooks := worker.New(o.Client, contract.WebhookTaskQueue, worker.Options{
 		DisableWorkflowWorker:              true,

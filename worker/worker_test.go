@@ -130,8 +130,8 @@ func TestEveryWorkflowOfTheContractIsRegistered(t *testing.T) {
 	require.Equal(t, []reflect.Type{reflect.TypeFor[contract.PurchaseResult](), reflect.TypeFor[error]()}, outputs(purchase))
 }
 
-// Each queue is polled for what is registered there: workflows and our steps on one, calls to the main
-// product on the other, and on the process's own.
+// Each queue is polled for what is registered there: workflows and our steps on the main one and the quiet ones, calls to the main
+// product on another, and on the process's own.
 func TestWorkersPollTheirQueues(t *testing.T) {
 	t.Parallel()
 	engine := testkit.Temporal(t)
@@ -145,7 +145,9 @@ func TestWorkersPollTheirQueues(t *testing.T) {
 		return err == nil && len(answer.GetPollers()) > 0
 	}
 	for _, kind := range []enumspb.TaskQueueType{enumspb.TASK_QUEUE_TYPE_WORKFLOW, enumspb.TASK_QUEUE_TYPE_ACTIVITY} {
-		testkit.Eventually(t, "our queue is polled", func(context.Context) error { return unless(polled(contract.TaskQueue, kind)) })
+		for _, queue := range []string{contract.TaskQueue, contract.WindowTaskQueue, contract.TimerTaskQueue} {
+			testkit.Eventually(t, queue+" is polled", func(context.Context) error { return unless(polled(queue, kind)) })
+		}
 	}
 	testkit.Eventually(t, "the main product's queue is polled", func(context.Context) error {
 		return unless(polled(contract.MainProductTaskQueue, enumspb.TASK_QUEUE_TYPE_ACTIVITY))

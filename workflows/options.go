@@ -27,10 +27,11 @@ const (
 )
 
 // withDatabaseRetries never gives up: the steps that use it are idempotent, and an order that is
-// neither completed nor canceled helps nobody.
+// neither completed nor canceled helps nobody. It names no queue, so a step is done on the queue of its run: that of windows does not stand before
+// purchases. Runs begun before windows had a queue of their own go on where they began. (The queue of a step is not part of what a replay
+// compares; the stored histories show it.)
 func withDatabaseRetries(ctx workflow.Context, summary string) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
-		TaskQueue:           contract.TaskQueue,
 		StartToCloseTimeout: databaseTimeout,
 		RetryPolicy:         &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: 30 * time.Second},
 		Summary:             summary,
@@ -40,7 +41,6 @@ func withDatabaseRetries(ctx workflow.Context, summary string) workflow.Context 
 // withSweep gives up in the end: what a sweep has not done, the next one does.
 func withSweep(ctx workflow.Context, summary string) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
-		TaskQueue:           contract.TaskQueue,
 		StartToCloseTimeout: sweepTimeout,
 		RetryPolicy:         &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: 30 * time.Second, MaximumAttempts: sweepAttempts},
 		Summary:             summary,

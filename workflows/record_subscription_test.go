@@ -1,6 +1,7 @@
 package workflows_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync/atomic"
@@ -23,6 +24,7 @@ import (
 // passScenario is a subscription that is recorded on a real server, and what its history must hold.
 type passScenario struct {
 	name   string
+	queue  string               // empty: the main one, where runs began before timers had one of their own
 	status subscriptions.Status // of the result; empty: the run ends as canceled
 	steps  []string
 
@@ -39,6 +41,8 @@ var passScenarios = []passScenario{
 	{name: "subscription_extended_then_revoked", status: subscriptions.None, ends: 50 * time.Second, during: extendAndRevoke,
 		steps: []string{localPass, timer, signal, localPass, timer, signal, localPass}},
 	{name: "subscription_run_canceled", ends: 50 * time.Second, during: cancelPassRun, steps: []string{localPass, timer, "cancel"}},
+	{name: "subscription_on_a_queue_of_timers", queue: contract.TimerTaskQueue, status: subscriptions.Expired, ends: -time.Second, replace: passSettleFails,
+		steps: []string{localPass, "SettleSubscription"}},
 	{name: "subscription_database_away", status: subscriptions.Expired, ends: -time.Second, replace: passSettleFails, steps: []string{localPass, "SettleSubscription"}},
 }
 
@@ -60,9 +64,10 @@ func (s passScenario) record(t *testing.T) {
 	if s.replace != nil {
 		replaced = s.replace(r)
 	}
-	startWorker(t, r.engine.Client, contract.TaskQueue, sdkworker.Options{},
+	queue := cmp.Or(s.queue, contract.TaskQueue)
+	startWorker(t, r.engine.Client, queue, sdkworker.Options{},
 		map[string]any{contract.SettleSubscriptionActivity: (&activities.Subscription{DB: r.db}).SettleSubscription}, replaced)
-	run, err := r.engine.Client.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: contract.SubscriptionWorkflowID(r.in), TaskQueue: contract.TaskQueue,
+	run, err := r.engine.Client.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: contract.SubscriptionWorkflowID(r.in), TaskQueue: queue,
 		StaticSummary: r.in.SKU}, contract.SubscriptionWorkflow, r.in)
 	require.NoError(t, err)
 	if s.during != nil {

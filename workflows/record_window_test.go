@@ -1,6 +1,7 @@
 package workflows_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync/atomic"
@@ -24,6 +25,7 @@ import (
 // windowScenario is a window that is recorded on a real server, and what its history must hold.
 type windowScenario struct {
 	name  string
+	queue string      // empty: the main one, where runs began before windows had one of their own
 	state tasks.State // of the result; empty: the run ends as canceled
 	steps []string
 
@@ -69,6 +71,8 @@ var windowScenarios = []windowScenario{
 		steps: []string{localSettle, timer, "cancel", localSettle}},
 	{name: "task_window_run_canceled_during_delivery", state: tasks.Completed, begins: tasks.Completed, reward: bonus, product: []fake.Behaviour{failingReward},
 		during: cancelRun(enumspb.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED), steps: []string{localSettle, deliverReward, "cancel", recordReward}},
+	{name: "task_window_on_a_queue_of_windows", queue: contract.WindowTaskQueue, state: tasks.Completed, begins: tasks.Completed, reward: bonus, replace: settleFails,
+		steps: []string{localSettle, "SettleWindow", deliverReward, recordReward}},
 	{name: "task_window_database_away", state: tasks.Completed, begins: tasks.Completed, reward: coins, replace: settleFails, steps: []string{localSettle, "SettleWindow"}},
 }
 
@@ -106,11 +110,12 @@ func (s windowScenario) record(t *testing.T) {
 	if s.replace != nil {
 		replaced = s.replace(r)
 	}
-	startWorker(t, r.engine.Client, contract.TaskQueue, sdkworker.Options{},
+	queue := cmp.Or(s.queue, contract.TaskQueue)
+	startWorker(t, r.engine.Client, queue, sdkworker.Options{},
 		map[string]any{contract.SettleWindowActivity: r.activity.SettleWindow, contract.RecordRewardActivity: r.activity.RecordReward}, replaced)
 	startWorker(t, r.engine.Client, contract.MainProductTaskQueue, sdkworker.Options{DisableWorkflowWorker: true},
 		map[string]any{contract.DeliverRewardActivity: r.activity.DeliverReward}, replaced)
-	run, err := r.engine.Client.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: contract.TaskWindowWorkflowID(r.in.WindowID), TaskQueue: contract.TaskQueue,
+	run, err := r.engine.Client.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: contract.TaskWindowWorkflowID(r.in.WindowID), TaskQueue: queue,
 		StaticSummary: task.Name}, contract.TaskWindowWorkflow, r.in)
 	require.NoError(t, err)
 	if s.during != nil {

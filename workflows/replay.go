@@ -172,7 +172,6 @@ func cancelReplay(ctx workflow.Context, ref contract.ReplayRef) error {
 // withReplayStep has time for 100 transactions; a repeat goes on where the attempt before was cut off.
 func withReplayStep(ctx workflow.Context, summary string) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
-		TaskQueue:           contract.TaskQueue,
 		StartToCloseTimeout: time.Minute,
 		RetryPolicy:         &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: 30 * time.Second},
 		Summary:             summary,

@@ -217,7 +217,7 @@ func newWorkers(c config.Config, db *postgres.DB, engine client.Client, listener
 		return nil, fmt.Errorf("main product: %w", err)
 	}
 	return worker.New(worker.Options{Client: engine, DB: db, Product: product, OrderChanged: changed, WorkflowSlots: c.Worker.WorkflowSlots,
-		DeliverySlots: c.Worker.DeliverySlots, CachedRuns: c.Worker.CachedRuns, StopTimeout: c.HTTP.DrainTimeout,
+		DeliverySlots: c.Worker.DeliverySlots, QuietSlots: c.Worker.QuietSlots, CachedRuns: c.Worker.CachedRuns, StopTimeout: c.HTTP.DrainTimeout,
 		EventRetention: c.Events.Retention, WebhookSlots: c.Webhooks.Slots, Webhooks: listeners, WebhookSchedule: schedule}), nil
 }
 

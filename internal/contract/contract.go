@@ -5,10 +5,13 @@ package contract
 import "time"
 
 // Task queues. Our own database answers fast; the main product may hang, so its calls wait in a
-// queue of their own and starve nobody.
+// queue of their own and starve nobody. What buyers wait for, purchases and orders, is in TaskQueue; what may come in thousands in one
+// moment, and nobody waits for, has queues of its own with few slots.
 const (
 	TaskQueue            = "quickpass"
 	MainProductTaskQueue = "quickpass-main-product"
+	WindowTaskQueue      = "quickpass-windows" // of TaskWindow
+	TimerTaskQueue       = "quickpass-timers"  // of Subscription, Perk and WebhookDelivery
 )
 
 // FirstDeliveryBound is how long the first call to the main product may hold the workflow task: below

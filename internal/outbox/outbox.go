@@ -43,7 +43,7 @@ type Options struct {
 	DB      *postgres.DB
 	Client  client.Client
 	Logger  *slog.Logger
-	Workers int  // orders started at the same time; windows of tasks likewise
+	Workers int  // orders started at the same time
 	Queue   int  // orders that wait in memory, and windows likewise; more wait in PostgreSQL
 	Backlog int  // orders that may wait to be started; beyond it new ones are refused
 	Open    int  // orders that may be open in all; likewise
@@ -108,6 +108,7 @@ func (o *Outbox) Run(ctx context.Context) {
 	group.Go(func() { o.sweep(ctx) })
 	group.Go(func() { o.sweepPerks(ctx) })
 	group.Go(func() { o.sweepSubscriptions(ctx) })
+	group.Go(func() { o.tellLateSubscriptions(ctx) })
 	group.Go(func() { o.dispatchWindows(ctx) })
 	group.Go(func() { o.sweepWindows(ctx) })
 	group.Go(func() { o.dispatchCheckouts(ctx) })

@@ -32,7 +32,7 @@ func (o *Outbox) StartPerks(ctx context.Context) error {
 	return tellLeased(ctx, o, perkLease, func(ctx context.Context) ([]postgres.PerkTimer, error) {
 		return o.options.DB.LeasePerkTimers(ctx, perkLease, perkBatch, time.Now())
 	}, func(ctx context.Context, timers []postgres.PerkTimer) error {
-		return tellAll(ctx, o.options.Workers, timers, o.startPerk, o.markPerks)
+		return tellAll(ctx, quietAtOnce, timers, o.startPerk, o.markPerks)
 	})
 }
 
@@ -52,7 +52,7 @@ func (o *Outbox) startPerk(ctx context.Context, timer postgres.PerkTimer) error 
 	delay := time.Until(timer.ExpiresAt) + store.PerkJitter(in.OrderID)
 	_, err := o.options.Client.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
 		ID:                       contract.PerkWorkflowID(in.OrderID),
-		TaskQueue:                contract.TaskQueue,
+		TaskQueue:                contract.TimerTaskQueue,
 		StartDelay:               min(max(delay, 0), longestDelay),
 		WorkflowIDReusePolicy:    enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE, // a run that was ended by hand
 		WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,

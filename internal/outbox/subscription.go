@@ -17,7 +17,9 @@ import (
 const (
 	subscriptionInterval = 5 * time.Second  // nothing but notifications waits for it
 	subscriptionLease    = 30 * time.Second // a subscription that could not be told of is tried again after that
-	subscriptionOverdue  = 2 * time.Minute  // longer than the jitter of the timers
+	subscriptionLate     = 45 * time.Second // longer than the jitter of the timers: the sweep tells of such an end itself
+	subscriptionLateAll  = 200              // so many in one transaction
+	subscriptionOverdue  = 2 * time.Minute  // an end that could not be told so gets its run back
 	subscriptionBatch    = 500
 )
 
@@ -26,13 +28,31 @@ func (o *Outbox) sweepSubscriptions(ctx context.Context) {
 	o.sweepEvery(ctx, subscriptionInterval, "subscriptions", func(ctx context.Context) error { return o.SweepSubscriptions(ctx, time.Now()) })
 }
 
-// SweepSubscriptions tells of every subscription that has changed, and of those whose end nobody has told: a signal or a run that was lost, or
-// a timer that did not fire.
+// tellLateSubscriptions has a loop of its own, since the other may be busy starting runs for half a minute.
+func (o *Outbox) tellLateSubscriptions(ctx context.Context) {
+	o.sweepEvery(ctx, subscriptionInterval, "late subscriptions", func(ctx context.Context) error { return o.TellLateSubscriptions(ctx, time.Now()) })
+}
+
+// TellLateSubscriptions tells users of ends that are late, whatever is wrong with their runs: more ended at once than the server can fire timers of, or it
+// is away. The runs find nothing left to tell.
+func (o *Outbox) TellLateSubscriptions(ctx context.Context, now time.Time) error {
+	ctx, cancel := context.WithTimeout(ctx, subscriptionLease)
+	defer cancel()
+	for {
+		told, err := o.options.DB.SettleOverdueSubscriptions(ctx, subscriptionLate, subscriptionLateAll, now)
+		if err != nil || told == 0 {
+			return err
+		}
+	}
+}
+
+// SweepSubscriptions tells the workflow of every subscription that has changed, and of those whose end nobody has told: a signal or a run that was
+// lost, or a timer that did not fire.
 func (o *Outbox) SweepSubscriptions(ctx context.Context, now time.Time) error {
 	return tellLeased(ctx, o, subscriptionLease, func(ctx context.Context) ([]postgres.SubscriptionChange, error) {
 		return o.options.DB.LeaseSubscriptions(ctx, subscriptionLease, subscriptionOverdue, subscriptionBatch, now)
 	}, func(ctx context.Context, changed []postgres.SubscriptionChange) error {
-		return tellAll(ctx, o.options.Workers, changed, o.tellSubscription, func(ctx context.Context, told []postgres.SubscriptionChange) error {
+		return tellAll(ctx, quietAtOnce, changed, o.tellSubscription, func(ctx context.Context, told []postgres.SubscriptionChange) error {
 			return o.options.DB.MarkSubscriptionsTold(ctx, told, time.Now())
 		})
 	})
@@ -45,7 +65,7 @@ func (o *Outbox) tellSubscription(ctx context.Context, s postgres.SubscriptionCh
 	defer cancel()
 	options := client.StartWorkflowOptions{
 		ID:                       contract.SubscriptionWorkflowID(s.Input),
-		TaskQueue:                contract.TaskQueue,
+		TaskQueue:                contract.TimerTaskQueue,
 		WorkflowIDReusePolicy:    enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE, // the run is over, and the user has bought it anew
 		WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
 		StaticSummary:            fmt.Sprintf("%.60s of %s", s.Input.SKU, s.Input.UserID), // Temporal takes 400 bytes

@@ -50,6 +50,26 @@ func (p *passes) sweep(now time.Time) {
 	require.NoError(p.t, p.out.SweepSubscriptions(p.t.Context(), now))
 }
 
+// give grants so many users a pass as of that instant.
+func (p *passes) give(prefix string, users int, at time.Time) {
+	p.t.Helper()
+	for from := 0; from < users; from += inventory.MaxOperations {
+		call := postgres.InventoryCall{ProjectID: testkit.Project, Action: inventory.ActionGrant, Source: postgres.SourceReward, Zone: time.UTC}
+		for i := range inventory.MaxOperations {
+			call.Requests = append(call.Requests, inventory.Request{User: inventory.User{ID: fmt.Sprint(prefix, from+i)}, Items: []inventory.RequestedItem{{SKU: passSKU, Quantity: 1}}})
+		}
+		_, _, err := p.db.ChangeInventory(p.t.Context(), call, at)
+		require.NoError(p.t, err)
+	}
+}
+
+// toldOfEnd counts what all users were told of ends.
+func (p *passes) toldOfEnd() (notices int) {
+	p.t.Helper()
+	require.NoError(p.t, p.db.Pool().QueryRow(p.t.Context(), "SELECT count(*) FROM notifications WHERE kind = 'subscription_expired'").Scan(&notices))
+	return notices
+}
+
 func (p *passes) in(user string) contract.SubscriptionInput {
 	return contract.SubscriptionInput{ProjectID: testkit.Project, UserID: user, SKU: passSKU}
 }
@@ -94,14 +114,7 @@ func TestManySubscriptionsEndAtOnce(t *testing.T) {
 	const users = 1000
 	end := time.Now().Add(20 * time.Second).Truncate(time.Second)
 	given := end.Add(-time.Minute)
-	for from := 0; from < users; from += inventory.MaxOperations {
-		call := postgres.InventoryCall{ProjectID: testkit.Project, Action: inventory.ActionGrant, Source: postgres.SourceReward, Zone: time.UTC}
-		for i := range inventory.MaxOperations {
-			call.Requests = append(call.Requests, inventory.Request{User: inventory.User{ID: fmt.Sprint("u", from+i)}, Items: []inventory.RequestedItem{{SKU: passSKU, Quantity: 1}}})
-		}
-		_, _, err := p.db.ChangeInventory(t.Context(), call, given)
-		require.NoError(t, err)
-	}
+	p.give("u", users, given)
 	p.sweep(time.Now())
 	p.work()
 	for _, at := range []time.Time{end.Add(-time.Nanosecond), end} { // whether or not a timer has fired
@@ -120,9 +133,7 @@ func TestManySubscriptionsEndAtOnce(t *testing.T) {
 		}
 		return err
 	})
-	var notices int
-	require.NoError(t, p.db.Pool().QueryRow(t.Context(), "SELECT count(*) FROM notifications WHERE kind = 'subscription_expired'").Scan(&notices))
-	require.Equal(t, users, notices)
+	require.Equal(t, users, p.toldOfEnd())
 	testkit.RequireClean(t, p.db)
 }
 
@@ -137,6 +148,28 @@ func TestLostSubscriptionIsFound(t *testing.T) {
 	p.work()
 	p.sweep(time.Now())
 	p.awaitExpired(user, 1)
+	testkit.RequireClean(t, p.db)
+}
+
+// More has ended than can be told in time, and no worker is there: the sweep tells in batches, each once, and the runs that come later
+// find nothing to tell. What ended a moment ago is left to its run.
+func TestLateSubscriptionsAreToldByTheSweep(t *testing.T) {
+	t.Parallel()
+	p := newPasses(t)
+	const users = 450
+	now := time.Now()
+	p.give("late", users, now.Add(-2*time.Minute))
+	user := promptUser()
+	testkit.GivePass(t, p.db, user, passSKU, 1, now.Add(-70*time.Second)) // ended 10 s ago
+	p.sweep(now)
+	for range 2 {
+		require.NoError(t, p.out.TellLateSubscriptions(t.Context(), now))
+	}
+	require.Equal(t, users, p.toldOfEnd())
+	p.work()
+	p.awaitExpired(user, 1)
+	p.awaitClosed("late7")
+	require.Equal(t, users+1, p.toldOfEnd())
 	testkit.RequireClean(t, p.db)
 }
 

@@ -60,7 +60,7 @@ func (o *Outbox) SweepTaskWindows(ctx context.Context, due time.Time) error {
 }
 
 func (o *Outbox) tellWindows(ctx context.Context, windows []postgres.TaskWindowChange) error {
-	return tellAll(ctx, o.options.Workers, windows, o.tellWindow, func(ctx context.Context, told []postgres.TaskWindowChange) error {
+	return tellAll(ctx, quietAtOnce, windows, o.tellWindow, func(ctx context.Context, told []postgres.TaskWindowChange) error {
 		return o.options.DB.MarkTaskWindowsTold(ctx, told, time.Now())
 	})
 }
@@ -72,7 +72,7 @@ func (o *Outbox) tellWindow(ctx context.Context, w postgres.TaskWindowChange) er
 	defer cancel()
 	options := client.StartWorkflowOptions{
 		ID:                       contract.TaskWindowWorkflowID(w.Input.WindowID),
-		TaskQueue:                contract.TaskQueue,
+		TaskQueue:                contract.WindowTaskQueue,
 		WorkflowIDReusePolicy:    enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE, // the run is over, and the window goes on: a replay, or a run ended by hand
 		WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
 		StaticSummary:            fmt.Sprintf("%.60s of %s", w.TaskName, w.Input.UserID), // Temporal takes 400 bytes

@@ -151,7 +151,7 @@ func TestOpenWindowIsStartedForItsClosing(t *testing.T) {
 	run(t, box)
 	attributes := b.requireStarted(w)
 	require.Equal(t, contract.TaskWindowWorkflow, attributes.GetWorkflowType().GetName())
-	require.Equal(t, contract.TaskQueue, attributes.GetTaskQueue().GetName())
+	require.Equal(t, contract.WindowTaskQueue, attributes.GetTaskQueue().GetName())
 	delay := attributes.GetFirstWorkflowTaskBackoff().AsDuration()
 	require.InDelta(t, (10*time.Hour + 5*time.Minute + tasks.CloseJitter(w.Input.WindowID)).Seconds(), delay.Seconds(), 60)
 	var user string

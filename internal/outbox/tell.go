@@ -14,6 +14,10 @@ import (
 // Windows of tasks, orders, subscriptions and perks reach their workflows in one way: leased from PostgreSQL, told of so many
 // at a time, and marked as told in one statement. What differs is in their own files.
 
+// quietAtOnce is how many windows, subscriptions or perks are told of at the same time. It is few, because thousands may come in one moment: each
+// asks the server for a share of what the purchases have, and a server that is busy takes no more of them for being asked more at once.
+const quietAtOnce = 4
+
 // sweepEvery sweeps at every interval until ctx ends. What fails is logged, and the next sweep finds it again.
 func (o *Outbox) sweepEvery(ctx context.Context, interval time.Duration, what string, sweep func(context.Context) error) {
 	tick := time.NewTicker(interval)

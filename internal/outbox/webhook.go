@@ -70,7 +70,7 @@ func (o *Outbox) tellWebhook(ctx context.Context, w postgres.WebhookChange) erro
 	defer cancel()
 	options := client.StartWorkflowOptions{
 		ID:                       contract.WebhookWorkflowID(w.Input.DeliveryID),
-		TaskQueue:                contract.TaskQueue,
+		TaskQueue:                contract.TimerTaskQueue,
 		WorkflowIDReusePolicy:    enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE, // an admin has replayed it, or a run was ended by hand
 		WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
 		StaticSummary:            fmt.Sprintf("%s of order %d", w.Input.Event, w.Input.OrderID),

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"sync"
 	"time"
 
@@ -12,8 +13,9 @@ import (
 )
 
 const (
-	entitlementReads   = 2   // at the same time; the questions that come meanwhile are asked together
-	entitlementBatch   = 500 // questions of one read
+	entitlementReads   = 2                     // at the same time; the questions that come meanwhile are asked together
+	entitlementSlow    = 10 * time.Millisecond // from then on a read is not waited for: another begins beside it
+	entitlementBatch   = 500                   // questions of one read
 	entitlementTimeout = 5 * time.Second
 )
 
@@ -32,6 +34,7 @@ type Entitlements struct {
 	mu      sync.Mutex
 	waiting []*entitlementQuestion
 	reading int
+	began   time.Time // the last read
 }
 
 type entitlementQuestion struct {
@@ -78,7 +81,7 @@ func (e *Entitlements) ask(ctx context.Context, q *entitlementQuestion) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.waiting = append(e.waiting, q)
-	if e.reading < entitlementReads {
+	if e.reading == 0 || e.reading < entitlementReads && time.Since(e.began) > entitlementSlow {
 		e.reading++
 		go e.read(context.WithoutCancel(ctx)) // the question of one caller must not end with another's
 	}
@@ -86,7 +89,12 @@ func (e *Entitlements) ask(ctx context.Context, q *entitlementQuestion) {
 
 // read goes on until nobody waits.
 func (e *Entitlements) read(ctx context.Context) {
-	for batch := e.next(); len(batch) > 0; batch = e.next() {
+	for {
+		runtime.Gosched() // let those ask who are about to
+		batch := e.next()
+		if len(batch) == 0 {
+			return
+		}
 		err := e.readBatch(ctx, batch)
 		for _, q := range batch {
 			q.err = err
@@ -99,7 +107,7 @@ func (e *Entitlements) next() []*entitlementQuestion {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	batch := e.waiting[:min(len(e.waiting), entitlementBatch)]
-	e.waiting = e.waiting[len(batch):]
+	e.waiting, e.began = e.waiting[len(batch):], time.Now()
 	if len(batch) == 0 {
 		e.waiting = nil
 		e.reading--

@@ -264,3 +264,34 @@ func TestEntitlementsAtOnce(t *testing.T) {
 	_, err = checks.Check(t.Context(), 1, player, "pass", monday)
 	require.Error(t, err)
 }
+
+// A check reads its row by the primary key, whatever the planner thinks of arrays whose length it does not know: as a plain join it
+// reads the tables whole, which is slower by as much as there are users.
+func TestEntitlementIsReadByItsKey(t *testing.T) {
+	t.Parallel()
+	c := newChest(t)
+	const users, asked = 5000, 50
+	c.exec(`INSERT INTO users (user_id, project_id, created_at, updated_at) SELECT 'u' || n, 1, now(), now() FROM generate_series(1, $1) n`, users)
+	c.exec(`INSERT INTO inventory (project_id, user_id, sku, kind, quantity, snapshot, updated_at)
+		SELECT 1, user_id, 'sword', 'non_consumable', 1, '{}', now() FROM users WHERE user_id LIKE 'u%'`)
+	c.exec("ANALYZE inventory")
+	scans := func() (whole, byKey int64) {
+		require.NoError(t, c.Pool().QueryRow(t.Context(), "SELECT seq_scan, idx_scan FROM pg_stat_user_tables WHERE relname = 'inventory'").Scan(&whole, &byKey))
+		return whole, byKey
+	}
+	before, _ := scans()
+	checks := postgres.NewEntitlements(c.DB)
+	for i := range asked {
+		e, err := checks.Check(t.Context(), 1, fmt.Sprint("u", i+1), "sword", monday)
+		require.NoError(t, err)
+		require.Equal(t, subscriptions.Active, e.Status)
+	}
+	testkit.Eventually(t, "the statistics know of what was read", func(context.Context) error {
+		if _, byKey := scans(); byKey < asked {
+			return fmt.Errorf("%d of %d by the key", byKey, asked)
+		}
+		return nil
+	})
+	after, _ := scans()
+	require.Equal(t, before, after, "the table is not read whole")
+}

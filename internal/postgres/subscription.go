@@ -20,9 +20,8 @@ func (db *DB) SettleSubscription(ctx context.Context, in contract.SubscriptionIn
 		if err != nil {
 			return notFound(err)
 		}
-		s := subscriptionOf(row.Subscription)
-		notice := s.Notice(time.Duration(row.ReminderSeconds)*time.Second, subscriptions.Told{Reminded: row.Subscription.RemindedAt, Ended: row.Subscription.EndedAt}, now)
-		settled = contract.SettledSubscription{Status: s.Status(now), Until: notice.Until}
+		notice := noticeOf(row, now)
+		settled = contract.SettledSubscription{Status: subscriptionOf(row.Subscription).Status(now), Until: notice.Until}
 		switch {
 		case notice.Remind:
 			return remind(ctx, q, row, now)
@@ -36,6 +35,37 @@ func (db *DB) SettleSubscription(ctx context.Context, in contract.SubscriptionIn
 		return contract.SettledSubscription{}, fmt.Errorf("settle subscription %s: %w", contract.SubscriptionWorkflowID(in), err)
 	}
 	return settled, nil
+}
+
+// SettleOverdueSubscriptions tells users of ends that were so long ago, up to a limit in one transaction, and counts them. It does what their workflows
+// would do, for when too many end at once or the workflows' server is away.
+func (db *DB) SettleOverdueSubscriptions(ctx context.Context, overdue time.Duration, limit int, now time.Time) (told int, err error) {
+	err = db.inTx(ctx, func(q *sqlc.Queries) error {
+		told = 0
+		rows, err := q.LockOverdueSubscriptions(ctx, sqlc.LockOverdueSubscriptionsParams{Overdue: now.Add(-overdue), MaxSubscriptions: int32(limit)})
+		if err != nil {
+			return err
+		}
+		for _, row := range rows {
+			if !noticeOf(sqlc.LockSubscriptionRow(row), now).End {
+				continue // extended while we waited
+			}
+			if err := tellEnd(ctx, q, sqlc.LockSubscriptionRow(row), now); err != nil {
+				return fmt.Errorf("%s of %s: %w", row.Subscription.Sku, row.Subscription.UserID, err)
+			}
+			told++
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("settle overdue subscriptions: %w", err)
+	}
+	return told, nil
+}
+
+func noticeOf(row sqlc.LockSubscriptionRow, now time.Time) subscriptions.Notice {
+	told := subscriptions.Told{Reminded: row.Subscription.RemindedAt, Ended: row.Subscription.EndedAt}
+	return subscriptionOf(row.Subscription).Notice(time.Duration(row.ReminderSeconds)*time.Second, told, now)
 }
 
 func remind(ctx context.Context, q *sqlc.Queries, row sqlc.LockSubscriptionRow, now time.Time) error {

@@ -123,8 +123,12 @@ ORDER BY 1;
 SELECT u.available FROM users u WHERE u.user_id = @user_id;
 
 -- name: CheckEntitlements :many
--- Of what is owned, by its place in the question.
+-- Of what is owned, by its place in the question. The LIMITs keep each question a look by the primary key: as a join, the planner takes the
+-- arrays for a thousand questions and reads both tables whole.
 SELECT q.place::bigint AS place, i.kind, i.quantity, s.expires_at
 FROM (SELECT unnest(@project_ids::int[]) AS project_id, unnest(@user_ids::text[]) AS user_id, unnest(@skus::text[]) AS sku, generate_subscripts(@skus::text[], 1) AS place) q
-JOIN inventory i ON i.project_id = q.project_id AND i.user_id = q.user_id AND i.sku = q.sku
-LEFT JOIN subscriptions s ON s.project_id = i.project_id AND s.user_id = i.user_id AND s.sku = i.sku AND i.kind = 'non_renewing_subscription';
+CROSS JOIN LATERAL (SELECT o.kind, o.quantity FROM inventory o WHERE o.project_id = q.project_id AND o.user_id = q.user_id AND o.sku = q.sku LIMIT 1) i
+LEFT JOIN LATERAL (
+    SELECT t.expires_at FROM subscriptions t
+    WHERE t.project_id = q.project_id AND t.user_id = q.user_id AND t.sku = q.sku AND i.kind = 'non_renewing_subscription' LIMIT 1
+) s ON true;

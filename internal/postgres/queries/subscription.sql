@@ -9,6 +9,21 @@ JOIN inventory i ON i.project_id = s.project_id AND i.user_id = s.user_id AND i.
 LEFT JOIN catalog_items c ON c.project_id = s.project_id AND c.sku = s.sku
 WHERE s.project_id = @project_id AND s.user_id = @user_id AND s.sku = @sku FOR NO KEY UPDATE OF s;
 
+-- name: LockOverdueSubscriptions :many
+-- Those of whose end nobody has told although it was so long ago, as LockSubscription gives them. What others have locked is left to them.
+WITH found AS (
+    SELECT d.project_id, d.user_id, d.sku FROM subscriptions d
+    WHERE d.ended_at IS DISTINCT FROM d.expires_at AND d.expires_at <= @overdue::timestamptz ORDER BY d.expires_at LIMIT @max_subscriptions
+)
+SELECT sqlc.embed(s), p.reminder_seconds, (COALESCE(c.definition, i.snapshot) -> 'name')::jsonb AS name, p.default_locale
+FROM found f
+JOIN subscriptions s ON s.project_id = f.project_id AND s.user_id = f.user_id AND s.sku = f.sku
+JOIN projects p ON p.project_id = s.project_id
+JOIN inventory i ON i.project_id = s.project_id AND i.user_id = s.user_id AND i.sku = s.sku
+LEFT JOIN catalog_items c ON c.project_id = s.project_id AND c.sku = s.sku
+WHERE s.ended_at IS DISTINCT FROM s.expires_at
+ORDER BY s.project_id, s.user_id, s.sku FOR NO KEY UPDATE OF s SKIP LOCKED;
+
 -- name: RememberReminder :exec
 UPDATE subscriptions AS s SET reminded_at = s.expires_at WHERE s.project_id = @project_id AND s.user_id = @user_id AND s.sku = @sku;
 

@@ -84,6 +84,69 @@ func (q *Queries) LeaseSubscriptions(ctx context.Context, arg LeaseSubscriptions
 	return items, nil
 }
 
+const LockOverdueSubscriptions = `-- name: LockOverdueSubscriptions :many
+WITH found AS (
+    SELECT d.project_id, d.user_id, d.sku FROM subscriptions d
+    WHERE d.ended_at IS DISTINCT FROM d.expires_at AND d.expires_at <= $1::timestamptz ORDER BY d.expires_at LIMIT $2
+)
+SELECT s.project_id, s.user_id, s.sku, s.stretch, s.started_at, s.expires_at, s.changes, s.told, s.sweep_at, s.reminded_at, s.ended_at, p.reminder_seconds, (COALESCE(c.definition, i.snapshot) -> 'name')::jsonb AS name, p.default_locale
+FROM found f
+JOIN subscriptions s ON s.project_id = f.project_id AND s.user_id = f.user_id AND s.sku = f.sku
+JOIN projects p ON p.project_id = s.project_id
+JOIN inventory i ON i.project_id = s.project_id AND i.user_id = s.user_id AND i.sku = s.sku
+LEFT JOIN catalog_items c ON c.project_id = s.project_id AND c.sku = s.sku
+WHERE s.ended_at IS DISTINCT FROM s.expires_at
+ORDER BY s.project_id, s.user_id, s.sku FOR NO KEY UPDATE OF s SKIP LOCKED
+`
+
+type LockOverdueSubscriptionsParams struct {
+	Overdue          time.Time
+	MaxSubscriptions int32
+}
+
+type LockOverdueSubscriptionsRow struct {
+	Subscription    Subscription
+	ReminderSeconds int32
+	Name            json.RawMessage
+	DefaultLocale   string
+}
+
+// Those of whose end nobody has told although it was so long ago, as LockSubscription gives them. What others have locked is left to them.
+func (q *Queries) LockOverdueSubscriptions(ctx context.Context, arg LockOverdueSubscriptionsParams) ([]LockOverdueSubscriptionsRow, error) {
+	rows, err := q.db.Query(ctx, LockOverdueSubscriptions, arg.Overdue, arg.MaxSubscriptions)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []LockOverdueSubscriptionsRow
+	for rows.Next() {
+		var i LockOverdueSubscriptionsRow
+		if err := rows.Scan(
+			&i.Subscription.ProjectID,
+			&i.Subscription.UserID,
+			&i.Subscription.Sku,
+			&i.Subscription.Stretch,
+			&i.Subscription.StartedAt,
+			&i.Subscription.ExpiresAt,
+			&i.Subscription.Changes,
+			&i.Subscription.Told,
+			&i.Subscription.SweepAt,
+			&i.Subscription.RemindedAt,
+			&i.Subscription.EndedAt,
+			&i.ReminderSeconds,
+			&i.Name,
+			&i.DefaultLocale,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const LockSubscription = `-- name: LockSubscription :one
 
 SELECT s.project_id, s.user_id, s.sku, s.stretch, s.started_at, s.expires_at, s.changes, s.told, s.sweep_at, s.reminded_at, s.ended_at, p.reminder_seconds, (COALESCE(c.definition, i.snapshot) -> 'name')::jsonb AS name, p.default_locale
