@@ -4,8 +4,6 @@ import (
 	"context"
 	"time"
 
-	"go.temporal.io/sdk/activity"
-
 	"github.com/quickpass/quickpass/internal/contract"
 	"github.com/quickpass/quickpass/internal/mainproduct"
 	"github.com/quickpass/quickpass/internal/postgres"
@@ -57,7 +55,7 @@ func (a *Checkout) settleCall(ctx context.Context, in contract.CheckoutDelivery)
 	noting, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleCallTimeout)
 	defer cancel()
 	if err := a.DB.SettleCheckoutCall(noting, in, time.Now()); err != nil {
-		activity.GetLogger(ctx).Warn("a call that had no effect counts as one that may have had", "order_id", in.MainProductOrderID(), "error", err)
+		logger(ctx).Warn("a call that had no effect counts as one that may have had", "order_id", in.MainProductOrderID(), "error", err)
 	}
 }
 

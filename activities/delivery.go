@@ -4,8 +4,6 @@ import (
 	"context"
 	"time"
 
-	"go.temporal.io/sdk/activity"
-
 	"github.com/quickpass/quickpass/internal/contract"
 	"github.com/quickpass/quickpass/internal/mainproduct"
 	"github.com/quickpass/quickpass/internal/postgres"
@@ -134,7 +132,7 @@ func (a *Delivery) report(ctx context.Context, in contract.DeliveryInput, call *
 func (a *Delivery) note(ctx context.Context, note postgres.DeliveryNote, answer mainproduct.Answer) {
 	note.MaybeCredited, note.Detail = answer.MaybeCredited, answer
 	if err := a.DB.NoteDelivery(ctx, note, time.Now()); err != nil {
-		activity.GetLogger(ctx).Warn("the timeline misses an answer", "order_id", note.OrderID, "error", err)
+		logger(ctx).Warn("the timeline misses an answer", "order_id", note.OrderID, "error", err)
 	}
 }
 

@@ -7,8 +7,6 @@ import (
 	"errors"
 	"time"
 
-	"go.temporal.io/sdk/activity"
-
 	"github.com/quickpass/quickpass/internal/contract"
 	"github.com/quickpass/quickpass/internal/postgres"
 	"github.com/quickpass/quickpass/internal/store"
@@ -70,7 +68,7 @@ func (a *Purchase) Release(ctx context.Context, in contract.ReleaseInput) (contr
 	}
 	a.OrderChanged(in.OrderID)
 	if status != store.Canceled {
-		activity.GetLogger(ctx).Warn("an order to cancel was over already", "order_id", in.OrderID, "status", status)
+		logger(ctx).Warn("an order to cancel was over already", "order_id", in.OrderID, "status", status)
 		return contract.PurchaseResult{Status: status}, nil
 	}
 	return contract.PurchaseResult{Status: status, Reason: &in.Reason}, nil

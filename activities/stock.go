@@ -4,8 +4,6 @@ import (
 	"context"
 	"time"
 
-	"go.temporal.io/sdk/activity"
-
 	"github.com/quickpass/quickpass/internal/contract"
 	"github.com/quickpass/quickpass/internal/postgres"
 )
@@ -20,7 +18,7 @@ type Stock struct {
 func (a *Stock) Replenish(ctx context.Context) (int, error) {
 	restocked, err := a.DB.Replenish(ctx, contract.ReplenishmentSchedule, time.Now())
 	for _, one := range restocked {
-		activity.GetLogger(ctx).Info("restocked", "project_id", one.ProjectID, "sku", one.SKU, "before", one.Before, "after", one.After)
+		logger(ctx).Info("restocked", "project_id", one.ProjectID, "sku", one.SKU, "before", one.Before, "after", one.After)
 	}
 	if err != nil {
 		return 0, classify(err)

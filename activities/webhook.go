@@ -5,8 +5,6 @@ import (
 	"errors"
 	"time"
 
-	"go.temporal.io/sdk/activity"
-
 	"github.com/quickpass/quickpass/internal/contract"
 	"github.com/quickpass/quickpass/internal/postgres"
 	"github.com/quickpass/quickpass/internal/webhook"
@@ -31,7 +29,7 @@ func (a *Webhook) AttemptWebhook(ctx context.Context, in contract.WebhookInput) 
 	report := postgres.WebhookReport{DeliveryID: call.DeliveryID, Attempt: call.Attempt, StatusCode: answer.StatusCode, Answer: answer.Text, Error: answer.Error, RetryAfter: answer.RetryAfter, Took: answer.Took}
 	standing, err = a.DB.FinishWebhook(context.WithoutCancel(ctx), report, a.Schedule, time.Now())
 	if err == nil && standing.Status != webhook.Delivered {
-		activity.GetLogger(ctx).Warn("webhook not taken", "delivery_id", call.DeliveryID, "order_id", call.OrderID, "event", call.Event, "attempt", call.Attempt, "status", standing.Status,
+		logger(ctx).Warn("webhook not taken", "delivery_id", call.DeliveryID, "order_id", call.OrderID, "event", call.Event, "attempt", call.Attempt, "status", standing.Status,
 			"status_code", answer.StatusCode, "error", answer.Error, "host", webhook.Host(call.URL))
 	}
 	return standing, classify(err)

@@ -229,17 +229,18 @@ func TestPauseStopsAtOnce(t *testing.T) {
 	s := newShop(t, 1_000, 100_000)
 	orders := s.failed("buyer", 60)
 	s.newReplay("rp_1", unreachable)
-	done := make(chan error, 1)
+	begun, done := make(chan struct{}), make(chan error, 1)
 	go func() {
 		var err error
-		for _, order := range orders {
+		for i, order := range orders {
+			if i == 5 {
+				close(begun)
+			}
 			err = errors.Join(err, s.ReplayItem(t.Context(), "rp_1", order, s.clock))
 		}
 		done <- err
 	}()
-	for s.progress("rp_1").InFlight.Orders < 5 {
-		require.NoError(t, t.Context().Err())
-	}
+	<-begun
 	require.NoError(t, s.changeReplay("rp_1", store.PauseReplay))
 	before := s.progress("rp_1")
 	require.Positive(t, before.Waiting.Orders)

@@ -158,7 +158,7 @@ func errorText(err error) string {
 	case errors.Is(err, ErrNotPublic):
 		text = ErrNotPublic.Error()
 	}
-	return text[:min(len(text), maxError)]
+	return strings.ToValidUTF8(text[:min(len(text), maxError)], "")
 }
 
 // Describe and Collect make the client a prometheus.Collector.
