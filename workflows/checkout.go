@@ -44,7 +44,7 @@ func Checkout(ctx workflow.Context, in contract.CheckoutInput) (contract.Settled
 		}
 		// The look that comes next sees what was signalled meanwhile, and what the deliveries have come to.
 		told := again
-		for changed.ReceiveAsync(nil) {
+		if drain(changed) {
 			told = true
 		}
 		if settled.Until == nil && !told {
@@ -59,13 +59,5 @@ func Checkout(ctx workflow.Context, in contract.CheckoutInput) (contract.Settled
 // awaitCheckout ends when the order expires, somebody has changed it, or the run is canceled.
 func awaitCheckout(ctx workflow.Context, changed workflow.ReceiveChannel, until time.Time) {
 	workflow.SetCurrentDetails(ctx, "**new**, to be paid until "+until.Format(time.RFC3339))
-	nap := min(until.Sub(workflow.Now(ctx)), longestNap)
-	timerCtx, stopTimer := workflow.WithCancel(ctx)
-	defer stopTimer()
-	expiry := workflow.NewTimerWithOptions(timerCtx, max(nap, time.Second), workflow.TimerOptions{Summary: "until the order expires"})
-	workflow.NewSelector(ctx).
-		AddReceive(changed, func(c workflow.ReceiveChannel, _ bool) { c.Receive(ctx, nil) }).
-		AddReceive(ctx.Done(), func(workflow.ReceiveChannel, bool) {}).
-		AddFuture(expiry, func(workflow.Future) {}).
-		Select(ctx)
+	awaitChange(ctx, changed, until, "until the order expires")
 }

@@ -9,9 +9,6 @@ import (
 	"github.com/quickpass/quickpass/internal/store"
 )
 
-// longestNap bounds one timer; a perk that lasts longer is looked at once a year.
-const longestNap = 365 * 24 * time.Hour
-
 // Perk tells a user that something bought for a time has ended (seed 000, "premium features for a period"). It is
 // started with a delay until the end. It decides about nothing: the user is entitled until the moment in the
 // database, whether this run is late, early or gone. What was extended meanwhile is slept on.

@@ -42,22 +42,6 @@ func Subscription(ctx workflow.Context, in contract.SubscriptionInput) (contract
 // awaitSubscription ends at the next instant that matters, or when somebody has changed the subscription.
 func awaitSubscription(ctx workflow.Context, in contract.SubscriptionInput, settled contract.SettledSubscription, changed workflow.ReceiveChannel) error {
 	workflow.SetCurrentDetails(ctx, "**"+string(settled.Status)+"**, looked at again at "+settled.Until.Format(time.RFC3339))
-	nap := min(settled.Until.Add(subscriptions.Jitter(contract.SubscriptionWorkflowID(in))).Sub(workflow.Now(ctx)), longestNap)
-	timerCtx, stopTimer := workflow.WithCancel(ctx)
-	defer stopTimer()
-	due := workflow.NewTimerWithOptions(timerCtx, max(nap, time.Second), workflow.TimerOptions{Summary: "until the reminder or the end"})
-	workflow.NewSelector(ctx).
-		AddReceive(changed, func(c workflow.ReceiveChannel, _ bool) { c.Receive(ctx, nil) }).
-		AddReceive(ctx.Done(), func(workflow.ReceiveChannel, bool) {}).
-		AddFuture(due, func(workflow.Future) {}).
-		Select(ctx)
+	awaitChange(ctx, changed, settled.Until.Add(subscriptions.Jitter(contract.SubscriptionWorkflowID(in))), "until the reminder or the end")
 	return ctx.Err()
-}
-
-// drain forgets the signals that are there, and tells whether there were any.
-func drain(signals workflow.ReceiveChannel) (told bool) {
-	for signals.ReceiveAsync(nil) {
-		told = true
-	}
-	return told
 }

@@ -68,15 +68,7 @@ func (w *taskWindow) run(ctx workflow.Context) (contract.SettledWindow, error) {
 // wait ends when the window closes or somebody has changed it.
 func (w *taskWindow) wait(ctx workflow.Context, until time.Time) error {
 	workflow.SetCurrentDetails(ctx, "**open**, closes at "+until.Format(time.RFC3339))
-	nap := min(until.Add(tasks.CloseJitter(w.in.WindowID)).Sub(workflow.Now(ctx)), longestNap)
-	timerCtx, stopTimer := workflow.WithCancel(ctx)
-	defer stopTimer()
-	closing := workflow.NewTimerWithOptions(timerCtx, max(nap, time.Second), workflow.TimerOptions{Summary: "until the window closes"})
-	workflow.NewSelector(ctx).
-		AddReceive(w.changed, func(c workflow.ReceiveChannel, _ bool) { c.Receive(ctx, nil) }).
-		AddReceive(ctx.Done(), func(workflow.ReceiveChannel, bool) {}).
-		AddFuture(closing, func(workflow.Future) {}).
-		Select(ctx)
+	awaitChange(ctx, w.changed, until.Add(tasks.CloseJitter(w.in.WindowID)), "until the window closes")
 	return ctx.Err()
 }
 

@@ -40,14 +40,7 @@ func WebhookDelivery(ctx workflow.Context, in contract.WebhookInput) (contract.W
 // awaitWebhook ends when the next try is due, or when somebody has changed the delivery.
 func awaitWebhook(ctx workflow.Context, changed workflow.ReceiveChannel, until time.Time) error {
 	workflow.SetCurrentDetails(ctx, "**pending**, looked at again at "+until.Format(time.RFC3339))
-	timerCtx, stopTimer := workflow.WithCancel(ctx)
-	defer stopTimer()
-	due := workflow.NewTimerWithOptions(timerCtx, max(until.Sub(workflow.Now(ctx)), time.Second), workflow.TimerOptions{Summary: "until the next try"})
-	workflow.NewSelector(ctx).
-		AddReceive(changed, func(c workflow.ReceiveChannel, _ bool) { c.Receive(ctx, nil) }).
-		AddReceive(ctx.Done(), func(workflow.ReceiveChannel, bool) {}).
-		AddFuture(due, func(workflow.Future) {}).
-		Select(ctx)
+	awaitChange(ctx, changed, until, "until the next try")
 	return ctx.Err()
 }
 
