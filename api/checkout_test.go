@@ -128,6 +128,8 @@ func TestCartOverHTTP(t *testing.T) {
 	s.v2(204, "DELETE", project+"/cart/item/pass", "")
 	s.refusedV2(404, 4001, "DELETE", project+"/cart/item/pass", "")
 	s.refusedV2(404, 4001, "PUT", project+"/cart/item/none", `{"quantity": 1}`)
+	huge := s.v2(422, "PUT", project+"/cart/item/gun_1", `{"quantity": 99999999999}`)
+	require.Contains(t, string(huge.body), "at most 1000000")
 	s.v2(204, "PUT", project+"/cart/item/gun_1", `{"quantity": 0}`)
 	require.Empty(t, into[Cart](t, s.v2(200, "GET", project+"/cart", "")).Items)
 	s.v2(204, "PUT", project+"/cart/custom_id/item/gun_1", `{"quantity": 1}`)

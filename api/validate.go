@@ -218,8 +218,11 @@ func schemaProblem(field string, err *openapi3.SchemaError) FieldProblem {
 	if path != "" {
 		field = path
 	}
-	if err.SchemaField == "oneOf" && err.Schema.Description != "" {
+	switch {
+	case err.SchemaField == "oneOf" && err.Schema.Description != "":
 		return FieldProblem{orBody(field), err.Schema.Description}
+	case err.SchemaField == "maximum" && err.Schema.Max != nil: // its own reason says 1e+06
+		return FieldProblem{orBody(field), "number must be at most " + strconv.FormatFloat(*err.Schema.Max, 'f', -1, 64)}
 	}
 	return FieldProblem{orBody(field), err.Reason}
 }
