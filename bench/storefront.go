@@ -62,6 +62,9 @@ func (s *storefront) buySKU(ctx context.Context, user, sku string, wait bool) (o
 		OrderID string            `json:"order_id"`
 		Status  store.OrderStatus `json:"status"`
 	}
+	if response.StatusCode == http.StatusTooManyRequests { // two of one user at once, and the one that came second has looked at the clock first
+		return s.buySKU(ctx, user, sku, wait)
+	}
 	if response.StatusCode != want {
 		return "", fmt.Errorf("purchase: %s: %s", response.Status, answer)
 	}
