@@ -309,7 +309,7 @@ func TestWindowsExpire(t *testing.T) {
 		group.Go(func() error {
 			id := contract.TaskWindowWorkflowID(windows[user])
 			options := client.StartWorkflowOptions{ID: id, TaskQueue: contract.WindowTaskQueue, WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING}
-			_, err := s.engine.Client.SignalWithStartWorkflow(t.Context(), id, contract.TaskWindowChangedSignal, nil, options, contract.TaskWindowWorkflow,
+			_, err := s.engine.Client.SignalWithStartWorkflow(t.Context(), id, contract.ChangedSignal, nil, options, contract.TaskWindowWorkflow,
 				contract.TaskWindowInput{ProjectID: testkit.Project, WindowID: windows[user], UserID: user, TaskID: taskID})
 			return err
 		})

@@ -110,7 +110,7 @@ func (s *BulkReplaySuite) change(at time.Duration, status store.ReplayStatus, si
 	s.env.RegisterDelayedCallback(func() {
 		s.status = status
 		if signal {
-			s.env.SignalWorkflow(contract.ReplayChangedSignal, nil)
+			s.env.SignalWorkflow(contract.ChangedSignal, nil)
 		}
 	}, at)
 }
@@ -266,7 +266,7 @@ func (s *BulkReplaySuite) TestSignalsAreDrainedBeforeContinuingAsNew() {
 	s.fail = func(step int) error {
 		if step == 300 {
 			s.status = store.ReplayPaused
-			s.env.SignalWorkflow(contract.ReplayChangedSignal, nil)
+			s.env.SignalWorkflow(contract.ChangedSignal, nil)
 		}
 		return nil
 	}

@@ -17,7 +17,7 @@ import (
 // A cancellation of the run, by an operator, does not end the order: what is due is still done, and the sweep starts another
 // run when there is something to do.
 func Checkout(ctx workflow.Context, in contract.CheckoutInput) (contract.SettledCheckout, error) {
-	changed := workflow.GetSignalChannel(ctx, contract.CheckoutChangedSignal)
+	changed := workflow.GetSignalChannel(ctx, contract.ChangedSignal)
 	for {
 		look, canceled, again := ctx, ctx.Err() != nil, false
 		if canceled {

@@ -51,7 +51,7 @@ func newCheckoutEnv(t *testing.T, settles ...any) *checkoutEnv {
 }
 
 func (e *checkoutEnv) signalAt(at time.Duration) {
-	e.RegisterDelayedCallback(func() { e.SignalWorkflow(contract.CheckoutChangedSignal, nil) }, at)
+	e.RegisterDelayedCallback(func() { e.SignalWorkflow(contract.ChangedSignal, nil) }, at)
 }
 
 // requireStatus runs the order to its end; the looks are made at these times.
@@ -96,7 +96,7 @@ func TestCheckoutSpuriousSignals(t *testing.T) {
 	e := newCheckoutEnv(t, open, open, open, open, settledAs(checkout.Expired))
 	e.RegisterDelayedCallback(func() {
 		for range 20 {
-			e.SignalWorkflow(contract.CheckoutChangedSignal, nil)
+			e.SignalWorkflow(contract.ChangedSignal, nil)
 		}
 	}, time.Minute)
 	e.signalAt(2 * time.Minute)

@@ -144,7 +144,7 @@ func (r *checkoutRecording) await(t *testing.T, wanted enumspb.EventType) {
 // tell sends the signal, if the workflow has been started.
 func (r *checkoutRecording) tell(t *testing.T) {
 	t.Helper()
-	err := r.engine.Client.SignalWorkflow(t.Context(), contract.CheckoutWorkflowID(r.in.OrderID), "", contract.CheckoutChangedSignal, nil)
+	err := r.engine.Client.SignalWorkflow(t.Context(), contract.CheckoutWorkflowID(r.in.OrderID), "", contract.ChangedSignal, nil)
 	if err != nil {
 		require.ErrorContains(t, err, "not found")
 	}

@@ -90,7 +90,7 @@ func promptPass() contract.SubscriptionInput {
 }
 
 func (r *passRecording) signal(ctx context.Context) error {
-	return r.engine.Client.SignalWorkflow(ctx, contract.SubscriptionWorkflowID(r.in), "", contract.SubscriptionChangedSignal, nil)
+	return r.engine.Client.SignalWorkflow(ctx, contract.SubscriptionWorkflowID(r.in), "", contract.ChangedSignal, nil)
 }
 
 // awaitTimers waits until the run has started so many timers.

@@ -126,7 +126,7 @@ func (r *webhookRecording) awaitTimer(t *testing.T) {
 func switchOff(t *testing.T, r *webhookRecording) {
 	testkit.Exec(t, r.db, "UPDATE webhook_endpoints SET is_enabled = false")
 	testkit.Exec(t, r.db, "UPDATE webhook_deliveries SET next_attempt_at = now()")
-	require.NoError(t, r.engine.Client.SignalWorkflow(t.Context(), contract.WebhookWorkflowID(r.in.DeliveryID), "", contract.WebhookChangedSignal, nil))
+	require.NoError(t, r.engine.Client.SignalWorkflow(t.Context(), contract.WebhookWorkflowID(r.in.DeliveryID), "", contract.ChangedSignal, nil))
 }
 
 func cancelWebhookRun(t *testing.T, r *webhookRecording) {

@@ -152,7 +152,7 @@ func (r *windowRecording) awaitEvent(t *testing.T, event enumspb.EventType) {
 }
 
 func (r *windowRecording) signal(ctx context.Context) error {
-	return r.engine.Client.SignalWorkflow(ctx, contract.TaskWindowWorkflowID(r.in.WindowID), "", contract.TaskWindowChangedSignal, nil)
+	return r.engine.Client.SignalWorkflow(ctx, contract.TaskWindowWorkflowID(r.in.WindowID), "", contract.ChangedSignal, nil)
 }
 
 // completeWindow is what the count of an event does, and the signal after it.

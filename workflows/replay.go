@@ -23,7 +23,7 @@ const (
 // PostgreSQL decides: whether it runs, which orders have had their turn, and how they ended. The workflow owns the
 // pace. A signal only ends a wait, so none can be lost that matters.
 func Replay(ctx workflow.Context, in contract.ReplayInput) (contract.ReplayResult, error) {
-	r := &replay{in: in, poll: firstPoll, changed: workflow.GetSignalChannel(ctx, contract.ReplayChangedSignal)}
+	r := &replay{in: in, poll: firstPoll, changed: workflow.GetSignalChannel(ctx, contract.ChangedSignal)}
 	r.in.Next = max(in.Next, 1)
 	r.batch, r.every = store.ReplayPace(in.RatePerSecond)
 	err := workflow.SetQueryHandler(ctx, contract.ReplayProgressQuery, func() (contract.ReplayStanding, error) { return r.standing, nil })

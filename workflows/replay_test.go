@@ -340,7 +340,7 @@ func stepsOf(t *testing.T, events []*historypb.HistoryEvent) []string {
 		case enumspb.EVENT_TYPE_TIMER_STARTED:
 			steps = append(steps, "timer")
 		case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED:
-			if event.GetWorkflowExecutionSignaledEventAttributes().GetSignalName() == contract.TaskWindowChangedSignal {
+			if event.GetWorkflowExecutionSignaledEventAttributes().GetSignalName() == contract.ChangedSignal {
 				steps = append(steps, "signal")
 			}
 		case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED:

@@ -15,7 +15,7 @@ import (
 //
 // A run that an operator cancels ends at once; the sweep starts another when the end has to be told.
 func Subscription(ctx workflow.Context, in contract.SubscriptionInput) (contract.SettledSubscription, error) {
-	changed := workflow.GetSignalChannel(ctx, contract.SubscriptionChangedSignal)
+	changed := workflow.GetSignalChannel(ctx, contract.ChangedSignal)
 	for {
 		settled, err := settleSubscription(ctx, in)
 		if err != nil {

@@ -84,7 +84,7 @@ func (e *passEnv) buy(id string, days int) {
 func (e *passEnv) change(at time.Duration, f func()) {
 	e.RegisterDelayedCallback(func() {
 		f()
-		e.SignalWorkflow(contract.SubscriptionChangedSignal, nil)
+		e.SignalWorkflow(contract.ChangedSignal, nil)
 	}, at)
 }
 
@@ -203,7 +203,7 @@ func TestSubscriptionSignalsWithoutAChangeCostALook(t *testing.T) {
 	e.buy("a", 30)
 	e.RegisterDelayedCallback(func() {
 		for range 20 {
-			e.SignalWorkflow(contract.SubscriptionChangedSignal, nil)
+			e.SignalWorkflow(contract.ChangedSignal, nil)
 		}
 	}, time.Minute)
 	e.requireStatus(subscriptions.Expired)

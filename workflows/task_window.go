@@ -19,7 +19,7 @@ import (
 // A cancellation of the run, by an operator, does not end the window: what is owed is still given or listed as
 // undelivered, and the sweep starts another run when there is something to do.
 func TaskWindow(ctx workflow.Context, in contract.TaskWindowInput) (contract.SettledWindow, error) {
-	w := &taskWindow{in: in, changed: workflow.GetSignalChannel(ctx, contract.TaskWindowChangedSignal)}
+	w := &taskWindow{in: in, changed: workflow.GetSignalChannel(ctx, contract.ChangedSignal)}
 	settled, err := w.run(ctx)
 	if err == nil || ctx.Err() == nil {
 		return settled, err

@@ -115,7 +115,7 @@ func (e *windowEnv) requireAnswersUsed() {
 }
 
 func (e *windowEnv) signalAt(at time.Duration) {
-	e.RegisterDelayedCallback(func() { e.SignalWorkflow(contract.TaskWindowChangedSignal, nil) }, at)
+	e.RegisterDelayedCallback(func() { e.SignalWorkflow(contract.ChangedSignal, nil) }, at)
 }
 
 func noRewardAnswer(result contract.RewardResult) error {
@@ -173,7 +173,7 @@ func TestSpuriousSignals(t *testing.T) {
 	e.settles = []any{open, open, open, open, expired}
 	e.RegisterDelayedCallback(func() {
 		for range 20 {
-			e.SignalWorkflow(contract.TaskWindowChangedSignal, nil)
+			e.SignalWorkflow(contract.ChangedSignal, nil)
 		}
 	}, time.Minute)
 	e.signalAt(2 * time.Minute)
@@ -305,7 +305,7 @@ func TestReplayOfARewardWhileTheRunEnds(t *testing.T) {
 	e.settles, e.calls = []any{rewarded, rewarded}, []any{rewardRefused, rewardGiven}
 	e.onCall = func() {
 		if len(e.calledAt) == 1 {
-			e.SignalWorkflow(contract.TaskWindowChangedSignal, nil)
+			e.SignalWorkflow(contract.ChangedSignal, nil)
 		}
 	}
 	e.requireState(tasks.Completed)

@@ -16,7 +16,7 @@ import (
 //
 // A cancellation of the run, by an operator, does not end the delivery: the sweep starts another run. Switching the endpoint off does.
 func WebhookDelivery(ctx workflow.Context, in contract.WebhookInput) (contract.WebhookStanding, error) {
-	changed := workflow.GetSignalChannel(ctx, contract.WebhookChangedSignal)
+	changed := workflow.GetSignalChannel(ctx, contract.ChangedSignal)
 	for {
 		standing, err := attemptWebhook(ctx, in)
 		if err != nil {

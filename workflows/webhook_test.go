@@ -52,7 +52,7 @@ func newWebhookEnv(t *testing.T, attempts ...any) *webhookEnv {
 }
 
 func (e *webhookEnv) signalAt(at time.Duration) {
-	e.RegisterDelayedCallback(func() { e.SignalWorkflow(contract.WebhookChangedSignal, nil) }, at)
+	e.RegisterDelayedCallback(func() { e.SignalWorkflow(contract.ChangedSignal, nil) }, at)
 }
 
 // requireStatus runs the delivery to its end; the looks are made at these times.

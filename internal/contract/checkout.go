@@ -12,8 +12,6 @@ import (
 // Names of the workflow of an order of a cart or an item, its signal and its activity.
 const (
 	CheckoutWorkflow = "Checkout"
-	// CheckoutChangedSignal wakes an order that was paid, canceled or refunded in the database.
-	CheckoutChangedSignal = "changed"
 
 	SettleCheckoutActivity         = "SettleCheckout"
 	DeliverCheckoutActivity        = "DeliverCheckout"

@@ -14,6 +14,10 @@ const (
 	TimerTaskQueue       = "quickpass-timers"  // of Subscription, Perk and WebhookDelivery
 )
 
+// ChangedSignal wakes the run of a window, an order, a subscription, a delivery of a webhook or a bulk replay whose row has changed in the
+// database. It carries nothing, because the row decides.
+const ChangedSignal = "changed"
+
 // FirstDeliveryBound is how long the first call to the main product may hold the workflow task: below
 // its heartbeat at 8 s (80 % of the 10 s task timeout), so that a slow answer costs no history.
 const FirstDeliveryBound = 7 * time.Second

@@ -10,9 +10,6 @@ import (
 const (
 	ReplayWorkflow      = "Replay"
 	ReplayProgressQuery = "progress"
-	// ReplayChangedSignal says that the replay's row has changed: it was made, paused, resumed or canceled. It
-	// carries nothing, because the row decides.
-	ReplayChangedSignal = "changed"
 
 	ReplayOrdersActivity = "ReplayOrders"
 	FinishReplayActivity = "FinishReplay"

@@ -10,8 +10,6 @@ import (
 // Names of the workflow of one user's subscription of one SKU, its signal and its activity.
 const (
 	SubscriptionWorkflow = "Subscription"
-	// SubscriptionChangedSignal wakes a subscription that was extended, refunded or revoked in the database.
-	SubscriptionChangedSignal = "changed"
 
 	SettleSubscriptionActivity = "SettleSubscription"
 )

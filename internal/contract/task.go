@@ -11,8 +11,6 @@ import (
 // Names of the workflow of one user's window of one task, its signal and its activities.
 const (
 	TaskWindowWorkflow = "TaskWindow"
-	// TaskWindowChangedSignal wakes a window that was completed or canceled in the database.
-	TaskWindowChangedSignal = "changed"
 
 	SettleWindowActivity  = "SettleWindow"
 	DeliverRewardActivity = "DeliverReward"

@@ -11,9 +11,7 @@ const WebhookTaskQueue = "quickpass-webhooks"
 
 // Names of the workflow that delivers a webhook, its signal and its activity, and of those of a test delivery.
 const (
-	WebhookWorkflow = "WebhookDelivery"
-	// WebhookChangedSignal wakes a delivery that was replayed, or whose predecessor is over.
-	WebhookChangedSignal   = "changed"
+	WebhookWorkflow        = "WebhookDelivery"
 	AttemptWebhookActivity = "AttemptWebhook"
 
 	WebhookTestWorkflow = "WebhookTest"

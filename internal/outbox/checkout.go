@@ -90,15 +90,11 @@ func (o *Outbox) tellCheckout(ctx context.Context, order postgres.CheckoutChange
 		StaticSummary:            fmt.Sprintf("order %d of %s", order.OrderID, order.UserID),
 		TypedSearchAttributes:    temporal.NewSearchAttributes(searchUser.ValueSet(order.UserID)),
 	}
-	var err error
-	if order.Status == checkout.New && order.ExpiresAt != nil {
+	fresh := order.Status == checkout.New && order.ExpiresAt != nil
+	if fresh {
 		options.StartDelay = min(max(time.Until(*order.ExpiresAt), 0), longestDelay)
-		_, err = o.options.Client.ExecuteWorkflow(ctx, options, contract.CheckoutWorkflow, in)
-	} else {
-		// A signal with a start, and no other, ends the delay of a run that has not begun yet.
-		_, err = o.options.Client.SignalWithStartWorkflow(ctx, options.ID, contract.CheckoutChangedSignal, nil, options, contract.CheckoutWorkflow, in)
 	}
-	if err != nil {
+	if err := o.startOrSignal(ctx, options, fresh, contract.CheckoutWorkflow, in); err != nil {
 		return fmt.Errorf("tell of order %d: %w", order.OrderID, err)
 	}
 	return nil

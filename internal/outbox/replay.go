@@ -60,7 +60,7 @@ func (o *Outbox) tellReplay(ctx context.Context, in contract.ReplayInput) error 
 		attributes = append(attributes, searchReason.ValueSet(string(in.Filter.Reason)))
 	}
 	id := contract.ReplayWorkflowID(in.ReplayID)
-	_, err := o.options.Client.SignalWithStartWorkflow(ctx, id, contract.ReplayChangedSignal, nil, client.StartWorkflowOptions{
+	_, err := o.options.Client.SignalWithStartWorkflow(ctx, id, contract.ChangedSignal, nil, client.StartWorkflowOptions{
 		ID:                    id,
 		TaskQueue:             contract.TaskQueue,
 		WorkflowIDReusePolicy: enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,

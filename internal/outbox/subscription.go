@@ -71,16 +71,12 @@ func (o *Outbox) tellSubscription(ctx context.Context, s postgres.SubscriptionCh
 		StaticSummary:            fmt.Sprintf("%.60s of %s", s.Input.SKU, s.Input.UserID), // Temporal takes 400 bytes
 		TypedSearchAttributes:    temporal.NewSearchAttributes(searchUser.ValueSet(s.Input.UserID), searchSKU.ValueSet(s.Input.SKU)),
 	}
-	var err error
-	if s.Changes == 1 && s.Until != nil {
+	fresh := s.Changes == 1 && s.Until != nil
+	if fresh {
 		delay := time.Until(*s.Until) + subscriptions.Jitter(options.ID)
 		options.StartDelay = min(max(delay, 0), longestDelay)
-		_, err = o.options.Client.ExecuteWorkflow(ctx, options, contract.SubscriptionWorkflow, s.Input)
-	} else {
-		// A signal with a start, and no other, ends the delay of a run that has not begun yet.
-		_, err = o.options.Client.SignalWithStartWorkflow(ctx, options.ID, contract.SubscriptionChangedSignal, nil, options, contract.SubscriptionWorkflow, s.Input)
 	}
-	if err != nil {
+	if err := o.startOrSignal(ctx, options, fresh, contract.SubscriptionWorkflow, s.Input); err != nil {
 		return fmt.Errorf("tell of %s: %w", options.ID, err)
 	}
 	return nil

@@ -78,18 +78,14 @@ func (o *Outbox) tellWindow(ctx context.Context, w postgres.TaskWindowChange) er
 		StaticSummary:            fmt.Sprintf("%.60s of %s", w.TaskName, w.Input.UserID), // Temporal takes 400 bytes
 		TypedSearchAttributes:    temporal.NewSearchAttributes(searchUser.ValueSet(w.Input.UserID)),
 	}
-	var err error
-	if w.State == tasks.Open {
+	fresh := w.State == tasks.Open
+	if fresh {
 		delay := time.Until(w.ClosesAt) + tasks.CloseJitter(w.Input.WindowID)
 		options.StartDelay = min(max(delay, 0), longestDelay)
 		// A run that has completed has settled the window: this news is late, and another run would wait for nothing.
 		options.WorkflowIDReusePolicy = enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE_FAILED_ONLY
-		_, err = o.options.Client.ExecuteWorkflow(ctx, options, contract.TaskWindowWorkflow, w.Input)
-	} else {
-		// A signal with a start, and no other, ends the delay of a run that has not begun yet.
-		_, err = o.options.Client.SignalWithStartWorkflow(ctx, options.ID, contract.TaskWindowChangedSignal, nil, options, contract.TaskWindowWorkflow, w.Input)
 	}
-	if err != nil {
+	if err := o.startOrSignal(ctx, options, fresh, contract.TaskWindowWorkflow, w.Input); err != nil {
 		return fmt.Errorf("tell of window %s: %w", w.Input.WindowID, err)
 	}
 	return nil

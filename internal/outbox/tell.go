@@ -9,6 +9,8 @@ import (
 
 	"go.temporal.io/sdk/client"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/quickpass/quickpass/internal/contract"
 )
 
 // Windows of tasks, orders, subscriptions and perks reach their workflows in one way: leased from PostgreSQL, told of so many
@@ -88,4 +90,15 @@ func queued[T any](first T, queue <-chan T, batch int) []T {
 		}
 	}
 	return all
+}
+
+// startOrSignal starts the run of what is fresh, which may be delayed. Of any other change it signals: a signal with a start, and no
+// other, ends the delay of a run that has not begun yet.
+func (o *Outbox) startOrSignal(ctx context.Context, options client.StartWorkflowOptions, fresh bool, workflow string, in any) (err error) {
+	if fresh {
+		_, err = o.options.Client.ExecuteWorkflow(ctx, options, workflow, in)
+	} else {
+		_, err = o.options.Client.SignalWithStartWorkflow(ctx, options.ID, contract.ChangedSignal, nil, options, workflow, in)
+	}
+	return err
 }

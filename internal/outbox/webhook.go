@@ -76,13 +76,8 @@ func (o *Outbox) tellWebhook(ctx context.Context, w postgres.WebhookChange) erro
 		StaticSummary:            fmt.Sprintf("%s of order %d", w.Input.Event, w.Input.OrderID),
 		TypedSearchAttributes:    temporal.NewSearchAttributes(searchUser.ValueSet(w.Input.UserID)),
 	}
-	var err error
-	if w.Changes == 1 {
-		_, err = o.options.Client.ExecuteWorkflow(ctx, options, contract.WebhookWorkflow, w.Input)
-	} else {
-		_, err = o.options.Client.SignalWithStartWorkflow(ctx, options.ID, contract.WebhookChangedSignal, nil, options, contract.WebhookWorkflow, w.Input)
-	}
-	if err != nil {
+	fresh := w.Changes == 1
+	if err := o.startOrSignal(ctx, options, fresh, contract.WebhookWorkflow, w.Input); err != nil {
 		return fmt.Errorf("tell of webhook %s: %w", w.Input.DeliveryID, err)
 	}
 	return nil

@@ -34,7 +34,7 @@ func openAlert(ctx context.Context, q *sqlc.Queries, projectID int32, kind, subj
 	if err != nil {
 		return err
 	}
-	if err := q.OpenPaymentAlert(ctx, sqlc.OpenPaymentAlertParams{ProjectID: projectID, Kind: kind, Subject: subject, Detail: encoded, Now: now}); err != nil {
+	if err := q.OpenAlert(ctx, sqlc.OpenAlertParams{ProjectID: projectID, Kind: kind, Subject: subject, Detail: encoded, Now: now}); err != nil {
 		return fmt.Errorf("alert %s: %w", kind, err)
 	}
 	return nil

@@ -41,7 +41,7 @@ func cartOf(row sqlc.FindCartRow, err error) (c cart, _ error) {
 	if err != nil {
 		return c, fmt.Errorf("read cart: %w", err)
 	}
-	c.currency, c.country = orEmpty(row.Currency), orEmpty(row.Country)
+	c.currency, c.country = orZero(row.Currency), orZero(row.Country)
 	if err := json.Unmarshal(row.Lines, &c.lines); err != nil {
 		return c, fmt.Errorf("lines of cart: %w", err)
 	}
@@ -49,13 +49,6 @@ func cartOf(row sqlc.FindCartRow, err error) (c cart, _ error) {
 		return c, fmt.Errorf("prices of cart: %w", err)
 	}
 	return c, nil
-}
-
-func orEmpty(s *string) string {
-	if s == nil {
-		return ""
-	}
-	return *s
 }
 
 // ShowCart prices a cart as it is, and remembers what the user was shown. A cart that is not there is empty.

@@ -279,7 +279,7 @@ func (o *lockedCheckout) alertOfDelivery(ctx context.Context, was checkout.Deliv
 		return o.alertAbout(ctx, alertDeliverySuspected, o.subject(d.Number), map[string]any{"order_id": o.row.OrderID, "number": d.Number, "user_id": o.row.UserID, "sku": d.SKU,
 			"amount": d.Ask.Amount, "currency": d.Ask.Currency, "code": d.Reason.Code, "maybe_credited": d.Unsettled > 0})
 	case was == checkout.DeliverySuspected:
-		err := o.q.ResolveCheckoutAlert(ctx, sqlc.ResolveCheckoutAlertParams{ProjectID: o.row.ProjectID, Kind: alertDeliverySuspected, Subject: o.subject(d.Number), Now: o.now})
+		err := o.q.ResolveAlert(ctx, sqlc.ResolveAlertParams{ProjectID: o.row.ProjectID, Kind: alertDeliverySuspected, Subject: o.subject(d.Number), Now: o.now})
 		if err != nil {
 			return fmt.Errorf("resolve alert: %w", err)
 		}

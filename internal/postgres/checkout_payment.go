@@ -66,6 +66,8 @@ func (o *lockedCheckout) record(ctx context.Context, p checkout.Payment) (Record
 	return recorded, o.conclude(ctx, &recorded, p)
 }
 
+const alertPaymentHeld = "payment_held"
+
 // conclude does what the decision means for the order.
 func (o *lockedCheckout) conclude(ctx context.Context, recorded *RecordedPayment, p checkout.Payment) error {
 	switch recorded.Outcome {
@@ -75,7 +77,7 @@ func (o *lockedCheckout) conclude(ctx context.Context, recorded *RecordedPayment
 		}
 		recorded.Change = new(o.change())
 	case checkout.Held:
-		err := o.alertAbout(ctx, "payment_held", strconv.FormatInt(recorded.PaymentID, 10),
+		err := o.alertAbout(ctx, alertPaymentHeld, strconv.FormatInt(recorded.PaymentID, 10),
 			map[string]any{"order_id": o.row.OrderID, "reason": recorded.Reason, "amount": p.Amount, "currency": p.Currency, "provider": p.Provider, "provider_id": p.ProviderID})
 		if err != nil {
 			return err
@@ -131,7 +133,7 @@ func (o *lockedCheckout) review(ctx context.Context, r PaymentReview) (RecordedP
 		return recorded, err
 	}
 	subject := strconv.FormatInt(r.PaymentID, 10)
-	if err := o.q.ResolvePaymentAlert(ctx, sqlc.ResolvePaymentAlertParams{ProjectID: r.ProjectID, Subject: subject, Now: o.now}); err != nil {
+	if err := o.q.ResolveAlert(ctx, sqlc.ResolveAlertParams{ProjectID: r.ProjectID, Kind: alertPaymentHeld, Subject: subject, Now: o.now}); err != nil {
 		return recorded, fmt.Errorf("resolve alert: %w", err)
 	}
 	return recorded, audit(ctx, o.q, r.ProjectID, r.Actor, "checkout.payment", "payment/"+subject,

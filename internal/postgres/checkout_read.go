@@ -37,8 +37,8 @@ func checkoutOf(row sqlc.CheckoutOrder) (CheckoutOrder, error) {
 	if err != nil {
 		return CheckoutOrder{}, err
 	}
-	o := CheckoutOrder{Order: order, ProjectID: row.ProjectID, UserID: row.UserID, CartID: orEmpty(row.CartID), Country: orEmpty(row.Country), ExternalID: orEmpty(row.ExternalID), ReturnURL: orEmpty(row.ReturnUrl),
-		Custom: row.CustomParameters, Reason: orEmpty(row.Reason), Paid: row.Paid, Refunded: row.Refunded, CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt, PaidAt: row.PaidAt, FinishedAt: row.FinishedAt}
+	o := CheckoutOrder{Order: order, ProjectID: row.ProjectID, UserID: row.UserID, CartID: orZero(row.CartID), Country: orZero(row.Country), ExternalID: orZero(row.ExternalID), ReturnURL: orZero(row.ReturnUrl),
+		Custom: row.CustomParameters, Reason: orZero(row.Reason), Paid: row.Paid, Refunded: row.Refunded, CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt, PaidAt: row.PaidAt, FinishedAt: row.FinishedAt}
 	if err := json.Unmarshal(row.Moved, &o.Moved); err != nil {
 		return o, fmt.Errorf("order %d: %w", row.OrderID, err)
 	}
@@ -156,7 +156,7 @@ func (db *DB) ListPayments(ctx context.Context, projectID int32, f PaymentFilter
 	}
 	payments := make([]ListedPayment, len(rows))
 	for i, row := range rows {
-		payments[i] = ListedPayment{PaymentID: row.PaymentID, OrderID: row.OrderID, PaymentRecord: paymentRecord(row), DecidedBy: orEmpty(row.DecidedBy), DecidedAt: row.DecidedAt}
+		payments[i] = ListedPayment{PaymentID: row.PaymentID, OrderID: row.OrderID, PaymentRecord: paymentRecord(row), DecidedBy: orZero(row.DecidedBy), DecidedAt: row.DecidedAt}
 	}
 	return payments, nil
 }

@@ -43,8 +43,8 @@ type returnRow struct {
 
 func (r returnRow) back() CheckoutReturn {
 	row := r.CheckoutReturn
-	return CheckoutReturn{ReturnID: row.ReturnID, OrderID: r.OrderID, PaymentID: row.PaymentID, RefundID: orEmpty(row.RefundID), Provider: r.Provider, ProviderID: r.ProviderID,
-		Amount: row.Amount, Currency: r.Currency, CreatedAt: row.CreatedAt, Reference: orEmpty(row.Reference), GivenBy: orEmpty(row.GivenBy), GivenAt: row.GivenAt}
+	return CheckoutReturn{ReturnID: row.ReturnID, OrderID: r.OrderID, PaymentID: row.PaymentID, RefundID: orZero(row.RefundID), Provider: r.Provider, ProviderID: r.ProviderID,
+		Amount: row.Amount, Currency: r.Currency, CreatedAt: row.CreatedAt, Reference: orZero(row.Reference), GivenBy: orZero(row.GivenBy), GivenAt: row.GivenAt}
 }
 
 // owePayment writes down that a payment which was not taken goes back.

@@ -63,8 +63,8 @@ func writeDelivery(ctx context.Context, q *sqlc.Queries, endpoint WebhookEndpoin
 	if err != nil {
 		return err
 	}
-	notice := webhook.Notice{EventID: "we_" + xid.New().String(), Event: event, Sequence: int(sequence), At: now, Format: endpoint.Format, ProjectID: row.ProjectID, Reason: orEmpty(row.Reason),
-		UserID: row.UserID, Country: orEmpty(row.Country), Custom: row.CustomParameters, External: orEmpty(row.ExternalID), Refunded: row.Refunded, Refund: refund}
+	notice := webhook.Notice{EventID: "we_" + xid.New().String(), Event: event, Sequence: int(sequence), At: now, Format: endpoint.Format, ProjectID: row.ProjectID, Reason: orZero(row.Reason),
+		UserID: row.UserID, Country: orZero(row.Country), Custom: row.CustomParameters, External: orZero(row.ExternalID), Refunded: row.Refunded, Refund: refund}
 	if notice.Order, err = orderOfCheckout(row); err != nil {
 		return err
 	}

@@ -45,7 +45,7 @@ type WebhookAttempt struct {
 
 func webhookDeliveryOf(row sqlc.WebhookDelivery) WebhookDelivery {
 	d := WebhookDelivery{DeliveryID: row.DeliveryID, OrderID: row.OrderID, UserID: row.UserID, Sequence: int(row.Sequence), Event: webhook.Event(row.Event), Status: webhook.Status(row.Status),
-		Reason: orEmpty(row.Reason), Attempts: int(row.Attempts), Replays: int(row.Replays), Body: []byte(row.Body), CreatedAt: row.CreatedAt, FinishedAt: row.FinishedAt}
+		Reason: orZero(row.Reason), Attempts: int(row.Attempts), Replays: int(row.Replays), Body: []byte(row.Body), CreatedAt: row.CreatedAt, FinishedAt: row.FinishedAt}
 	if d.Status == webhook.Pending {
 		d.NextAttemptAt = &row.NextAttemptAt
 	}
@@ -85,7 +85,7 @@ func (db *DB) GetWebhook(ctx context.Context, projectID int32, deliveryID string
 	}
 	attempts := make([]WebhookAttempt, len(tried))
 	for i, a := range tried {
-		attempts[i] = WebhookAttempt{Attempt: int(a.Attempt), StartedAt: a.StartedAt, FinishedAt: a.FinishedAt, DurationMS: a.DurationMs, StatusCode: a.StatusCode, Answer: orEmpty(a.Answer), Error: orEmpty(a.Error)}
+		attempts[i] = WebhookAttempt{Attempt: int(a.Attempt), StartedAt: a.StartedAt, FinishedAt: a.FinishedAt, DurationMS: a.DurationMs, StatusCode: a.StatusCode, Answer: orZero(a.Answer), Error: orZero(a.Error)}
 	}
 	return webhookDeliveryOf(row), attempts, nil
 }

@@ -32,7 +32,7 @@ type WebhookEndpoint struct {
 
 func endpointOf(row sqlc.WebhookEndpoint) WebhookEndpoint {
 	e := WebhookEndpoint{ProjectID: row.ProjectID, URL: row.Url, Enabled: row.IsEnabled, Format: int(row.Format), Version: row.Version, PreviousUntil: row.PreviousUntil,
-		UpdatedAt: row.UpdatedAt, secret: row.Secret, previous: orEmpty(row.PreviousSecret)}
+		UpdatedAt: row.UpdatedAt, secret: row.Secret, previous: orZero(row.PreviousSecret)}
 	for _, event := range row.Events {
 		e.Events = append(e.Events, webhook.Event(event))
 	}

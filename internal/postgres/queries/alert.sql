@@ -29,3 +29,12 @@ SELECT a.alert_id, a.kind, a.subject, a.detail, a.opened_at, a.resolved_at FROM 
 WHERE a.project_id = @project_id AND (@before::bigint = 0 OR a.alert_id < @before)
   AND (sqlc.narg('open')::boolean IS NULL OR (a.resolved_at IS NULL) = sqlc.narg('open')::boolean)
 ORDER BY a.alert_id DESC LIMIT @max_alerts;
+
+-- name: OpenAlert :exec
+INSERT INTO admin_alerts (project_id, kind, subject, detail, opened_at)
+VALUES (@project_id, @kind, @subject, @detail, @now)
+ON CONFLICT (project_id, kind, subject) WHERE resolved_at IS NULL DO NOTHING;
+
+-- name: ResolveAlert :exec
+UPDATE admin_alerts a SET resolved_at = GREATEST(@now::timestamptz, a.opened_at)
+WHERE a.project_id = @project_id AND a.kind = @kind AND a.subject = @subject AND a.resolved_at IS NULL;

@@ -169,15 +169,6 @@ WHERE o.project_id = @project_id AND (@before::bigint = 0 OR p.payment_id < @bef
   AND (sqlc.narg('outcome')::text IS NULL OR p.outcome = sqlc.narg('outcome'))
 ORDER BY p.payment_id DESC LIMIT @max_payments;
 
--- name: OpenPaymentAlert :exec
-INSERT INTO admin_alerts (project_id, kind, subject, detail, opened_at)
-VALUES (@project_id, @kind, @subject, @detail, @now)
-ON CONFLICT (project_id, kind, subject) WHERE resolved_at IS NULL DO NOTHING;
-
--- name: ResolvePaymentAlert :exec
-UPDATE admin_alerts a SET resolved_at = GREATEST(@now::timestamptz, a.opened_at)
-WHERE a.project_id = @project_id AND a.kind = 'payment_held' AND a.subject = @subject AND a.resolved_at IS NULL;
-
 -- name: FindCatalogItems :many
 SELECT i.item_id, i.version, i.updated_at, i.definition FROM catalog_items i WHERE i.project_id = @project_id AND i.sku = ANY (@skus::text[]);
 

@@ -38,7 +38,3 @@ WHERE o.order_id = @order_id RETURNING o.changes;
 -- name: OrderOfTransaction :one
 -- Whether a purchase of the shop was completed with this transaction of the main product.
 SELECT count(*) FROM orders o WHERE o.project_id = @project_id AND o.transaction_id = @transaction_id::text;
-
--- name: ResolveCheckoutAlert :exec
-UPDATE admin_alerts a SET resolved_at = GREATEST(@now::timestamptz, a.opened_at)
-WHERE a.project_id = @project_id AND a.kind = @kind AND a.subject = @subject AND a.resolved_at IS NULL;

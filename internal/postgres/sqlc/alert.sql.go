@@ -67,6 +67,31 @@ func (q *Queries) ListAlerts(ctx context.Context, arg ListAlertsParams) ([]ListA
 	return items, nil
 }
 
+const OpenAlert = `-- name: OpenAlert :exec
+INSERT INTO admin_alerts (project_id, kind, subject, detail, opened_at)
+VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (project_id, kind, subject) WHERE resolved_at IS NULL DO NOTHING
+`
+
+type OpenAlertParams struct {
+	ProjectID int32
+	Kind      string
+	Subject   string
+	Detail    json.RawMessage
+	Now       time.Time
+}
+
+func (q *Queries) OpenAlert(ctx context.Context, arg OpenAlertParams) error {
+	_, err := q.db.Exec(ctx, OpenAlert,
+		arg.ProjectID,
+		arg.Kind,
+		arg.Subject,
+		arg.Detail,
+		arg.Now,
+	)
+	return err
+}
+
 const OpenStockAlerts = `-- name: OpenStockAlerts :many
 INSERT INTO admin_alerts (project_id, kind, subject, detail, opened_at)
 SELECT p.project_id, k.kind, p.sku, jsonb_build_object('available', s.available, 'minimum', p.minimum_stock), $1::timestamptz
@@ -97,6 +122,28 @@ func (q *Queries) OpenStockAlerts(ctx context.Context, now time.Time) ([]int64, 
 		return nil, err
 	}
 	return items, nil
+}
+
+const ResolveAlert = `-- name: ResolveAlert :exec
+UPDATE admin_alerts a SET resolved_at = GREATEST($1::timestamptz, a.opened_at)
+WHERE a.project_id = $2 AND a.kind = $3 AND a.subject = $4 AND a.resolved_at IS NULL
+`
+
+type ResolveAlertParams struct {
+	Now       time.Time
+	ProjectID int32
+	Kind      string
+	Subject   string
+}
+
+func (q *Queries) ResolveAlert(ctx context.Context, arg ResolveAlertParams) error {
+	_, err := q.db.Exec(ctx, ResolveAlert,
+		arg.Now,
+		arg.ProjectID,
+		arg.Kind,
+		arg.Subject,
+	)
+	return err
 }
 
 const ResolveStockAlerts = `-- name: ResolveStockAlerts :many

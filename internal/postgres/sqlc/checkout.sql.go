@@ -912,31 +912,6 @@ func (q *Queries) NextCheckoutOrder(ctx context.Context, projectID int32) (NextC
 	return i, err
 }
 
-const OpenPaymentAlert = `-- name: OpenPaymentAlert :exec
-INSERT INTO admin_alerts (project_id, kind, subject, detail, opened_at)
-VALUES ($1, $2, $3, $4, $5)
-ON CONFLICT (project_id, kind, subject) WHERE resolved_at IS NULL DO NOTHING
-`
-
-type OpenPaymentAlertParams struct {
-	ProjectID int32
-	Kind      string
-	Subject   string
-	Detail    json.RawMessage
-	Now       time.Time
-}
-
-func (q *Queries) OpenPaymentAlert(ctx context.Context, arg OpenPaymentAlertParams) error {
-	_, err := q.db.Exec(ctx, OpenPaymentAlert,
-		arg.ProjectID,
-		arg.Kind,
-		arg.Subject,
-		arg.Detail,
-		arg.Now,
-	)
-	return err
-}
-
 const ReserveGameKeys = `-- name: ReserveGameKeys :execrows
 UPDATE game_keys AS k SET state = 'reserved', order_id = $1::bigint, user_id = $2::text, updated_at = $3
 WHERE k.key_id IN (
@@ -966,22 +941,6 @@ func (q *Queries) ReserveGameKeys(ctx context.Context, arg ReserveGameKeysParams
 		return 0, err
 	}
 	return result.RowsAffected(), nil
-}
-
-const ResolvePaymentAlert = `-- name: ResolvePaymentAlert :exec
-UPDATE admin_alerts a SET resolved_at = GREATEST($1::timestamptz, a.opened_at)
-WHERE a.project_id = $2 AND a.kind = 'payment_held' AND a.subject = $3 AND a.resolved_at IS NULL
-`
-
-type ResolvePaymentAlertParams struct {
-	Now       time.Time
-	ProjectID int32
-	Subject   string
-}
-
-func (q *Queries) ResolvePaymentAlert(ctx context.Context, arg ResolvePaymentAlertParams) error {
-	_, err := q.db.Exec(ctx, ResolvePaymentAlert, arg.Now, arg.ProjectID, arg.Subject)
-	return err
 }
 
 const ReturnCoinsOfCheckout = `-- name: ReturnCoinsOfCheckout :exec

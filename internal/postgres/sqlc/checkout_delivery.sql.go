@@ -214,28 +214,6 @@ func (q *Queries) OrderOfTransaction(ctx context.Context, arg OrderOfTransaction
 	return count, err
 }
 
-const ResolveCheckoutAlert = `-- name: ResolveCheckoutAlert :exec
-UPDATE admin_alerts a SET resolved_at = GREATEST($1::timestamptz, a.opened_at)
-WHERE a.project_id = $2 AND a.kind = $3 AND a.subject = $4 AND a.resolved_at IS NULL
-`
-
-type ResolveCheckoutAlertParams struct {
-	Now       time.Time
-	ProjectID int32
-	Kind      string
-	Subject   string
-}
-
-func (q *Queries) ResolveCheckoutAlert(ctx context.Context, arg ResolveCheckoutAlertParams) error {
-	_, err := q.db.Exec(ctx, ResolveCheckoutAlert,
-		arg.Now,
-		arg.ProjectID,
-		arg.Kind,
-		arg.Subject,
-	)
-	return err
-}
-
 const SetOpenDeliveries = `-- name: SetOpenDeliveries :one
 UPDATE checkout_orders AS o SET open_deliveries = $1::integer, reason = CASE WHEN $2::boolean THEN 'delivery_suspected' ELSE NULLIF(o.reason, 'delivery_suspected') END,
     given_at = COALESCE(o.given_at, $3), changes = o.changes + CASE WHEN $4::boolean THEN 1 ELSE 0 END,
