@@ -119,13 +119,12 @@ func (o *Outbox) Run(ctx context.Context) {
 
 func (o *Outbox) dispatch(ctx context.Context) {
 	for {
-		select {
-		case order := <-o.queue:
-			_ = o.startQueued(context.WithoutCancel(ctx), order) // logged, and the sweep's from here on
-		case <-ctx.Done():
+		order, ok := next(ctx, o.queue)
+		if !ok {
 			o.drain(ctx)
 			return
 		}
+		_ = o.startQueued(context.WithoutCancel(ctx), order) // logged, and the sweep's from here on
 	}
 }
 

@@ -34,13 +34,12 @@ func (o *Outbox) Replay(in contract.ReplayInput) {
 
 func (o *Outbox) dispatchReplays(ctx context.Context) {
 	for {
-		select {
-		case in := <-o.replays:
-			if err := o.tellReplay(ctx, in); err != nil {
-				o.options.Logger.Warn("replay not told, the sweep will", "replay_id", in.ReplayID, "error", err)
-			}
-		case <-ctx.Done():
+		in, ok := next(ctx, o.replays)
+		if !ok {
 			return // the sweep of another process, or of the next, tells what is left
+		}
+		if err := o.tellReplay(ctx, in); err != nil {
+			o.options.Logger.Warn("replay not told, the sweep will", "replay_id", in.ReplayID, "error", err)
 		}
 	}
 }

@@ -34,13 +34,12 @@ func (o *Outbox) OfferTaskWindows(windows ...postgres.TaskWindowChange) {
 // dispatchWindows tells of windows as they come, those that wait together.
 func (o *Outbox) dispatchWindows(ctx context.Context) {
 	for {
-		select {
-		case first := <-o.windows:
-			if err := o.tellWindows(context.WithoutCancel(ctx), queued(first, o.windows, windowBatch)); err != nil {
-				o.options.Logger.Warn("windows not told of, the sweep will", "error", err)
-			}
-		case <-ctx.Done():
+		first, ok := next(ctx, o.windows)
+		if !ok {
 			return // the sweep of another process, or of the next, tells what is left
+		}
+		if err := o.tellWindows(context.WithoutCancel(ctx), queued(first, o.windows, windowBatch)); err != nil {
+			o.options.Logger.Warn("windows not told of, the sweep will", "error", err)
 		}
 	}
 }

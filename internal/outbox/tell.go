@@ -78,13 +78,27 @@ func tellAll[T any](ctx context.Context, atOnce int, all []T, tell func(context.
 	return errors.Join(err, mark(ctx, told))
 }
 
+// next waits for the next of the queue, and is not ok once ctx has ended, whatever waits there: a select alone would take either, and
+// go on for as long as luck has it.
+func next[T any](ctx context.Context, queue <-chan T) (one T, ok bool) {
+	if ctx.Err() != nil {
+		return one, false
+	}
+	select {
+	case one = <-queue:
+		return one, true
+	case <-ctx.Done():
+		return one, false
+	}
+}
+
 // queued adds what waits in the queue to the first of it, up to a batch.
 func queued[T any](first T, queue <-chan T, batch int) []T {
 	all := []T{first}
 	for len(all) < batch {
 		select {
-		case next := <-queue:
-			all = append(all, next)
+		case one := <-queue:
+			all = append(all, one)
 		default:
 			return all
 		}
