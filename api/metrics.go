@@ -6,28 +6,21 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
 type metrics struct {
-	registry *prometheus.Registry
 	requests *prometheus.HistogramVec
 }
 
 // newMetrics registers the API's figures beside what the rest of the process registered.
 func newMetrics(registry *prometheus.Registry) *metrics {
-	if registry == nil {
-		registry = prometheus.NewRegistry()
-		registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	}
 	requests := prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name:    "quickpass_http_request_duration_seconds",
 		Help:    "Time to answer an HTTP request.",
 		Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
 	}, []string{"method", "route", "status"})
 	registry.MustRegister(requests)
-	return &metrics{registry: registry, requests: requests}
+	return &metrics{requests: requests}
 }
 
 // observe counts by route and class of status; a path that matched no route must not make a series.
@@ -36,8 +29,4 @@ func (m *metrics) observe(method, route string, status int, took time.Duration) 
 		method, route = "any", "unmatched"
 	}
 	m.requests.WithLabelValues(method, route, strconv.Itoa(status/100)+"xx").Observe(took.Seconds())
-}
-
-func (m *metrics) handler() http.Handler {
-	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
 }

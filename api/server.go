@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -21,6 +20,7 @@ import (
 	"github.com/quickpass/quickpass/internal/events"
 	"github.com/quickpass/quickpass/internal/postgres"
 	"github.com/quickpass/quickpass/internal/store"
+	"github.com/quickpass/quickpass/internal/telemetry"
 )
 
 // Starter starts the workflows of orders whose reserve has been committed.
@@ -81,7 +81,7 @@ type Server struct {
 	options    Options
 	operations map[string]*operation
 	keys       *keyring
-	health     *health
+	readiness  *telemetry.Readiness
 	projects   *projects
 	shop       *shopCache
 	perKey     *limiter
@@ -91,7 +91,6 @@ type Server struct {
 	metrics    *metrics
 	echo       *echo.Echo
 
-	draining atomic.Bool
 	stopping chan struct{} // closed when waits must end
 	release  func()        // ends what New has begun
 }
@@ -107,6 +106,9 @@ func New(options Options) (*Server, error) {
 	if options.Watcher == nil {
 		options.Watcher = NewWatcher(options.DB)
 	}
+	if options.Metrics == nil {
+		options.Metrics = telemetry.NewRegistry()
+	}
 	options.MaxInFlight = cmp.Or(options.MaxInFlight, defaultMaxInFlight)
 	options.MaxWaiting = cmp.Or(options.MaxWaiting, defaultMaxWaiting)
 	options.DatabaseWait = cmp.Or(options.DatabaseWait, defaultDatabaseWait)
@@ -120,7 +122,7 @@ func New(options Options) (*Server, error) {
 	}
 	s := &Server{options: options, metrics: newMetrics(options.Metrics), stopping: make(chan struct{}),
 		working: &gate{most: int64(options.MaxInFlight)}, waiting: &gate{most: int64(options.MaxWaiting)}}
-	registerGates(s.metrics.registry, s.working, s.waiting)
+	registerGates(options.Metrics, s.working, s.waiting)
 	if s.shop, err = newShopCache(options.DB, options.Logger, options.RequestTimeout); err != nil {
 		return nil, err
 	}
@@ -130,7 +132,7 @@ func New(options Options) (*Server, error) {
 	if s.perUser, err = newLimiter("user", options.RatePerUser, time.Minute, options.DB, options.Logger); err != nil {
 		return nil, err
 	}
-	s.health = &health{db: options.DB, temporal: options.Temporal, stopping: &s.draining}
+	s.readiness = telemetry.NewReadiness(map[string]telemetry.Check{"postgres": options.DB.Ping, "temporal": options.Temporal.Healthy})
 	if s.operations, err = operationsOf(doc); err != nil {
 		return nil, err
 	}
@@ -169,9 +171,9 @@ func (s *Server) routes(docs http.Handler) *echo.Echo {
 	e.GET(paymentPagePath, h.GetPaymentPage)
 	e.POST(paymentPagePath, h.PostPaymentPage)
 	open := map[string]http.Handler{
-		"/healthz":      http.HandlerFunc(healthz),
-		"/readyz":       s.health,
-		"/metrics":      s.metrics.handler(),
+		"/healthz":      http.HandlerFunc(telemetry.Alive),
+		"/readyz":       s.readiness,
+		"/metrics":      telemetry.Metrics(s.options.Metrics),
 		"/event.proto":  http.HandlerFunc(serveEventProto),
 		"/openapi.yaml": http.HandlerFunc(serveSpec),
 		"/docs":         docs,
@@ -225,7 +227,7 @@ func (s *Server) Run(ctx context.Context, listener net.Listener) error {
 		return fmt.Errorf("serve HTTP: %w", err)
 	case <-ctx.Done():
 	}
-	s.draining.Store(true)
+	s.readiness.Stopping()
 	s.options.Logger.Info("HTTP is draining", slog.Duration("delay", s.options.DrainDelay))
 	select {
 	case err := <-failed:

@@ -19,6 +19,7 @@ import (
 // Config holds every setting, a section per file of this package.
 type Config struct {
 	HTTP        HTTP        `mapstructure:"http"`
+	Ops         Ops         `mapstructure:"ops"`
 	Database    Database    `mapstructure:"database"`
 	Temporal    Temporal    `mapstructure:"temporal"`
 	MainProduct MainProduct `mapstructure:"main_product"`
@@ -41,7 +42,7 @@ type section interface {
 }
 
 func (c *Config) sections() []section {
-	return []section{&c.HTTP, &c.Database, &c.Temporal, &c.MainProduct, &c.Worker, &c.Outbox, &c.Store, &c.Events, &c.Kafka, &c.AMQP, &c.Payments, &c.Webhooks, &c.Log, &c.Dev}
+	return []section{&c.HTTP, &c.Ops, &c.Database, &c.Temporal, &c.MainProduct, &c.Worker, &c.Outbox, &c.Store, &c.Events, &c.Kafka, &c.AMQP, &c.Payments, &c.Webhooks, &c.Log, &c.Dev}
 }
 
 // Load reads the settings. file may be empty: then quickpass.yaml in the working directory is read if

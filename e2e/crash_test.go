@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/quickpass/quickpass/internal/contract"
+	"github.com/quickpass/quickpass/internal/devstack"
 	"github.com/quickpass/quickpass/internal/mainproduct/fake"
 	"github.com/quickpass/quickpass/internal/store"
 	"github.com/quickpass/quickpass/internal/testkit"
@@ -203,6 +204,23 @@ func TestTemporalAway(t *testing.T) {
 	}
 	n.requireWallet(buyer, 500, 0)
 	s.verify()
+}
+
+// A worker has no API, but operators can look at it.
+func TestWorkerIsWatched(t *testing.T) {
+	t.Parallel()
+	s := newStack(t)
+	address := freeAddress(t)
+	ops := &node{stack: s, url: "http://" + address}
+	env := append(slices.Clone(s.env), "QUICKPASS_OPS_ADDRESS="+address)
+	ops.Process = s.start("worker", "quickpass", env, devstack.ProcessOptions{Ready: answers(ops.url + "/readyz")}, "worker")
+	require.Equal(t, http.StatusOK, ops.call("", http.MethodGet, "/healthz", nil).status)
+	figures := string(ops.call("", http.MethodGet, "/metrics", nil).body)
+	for _, figure := range []string{"go_goroutines ", "process_resident_memory_bytes ", "quickpass_orders_waiting 0"} {
+		require.Contains(t, figures, figure)
+	}
+	require.Equal(t, http.StatusNotFound, ops.call("", http.MethodGet, "/api/v1/products", nil).status)
+	require.NoError(t, ops.Stop(t.Context()))
 }
 
 // Every mistake at once: a wrong value, and what is missing.

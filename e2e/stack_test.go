@@ -174,8 +174,14 @@ func (s *stack) serveUntil(path, role string, env ...string) *node {
 	address := freeAddress(s.t)
 	n := &node{stack: s, url: "http://" + address}
 	env = slices.Concat(s.env, []string{"QUICKPASS_HTTP_ADDRESS=" + address}, env)
-	n.Process = s.start(role+" "+address, "quickpass", env, devstack.ProcessOptions{Ready: func(ctx context.Context) error {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, n.url+path, nil)
+	n.Process = s.start(role+" "+address, "quickpass", env, devstack.ProcessOptions{Ready: answers(n.url + path)}, role)
+	return n
+}
+
+// answers tells whether a GET of the URL is answered with 200.
+func answers(url string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 		if err != nil {
 			return err
 		}
@@ -188,8 +194,7 @@ func (s *stack) serveUntil(path, role string, env ...string) *node {
 			return errors.New(response.Status)
 		}
 		return nil
-	}}, role)
-	return n
+	}
 }
 
 func (s *stack) worker(name string) *devstack.Process {

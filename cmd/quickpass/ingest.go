@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"log/slog"
 	"sync"
 	"time"
 
@@ -47,9 +46,13 @@ func paymentWebhook(c config.Config) (*events.WebhookVerifier, error) {
 	return events.NewWebhookVerifier(c.Payments.WebhookSecrets)
 }
 
-// startConsumers consumes from the brokers that are set up until ctx ends; stop waits for what is under way.
-func startConsumers(ctx context.Context, c config.Config, intake *events.Intake, logger *slog.Logger) (stop func(), err error) {
-	options := events.ConsumerOptions{ProjectID: int32(c.Events.Project), Decoder: eventDecoder(c), Counter: intake, Logger: logger}
+// startConsumers consumes from the brokers that are set up until ctx ends, if that is a role of the process; stop waits for what is under way.
+func (p *process) startConsumers(ctx context.Context) (stop func(), err error) {
+	if !p.roles.ingest {
+		return func() {}, nil
+	}
+	c, logger := p.config, p.logger
+	options := events.ConsumerOptions{ProjectID: int32(c.Events.Project), Decoder: eventDecoder(c), Counter: p.intake, Logger: logger}
 	var running sync.WaitGroup
 	if len(c.Kafka.Brokers) > 0 {
 		kafka, err := events.NewKafka(events.KafkaOptions{ConsumerOptions: options, Brokers: c.Kafka.Brokers, Topic: c.Kafka.Topic, Group: c.Kafka.Group,

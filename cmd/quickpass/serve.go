@@ -20,11 +20,13 @@ import (
 	"github.com/quickpass/quickpass/api"
 	"github.com/quickpass/quickpass/config"
 	"github.com/quickpass/quickpass/internal/contract"
+	"github.com/quickpass/quickpass/internal/events"
 	"github.com/quickpass/quickpass/internal/fraud"
 	"github.com/quickpass/quickpass/internal/mainproduct"
 	"github.com/quickpass/quickpass/internal/outbox"
 	"github.com/quickpass/quickpass/internal/postgres"
 	"github.com/quickpass/quickpass/internal/store"
+	"github.com/quickpass/quickpass/internal/telemetry"
 	"github.com/quickpass/quickpass/internal/temporal"
 	"github.com/quickpass/quickpass/internal/webhook/send"
 	"github.com/quickpass/quickpass/worker"
@@ -60,91 +62,109 @@ func serveCommands(with withConfig) []*cobra.Command {
 	return commands
 }
 
+// process is what the roles of one process share.
+type process struct {
+	config    config.Config
+	roles     roles
+	logger    *slog.Logger
+	db        *postgres.DB
+	engine    client.Client
+	metrics   *prometheus.Registry
+	watcher   *api.Watcher
+	box       *outbox.Outbox
+	intake    *events.Intake
+	listeners *send.Client // of webhooks
+}
+
 // serve runs the roles until the context ends, then stops in the order in which work flows: no new
 // requests, every accepted order started, running steps finished.
 func serve(ctx context.Context, c config.Config, r roles, logger *slog.Logger) error {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
-	db, err := postgres.Open(ctx, postgres.Options{URL: c.Database.URL, MaxConnections: int32(c.Database.MaxConnections), StatementTimeout: c.Database.StatementTimeout})
+	p, err := connect(ctx, c, r, logger)
 	if err != nil {
 		return err
 	}
-	defer db.Close()
-	engine, err := temporal.Dial(temporal.Options{Address: c.Temporal.Address, Namespace: c.Temporal.Namespace, Compress: c.Temporal.Compress, Logger: logger})
-	if err != nil {
+	defer p.close()
+	if err := p.serveOps(ctx); err != nil {
 		return err
 	}
-	defer engine.Close()
 
-	watcher := api.NewWatcher(db)
-	box := outbox.New(outbox.Options{DB: db, Client: engine, Logger: logger, Workers: c.Outbox.Workers, Queue: c.Outbox.Queue, Backlog: c.Outbox.Backlog, Open: c.Outbox.Open, Eager: r.worker})
-	boxCtx, stopBox := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopBox()
-	var background sync.WaitGroup
-	engineReady := make(chan struct{})
-	background.Go(func() {
-		select { // an order that is started before the worker polls would not be handed to it
-		case <-engineReady:
-		case <-ctx.Done():
-		}
-		box.Run(boxCtx)
+	background := newBackground(ctx)
+	defer background.stop()
+	stopWorkers, workerPolls, err := p.startWorkers(ctx, background)
+	if err != nil {
+		return err
+	}
+	background.run(func(ctx context.Context) {
+		<-workerPolls // an order that is started before would not be handed to the worker of this process
+		p.box.Run(ctx)
 	})
-
-	stopWorkers := func(time.Time) error { return nil }
-	policy := store.Policy{PurchaseInterval: c.Store.PurchaseInterval, LargePurchase: c.Store.LargePurchase, ConfirmWithin: c.Store.ConfirmWithin,
-		SharedDevice: c.Store.SharedDevice, RiskyOrders: c.Store.RiskyOrders, ApprovalLimit: c.Store.ApprovalLimit}
-	listeners := send.New(c.Webhooks.AllowPrivate)
-	if r.worker {
-		background.Go(func() { fraud.Guard{DB: db, Policy: policy, Logger: logger, Every: riskInterval}.Run(boxCtx) })
-		workers, err := newWorkers(c, db, engine, listeners, func(id string) {
-			watcher.Changed(id)
-			if _, checkout := contract.CheckoutOrderID(id); checkout {
-				box.OfferWebhooks()
-			}
-		})
-		if err != nil {
-			return err
-		}
-		stopWorkers = startWhenReady(ctx, engine, c.Temporal.Namespace, workers, logger, engineReady)
-	} else {
-		close(engineReady)
-	}
-
-	if _, _, err := db.KeepEventPartitions(ctx, contract.EventPartitionsMadeAhead, time.Now().Add(-c.Events.Retention), time.Now()); err != nil {
+	if _, _, err := p.db.KeepEventPartitions(ctx, contract.EventPartitionsMadeAhead, time.Now().Add(-c.Events.Retention), time.Now()); err != nil {
 		logger.Warn("no partitions of events yet, the schedule will make them", "error", err)
 	}
-	intake := newIntake(c, db, box)
-	intakeCtx, stopIntake := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopIntake()
-	background.Go(func() { intake.Run(intakeCtx) })
-	stopConsumers := func() {}
-	if r.ingest {
-		if stopConsumers, err = startConsumers(ctx, c, intake, logger); err != nil {
-			return err
-		}
+	background.run(p.intake.Run)
+	stopConsumers, err := p.startConsumers(ctx)
+	if err != nil {
+		return err
 	}
 
 	deadline := drainDeadline(ctx, c.HTTP.DrainTimeout)
 	if r.api {
-		options := api.Options{DB: db, Starter: box, Temporal: temporal.Health{Client: engine}, Logger: logger, Watcher: watcher, Dev: r.dev, Policy: policy,
-			PrivateWebhooks: c.Webhooks.AllowPrivate, Metrics: prometheus.NewRegistry()}
-		options.Metrics.MustRegister(listeners)
-		if options.Events, err = eventIntake(c, intake); err != nil {
-			return err
-		}
-		if options.Payments, err = paymentWebhook(c); err != nil {
-			return err
-		}
-		err = serveHTTP(ctx, c, options, box)
+		err = p.serveHTTP(ctx)
 	} else {
 		<-ctx.Done()
 	}
 	stopConsumers()
-	stopIntake()
-	stopBox()
-	background.Wait()
+	background.stop()
 	return errors.Join(err, stopWorkers(deadline()))
+}
+
+// connect opens what every role needs. Temporal may come up later.
+func connect(ctx context.Context, c config.Config, r roles, logger *slog.Logger) (*process, error) {
+	db, err := postgres.Open(ctx, postgres.Options{URL: c.Database.URL, MaxConnections: int32(c.Database.MaxConnections), StatementTimeout: c.Database.StatementTimeout})
+	if err != nil {
+		return nil, err
+	}
+	engine, err := temporal.Dial(temporal.Options{Address: c.Temporal.Address, Namespace: c.Temporal.Namespace, Compress: c.Temporal.Compress, Logger: logger})
+	if err != nil {
+		db.Close()
+		return nil, err
+	}
+	box := outbox.New(outbox.Options{DB: db, Client: engine, Logger: logger, Workers: c.Outbox.Workers, Queue: c.Outbox.Queue,
+		Backlog: c.Outbox.Backlog, Open: c.Outbox.Open, Eager: r.worker})
+	p := &process{config: c, roles: r, logger: logger, db: db, engine: engine, metrics: telemetry.NewRegistry(), watcher: api.NewWatcher(db), box: box,
+		intake: newIntake(c, db, box), listeners: send.New(c.Webhooks.AllowPrivate)}
+	p.metrics.MustRegister(p.listeners, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "quickpass_orders_waiting", Help: "Orders that are reserved and whose workflow is not started yet.",
+	}, func() float64 { return float64(box.Waiting()) }))
+	return p, nil
+}
+
+func (p *process) close() {
+	p.engine.Close()
+	p.db.Close()
+}
+
+// background is what goes on while requests drain: it does not end with the process's context, but when it is stopped.
+type background struct {
+	ctx    context.Context
+	cancel context.CancelFunc
+	group  sync.WaitGroup
+}
+
+func newBackground(ctx context.Context) *background {
+	b := &background{}
+	b.ctx, b.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	return b
+}
+
+func (b *background) run(do func(context.Context)) { b.group.Go(func() { do(b.ctx) }) }
+
+func (b *background) stop() {
+	b.cancel()
+	b.group.Wait()
 }
 
 // drainDeadline returns the moment by which everything must have stopped, once the context has ended.
@@ -184,30 +204,58 @@ func (r roles) needs(c config.Config) error {
 	return errors.Join(missing...)
 }
 
-func serveHTTP(ctx context.Context, c config.Config, options api.Options, box *outbox.Outbox) error {
-	options.Metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "quickpass_orders_waiting", Help: "Orders that are reserved and whose workflow is not started yet.",
-	}, func() float64 { return float64(box.Waiting()) }))
-	options.DrainDelay = c.HTTP.DrainDelay
-	options.ShutdownTimeout = (c.HTTP.DrainTimeout - c.HTTP.DrainDelay) / 2 // the rest is for accepted orders and running steps
-	options.RatePerKey, options.RatePerUser = c.HTTP.RatePerKey, c.HTTP.RatePerUser
-	options.MaxInFlight, options.MaxWaiting, options.DatabaseWait = c.HTTP.MaxInFlight, c.HTTP.MaxWaiting, c.HTTP.DatabaseWait
-	server, err := api.New(options)
+func (p *process) serveHTTP(ctx context.Context) error {
+	c := p.config.HTTP
+	doors, err := eventIntake(p.config, p.intake)
 	if err != nil {
 		return err
 	}
-	listener, err := net.Listen("tcp", c.HTTP.Address)
+	payments, err := paymentWebhook(p.config)
 	if err != nil {
-		return fmt.Errorf("listen on %s (QUICKPASS_HTTP_ADDRESS): %w", c.HTTP.Address, err)
-	}
-	if err := servePprof(c.HTTP.PprofAddress, options.Logger); err != nil {
 		return err
 	}
-	options.Logger.Info("HTTP is served", "address", listener.Addr().String())
+	server, err := api.New(api.Options{
+		DB: p.db, Starter: p.box, Temporal: temporal.Health{Client: p.engine}, Logger: p.logger, Watcher: p.watcher, Metrics: p.metrics,
+		Policy: p.policy(), Events: doors, Payments: payments, Dev: p.roles.dev, PrivateWebhooks: p.config.Webhooks.AllowPrivate,
+		RatePerKey: c.RatePerKey, RatePerUser: c.RatePerUser, MaxInFlight: c.MaxInFlight, MaxWaiting: c.MaxWaiting, DatabaseWait: c.DatabaseWait,
+		DrainDelay:      c.DrainDelay,
+		ShutdownTimeout: (c.DrainTimeout - c.DrainDelay) / 2, // the rest is for accepted orders and running steps
+	})
+	if err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp", c.Address)
+	if err != nil {
+		return fmt.Errorf("listen on %s (QUICKPASS_HTTP_ADDRESS): %w", c.Address, err)
+	}
+	p.logger.Info("HTTP is served", "address", listener.Addr().String())
 	return server.Run(ctx, listener)
 }
 
-func newWorkers(c config.Config, db *postgres.DB, engine client.Client, listeners *send.Client, changed func(string)) (*worker.Workers, error) {
+func (p *process) policy() store.Policy {
+	c := p.config.Store
+	return store.Policy{PurchaseInterval: c.PurchaseInterval, LargePurchase: c.LargePurchase, ConfirmWithin: c.ConfirmWithin,
+		SharedDevice: c.SharedDevice, RiskyOrders: c.RiskyOrders, ApprovalLimit: c.ApprovalLimit}
+}
+
+// startWorkers starts the workers if that is a role of the process. Polls is closed when they poll, when the context has ended before, and
+// when there are none.
+func (p *process) startWorkers(ctx context.Context, b *background) (stop func(deadline time.Time) error, polls <-chan struct{}, err error) {
+	ready := make(chan struct{})
+	if !p.roles.worker {
+		close(ready)
+		return func(time.Time) error { return nil }, ready, nil
+	}
+	workers, err := p.newWorkers()
+	if err != nil {
+		return nil, nil, err
+	}
+	b.run(fraud.Guard{DB: p.db, Policy: p.policy(), Logger: p.logger, Every: riskInterval}.Run)
+	return startWhenReady(ctx, p.engine, p.config.Temporal.Namespace, workers, p.logger, ready), ready, nil
+}
+
+func (p *process) newWorkers() (*worker.Workers, error) {
+	c := p.config
 	schedule, err := c.Webhooks.Schedule()
 	if err != nil {
 		return nil, fmt.Errorf("QUICKPASS_WEBHOOKS_RETRY_SCHEDULE: %w", err)
@@ -216,16 +264,25 @@ func newWorkers(c config.Config, db *postgres.DB, engine client.Client, listener
 	if err != nil {
 		return nil, fmt.Errorf("main product: %w", err)
 	}
-	return worker.New(worker.Options{Client: engine, DB: db, Product: product, OrderChanged: changed, WorkflowSlots: c.Worker.WorkflowSlots,
+	return worker.New(worker.Options{Client: p.engine, DB: p.db, Product: product, OrderChanged: p.orderChanged, WorkflowSlots: c.Worker.WorkflowSlots,
 		DeliverySlots: c.Worker.DeliverySlots, QuietSlots: c.Worker.QuietSlots, CachedRuns: c.Worker.CachedRuns, StopTimeout: c.HTTP.DrainTimeout,
-		EventRetention: c.Events.Retention, WebhookSlots: c.Webhooks.Slots, Webhooks: listeners, WebhookSchedule: schedule}), nil
+		EventRetention: c.Events.Retention, WebhookSlots: c.Webhooks.Slots, Webhooks: p.listeners, WebhookSchedule: schedule}), nil
 }
 
-// startWhenReady starts the workers as soon as Temporal answers: it may come up after us. It
-// closes ready then, and returns the function that stops them.
+// orderChanged wakes who waits for the order, and the webhooks that tell of it.
+func (p *process) orderChanged(orderID string) {
+	p.watcher.Changed(orderID)
+	if _, checkout := contract.CheckoutOrderID(orderID); checkout {
+		p.box.OfferWebhooks()
+	}
+}
+
+// startWhenReady starts the workers as soon as Temporal answers: it may come up after us. It closes ready then, or when the context has
+// ended before, and returns the function that stops them.
 func startWhenReady(ctx context.Context, engine client.Client, namespace string, workers *worker.Workers, logger *slog.Logger, ready chan<- struct{}) (stop func(deadline time.Time) error) {
 	started := make(chan bool, 1)
 	go func() {
+		defer close(ready)
 		for {
 			err := temporal.RegisterSearchAttributes(ctx, engine, namespace)
 			if err == nil {
@@ -236,7 +293,6 @@ func startWhenReady(ctx context.Context, engine client.Client, namespace string,
 			}
 			if err == nil {
 				logger.Info("the worker polls", "namespace", namespace)
-				close(ready)
 				started <- true
 				return
 			}
