@@ -169,7 +169,7 @@ func (h *handlers) CreatePaymentToken(ctx context.Context, r CreatePaymentTokenR
 	if err := h.db.EnsureUser(ctx, r.ProjectID, userID, h.now()); err != nil {
 		return nil, err
 	}
-	request := orderRequest{form: checkout.ServerToken, wanted: r.Body.Purchase.Items, input: OrderInput{Sandbox: r.Body.Sandbox, CustomParameters: r.Body.CustomParameters}}
+	request := orderRequest{form: checkout.ServerToken, wanted: checkout.Merge(r.Body.Purchase.Items), input: OrderInput{Sandbox: r.Body.Sandbox, CustomParameters: r.Body.CustomParameters}}
 	if r.Body.User.Country != nil {
 		request.input.Country = r.Body.User.Country.Value
 	}

@@ -221,6 +221,21 @@ func TestConsume(t *testing.T) {
 	require.JSONEq(t, `{"sku":"potion","quantity":1,"balance":0}`, string(consume(`{"sku":"potion","quantity":1}`).body))
 }
 
+// The path names no user, so two of them may send the same key; neither sees the other's answer, nor takes a key from the server.
+func TestKeysOfConsumptionAreTheUsersOwn(t *testing.T) {
+	t.Parallel()
+	c := newChest(t)
+	reward := `[{"user":{"id":"u"},"items":[{"sku":"gold","quantity":10}]},{"user":{"id":"v"},"items":[{"sku":"gold","quantity":3}]}]`
+	require.Equal(t, http.StatusOK, c.server("POST", "/inventory/reward", reward).status)
+	other := header("Authorization", "Bearer "+token(t, "v", func(claims jwt.MapClaims) { claims["exp"] = c.clock().Add(time.Hour).Unix() }))
+	key, one := header("Idempotency-Key", "use-1"), `{"sku":"gold","quantity":1}`
+	require.JSONEq(t, `{"sku":"gold","quantity":1,"balance":9}`, string(c.user("POST", "/user/inventory/item/consume", one, key).body))
+	of := c.user("POST", "/user/inventory/item/consume", one, other, key)
+	require.JSONEq(t, `{"sku":"gold","quantity":1,"balance":2}`, string(of.body))
+	require.Empty(t, of.header.Get("Idempotency-Replayed"))
+	require.Equal(t, http.StatusOK, c.server("POST", "/inventory/reward", reward, key).status)
+}
+
 func TestServerChangesInventory(t *testing.T) {
 	t.Parallel()
 	c := newChest(t)

@@ -36,8 +36,9 @@ const (
 type caller struct {
 	as      string
 	project postgres.Project
-	userID  string // of a user, or of the user of an order
-	orderID int64  // of an order's token
+	userID  string    // of a user, or of the user of an order
+	orderID int64     // of an order's token
+	until   time.Time // likewise: when it stops to act as the user
 }
 
 const (
@@ -46,6 +47,8 @@ const (
 	maxToken        = 8 << 10
 	issuerTimeout   = 5 * time.Second  // of reading an issuer's keys
 	issuerPause     = 30 * time.Second // between two readings because of an unknown key
+	// paymentTokenLife is how long after its order a payment token acts as the user; it is seen in addresses of pages. Its order it reads for ever.
+	paymentTokenLife = 24 * time.Hour
 )
 
 // projects remembers projects, and the keys of those who issue their users' tokens.
@@ -96,6 +99,7 @@ var (
 	errNoAuthorization = checkout.Refuse(checkout.AuthorizationMissing, "send an Authorization header")
 	errWrongBasic      = checkout.Refuse(checkout.WrongCredentials, "send Basic project_id:api_key of this project")
 	errWrongToken      = checkout.Refuse(checkout.UnknownToken, "send a token of this project's user, with sub, exp and project_id, that has not expired")
+	errOldPaymentToken = checkout.Refuse(checkout.UnknownToken, "the payment token is more than 24 hours old: it is good for its order only, send a token of the user")
 	errNoProject       = checkout.Refuse(checkout.ProjectNotFound, "there is no such project")
 )
 
@@ -123,6 +127,9 @@ func (s *Server) authorizeV2(c echo.Context, call *call) error {
 			return errNoAuthorization
 		}
 		return checkout.Refuse(checkout.UnknownToken, "the call is for "+strings.Join(call.operation.auth, ", ")+", not for "+caller.as)
+	}
+	if caller.as == asOrder && c.Param("order_id") == "" && !s.options.Clock().Before(caller.until) {
+		return errOldPaymentToken
 	}
 	call.caller = caller
 	call.key = postgres.APIKey{ProjectID: project.ProjectID, KeyID: caller.as + "/" + caller.userID, Role: caller.as}
@@ -186,11 +193,11 @@ func (s *Server) server(ctx context.Context, project postgres.Project, credentia
 // orderOf is whoever has the payment token of an order.
 func (s *Server) orderOf(ctx context.Context, project postgres.Project, token string) (caller, error) {
 	hash := sha256.Sum256([]byte(token))
-	orderID, userID, err := s.options.DB.FindOrderOfToken(ctx, project.ProjectID, hash[:])
+	order, err := s.options.DB.FindOrderOfToken(ctx, project.ProjectID, hash[:])
 	if errors.Is(err, postgres.ErrNotFound) {
 		return caller{}, errWrongToken
 	}
-	return caller{as: asOrder, project: project, userID: userID, orderID: orderID}, err
+	return caller{as: asOrder, project: project, userID: order.UserID, orderID: order.OrderID, until: order.CreatedAt.Add(paymentTokenLife)}, err
 }
 
 // userClaims are what a user's token must say: sub, exp and the project.

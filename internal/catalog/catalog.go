@@ -163,10 +163,11 @@ func (c *Catalog) Obstacle(item Item, quantity int64, view View) Obstacle {
 
 // CanBeGiven says whether so many pieces can be given away, whether or not the shop sells them.
 func (c *Catalog) CanBeGiven(item Item, quantity int64, view View) bool {
-	return c.parts(item, quantity, view) == "" && (item.VirtualItemType != NonConsumable || !view.Usages[item.SKU].Owned)
+	return c.parts(item, quantity, view) == ""
 }
 
-// parts looks at what the pieces are or contain: whether it is all there, and whether there are enough game keys.
+// parts looks at what the pieces are or contain: whether it is all there, whether there are enough game keys, and whether
+// what is owned only once can be had once more.
 func (c *Catalog) parts(item Item, quantity int64, view View) Obstacle {
 	parts, err := c.Unfold(item, quantity)
 	if errors.Is(err, subscriptions.ErrTooLong) || errors.Is(err, inventory.ErrQuantityOutOfRange) {
@@ -178,6 +179,9 @@ func (c *Catalog) parts(item Item, quantity int64, view View) Obstacle {
 	for _, part := range parts {
 		if left := view.Usages[part.SKU].Keys; part.Kind == inventory.GameKey && left < part.Quantity {
 			return either(left <= 0, NoKeys, TooFewKeys)
+		}
+		if part.Kind == inventory.NonConsumable && (part.Quantity > 1 || view.Usages[part.SKU].Owned) {
+			return AlreadyOwned
 		}
 	}
 	return ""

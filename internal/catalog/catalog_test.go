@@ -55,6 +55,7 @@ func TestPayableRoundsHalfUp(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ amount, currency, want string }{
 		{"0.995", "USD", "1"}, {"0.985", "USD", "0.99"}, {"0.9849", "USD", "0.98"}, {"2.5", "JPY", "3"}, {"3.5", "JPY", "4"}, {"1.2345", "KWD", "1.235"},
+		{"0.004", "USD", "0.01"}, {"0.01", "JPY", "1"}, {"0", "USD", "0"}, // only what is free costs nothing
 	} {
 		require.Equal(t, test.want, catalog.Quote{Amount: dec(test.amount), Currency: test.currency}.Payable().String(), "%+v", test)
 	}
@@ -308,6 +309,21 @@ func TestBundleStopsSellingWithoutItsKeys(t *testing.T) {
 		looking := catalog.View{Now: now, Usages: map[string]catalog.Usage{"game_steam": {Keys: keys}}}
 		require.Equal(t, want, c.Obstacle(edition, 2, looking))
 		require.Equal(t, keys >= 2, c.ShowBundle(edition, looking).CanBeBought)
+	}
+}
+
+func TestBundleOfWhatIsOwnedOnce(t *testing.T) {
+	t.Parallel()
+	edition := changed(chest(), func(i *catalog.Item) {
+		i.SKU, i.Content = "edition", []catalog.Content{{SKU: "skin", Quantity: 1}, {SKU: "gun_1", Quantity: 5}}
+	})
+	c := shop(edition)
+	for owned, want := range map[bool]catalog.Obstacle{false: "", true: catalog.AlreadyOwned} {
+		looking := catalog.View{Now: now, Usages: map[string]catalog.Usage{"skin": {Owned: owned}}}
+		require.Equal(t, want, c.Obstacle(edition, 1, looking))
+		require.Equal(t, catalog.AlreadyOwned, c.Obstacle(edition, 2, looking))
+		require.Equal(t, !owned, c.CanBeGiven(edition, 1, looking))
+		require.False(t, c.CanBeGiven(skin(), 2, looking))
 	}
 }
 

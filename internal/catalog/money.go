@@ -80,8 +80,15 @@ func (q Quote) Equal(other Quote) bool {
 	return q.Currency == other.Currency && q.Amount.Equal(other.Amount) && q.WithoutDiscount.Equal(other.WithoutDiscount)
 }
 
-// Payable is the amount in the currency's minor units, half up: what a payment provider can charge.
-func (q Quote) Payable() decimal.Decimal { return RoundToMinorUnit(q.Amount, q.Currency) }
+// Payable is the amount in the currency's minor units, half up: what a payment provider can charge. Only what is free costs nothing.
+func (q Quote) Payable() decimal.Decimal {
+	rounded := RoundToMinorUnit(q.Amount, q.Currency)
+	if rounded.IsZero() && q.Amount.IsPositive() {
+		scale, _ := Decimals(q.Currency)
+		return decimal.New(1, -scale)
+	}
+	return rounded
+}
 
 // RoundToMinorUnit rounds half up to what the currency has coins for.
 func RoundToMinorUnit(amount decimal.Decimal, currency string) decimal.Decimal {

@@ -61,6 +61,20 @@ func Fill(lines, wanted []Wanted) ([]Wanted, *Refusal) {
 	return filled, nil
 }
 
+// Merge adds up the lines of one SKU, each at the place of its first: what an order holds of limits is known by the SKU.
+func Merge(lines []Wanted) []Wanted {
+	var merged []Wanted
+	for _, line := range lines {
+		at := slices.IndexFunc(merged, func(m Wanted) bool { return m.SKU == line.SKU })
+		if at < 0 {
+			merged = append(merged, line)
+		} else {
+			merged[at].Quantity += line.Quantity
+		}
+	}
+	return merged
+}
+
 // Delete takes a line away.
 func Delete(lines []Wanted, sku string) ([]Wanted, *Refusal) {
 	left := slices.DeleteFunc(slices.Clone(lines), func(line Wanted) bool { return line.SKU == sku })

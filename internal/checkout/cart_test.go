@@ -37,6 +37,13 @@ func TestLinesOfACart(t *testing.T) {
 	require.Equal(t, checkout.InvalidField, refusal.Code)
 }
 
+func TestMerge(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, []checkout.Wanted{{SKU: "a", Quantity: 5}, {SKU: "b", Quantity: 1}},
+		checkout.Merge([]checkout.Wanted{{SKU: "a", Quantity: 2}, {SKU: "b", Quantity: 1}, {SKU: "a", Quantity: 3}}))
+	require.Empty(t, checkout.Merge(nil))
+}
+
 func TestBoundsOfACart(t *testing.T) {
 	t.Parallel()
 	for quantity, ok := range map[int64]bool{-1: false, 0: true, 1: true, 1_000_000: true, 1_000_001: false, 9_223_372_036_854_775_807: false, -9_223_372_036_854_775_808: false} {

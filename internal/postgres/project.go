@@ -84,13 +84,20 @@ func (db *DB) EnsureUser(ctx context.Context, projectID int32, userID string, no
 	return nil
 }
 
+// OrderOfToken is the order that a payment token is of.
+type OrderOfToken struct {
+	OrderID   int64
+	UserID    string
+	CreatedAt time.Time
+}
+
 // FindOrderOfToken finds whose order a payment token is of, by its SHA-256; ErrNotFound when it is nobody's.
-func (db *DB) FindOrderOfToken(ctx context.Context, projectID int32, hash []byte) (orderID int64, userID string, err error) {
+func (db *DB) FindOrderOfToken(ctx context.Context, projectID int32, hash []byte) (OrderOfToken, error) {
 	row, err := db.q.FindOrderOfToken(ctx, sqlc.FindOrderOfTokenParams{ProjectID: projectID, TokenHash: hash})
 	if err != nil {
-		return 0, "", notFound(err)
+		return OrderOfToken{}, notFound(err)
 	}
-	return row.OrderID, row.UserID, nil
+	return OrderOfToken(row), nil
 }
 
 // ProjectEdit changes a project's settings; nil stays.

@@ -7,7 +7,7 @@ FROM projects p WHERE p.project_id = @project_id;
 INSERT INTO users (user_id, project_id, created_at, updated_at) VALUES (@user_id, @project_id, @now, @now) ON CONFLICT (user_id) DO NOTHING;
 
 -- name: FindOrderOfToken :one
-SELECT o.order_id, o.user_id FROM checkout_orders o WHERE o.project_id = @project_id AND o.token_hash = @token_hash;
+SELECT o.order_id, o.user_id, o.created_at FROM checkout_orders o WHERE o.project_id = @project_id AND o.token_hash = @token_hash;
 
 -- name: UpdateProject :exec
 -- What is null stays, but for the secret and the address of keys, which an empty text takes away.

@@ -27,7 +27,7 @@ func (q *Queries) EnsureUser(ctx context.Context, arg EnsureUserParams) error {
 }
 
 const FindOrderOfToken = `-- name: FindOrderOfToken :one
-SELECT o.order_id, o.user_id FROM checkout_orders o WHERE o.project_id = $1 AND o.token_hash = $2
+SELECT o.order_id, o.user_id, o.created_at FROM checkout_orders o WHERE o.project_id = $1 AND o.token_hash = $2
 `
 
 type FindOrderOfTokenParams struct {
@@ -36,14 +36,15 @@ type FindOrderOfTokenParams struct {
 }
 
 type FindOrderOfTokenRow struct {
-	OrderID int64
-	UserID  string
+	OrderID   int64
+	UserID    string
+	CreatedAt time.Time
 }
 
 func (q *Queries) FindOrderOfToken(ctx context.Context, arg FindOrderOfTokenParams) (FindOrderOfTokenRow, error) {
 	row := q.db.QueryRow(ctx, FindOrderOfToken, arg.ProjectID, arg.TokenHash)
 	var i FindOrderOfTokenRow
-	err := row.Scan(&i.OrderID, &i.UserID)
+	err := row.Scan(&i.OrderID, &i.UserID, &i.CreatedAt)
 	return i, err
 }
 
