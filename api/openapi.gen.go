@@ -2397,6 +2397,9 @@ type ItemOrderInput struct {
 
 	// Settings `external_id` is kept with the order, the rest is taken and ignored.
 	Settings *OrderSettings `json:"settings,omitempty"`
+
+	// User As newer clients send it. The rest is ignored.
+	User *OrderUser `json:"user,omitempty"`
 }
 
 // ItemPatch Any of the fields of an item, or null.
@@ -2547,6 +2550,9 @@ type OrderInput struct {
 
 	// Settings `external_id` is kept with the order, the rest is taken and ignored.
 	Settings *OrderSettings `json:"settings,omitempty"`
+
+	// User As newer clients send it. The rest is ignored.
+	User *OrderUser `json:"user,omitempty"`
 }
 
 // OrderLinks defines model for OrderLinks.
@@ -2602,6 +2608,15 @@ type OrderSettings struct {
 
 // OrderStatus defines model for OrderStatus.
 type OrderStatus string
+
+// OrderUser As newer clients send it. The rest is ignored.
+type OrderUser struct {
+	// Country Taken when the body names no country of its own.
+	//
+	// Example: DE
+	Country              *string                `json:"country,omitempty"`
+	AdditionalProperties map[string]interface{} `json:"-"`
+}
 
 // PaymentOutcome defines model for PaymentOutcome.
 type PaymentOutcome = checkout.Outcome
@@ -5800,6 +5815,74 @@ func (a OrderSettings) MarshalJSON() ([]byte, error) {
 		object["return_url"], err = json.Marshal(a.ReturnURL)
 		if err != nil {
 			return nil, fmt.Errorf("error marshaling 'return_url': %w", err)
+		}
+	}
+
+	for fieldName, field := range a.AdditionalProperties {
+		object[fieldName], err = json.Marshal(field)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling '%s': %w", fieldName, err)
+		}
+	}
+	return json.Marshal(object)
+}
+
+// Getter for additional properties for OrderUser. Returns the specified
+// element and whether it was found
+func (a OrderUser) Get(fieldName string) (value interface{}, found bool) {
+	if a.AdditionalProperties != nil {
+		value, found = a.AdditionalProperties[fieldName]
+	}
+	return
+}
+
+// Setter for additional properties for OrderUser
+func (a *OrderUser) Set(fieldName string, value interface{}) {
+	if a.AdditionalProperties == nil {
+		a.AdditionalProperties = make(map[string]interface{})
+	}
+	a.AdditionalProperties[fieldName] = value
+}
+
+// Override default JSON handling for OrderUser to handle AdditionalProperties
+func (a *OrderUser) UnmarshalJSON(b []byte) error {
+	object := make(map[string]json.RawMessage)
+	err := json.Unmarshal(b, &object)
+	if err != nil {
+		return err
+	}
+
+	if raw, found := object["country"]; found {
+		err = json.Unmarshal(raw, &a.Country)
+		if err != nil {
+			return fmt.Errorf("error reading 'country': %w", err)
+		}
+		delete(object, "country")
+	}
+
+	if len(object) != 0 {
+		a.AdditionalProperties = make(map[string]interface{})
+		for fieldName, fieldBuf := range object {
+			var fieldVal interface{}
+			err := json.Unmarshal(fieldBuf, &fieldVal)
+			if err != nil {
+				return fmt.Errorf("error unmarshaling field %s: %w", fieldName, err)
+			}
+			a.AdditionalProperties[fieldName] = fieldVal
+		}
+	}
+	return nil
+}
+
+// Override default JSON handling for OrderUser to handle AdditionalProperties
+func (a OrderUser) MarshalJSON() ([]byte, error) {
+	var err error
+	object := make(map[string]json.RawMessage)
+
+	if a.Country != nil {
+		object["country"], err = json.Marshal(a.Country)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling 'country': %w", err)
 		}
 	}
 
