@@ -1835,7 +1835,7 @@ type Client struct {
 
 // ConsumeInput defines model for ConsumeInput.
 type ConsumeInput struct {
-	// InstanceID Null: pieces are not told apart.
+	// InstanceID Null: pieces are not distinguished.
 	InstanceID *string `json:"instance_id,omitempty"`
 
 	// Quantity Example: 1
@@ -2309,7 +2309,7 @@ type InventoryItem struct {
 	Groups      []catalog.ShownGroupName `json:"groups"`
 	ImageURL    *string                  `json:"image_url"`
 
-	// InstanceID Always null: pieces are not told apart.
+	// InstanceID Always null: pieces are not distinguished.
 	InstanceID *string `json:"instance_id"`
 	Name       string  `json:"name"`
 	Quantity   int64   `json:"quantity"`
