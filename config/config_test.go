@@ -88,7 +88,7 @@ func TestCompleteFileDiffersFromTheDefaultsInEverySetting(t *testing.T) {
 	}
 }
 
-// DESIGN.md section 7, and the sizes of docs/decisions.md.
+// The addresses that clients and scripts rely on, and the sizes of docs/decisions.md.
 func TestDefaults(t *testing.T) {
 	clean(t)
 	c, err := config.Load("")
