@@ -17,9 +17,9 @@ import (
 // ShownOrder is an order as clients of /api/v2 read it, and when it expires.
 type ShownOrder struct {
 	checkout.ShownOrder
-	ExpiresAt    *time.Time           `json:"expires_at"`       // null when nothing was to be paid outside
-	Reason       string               `json:"reason,omitempty"` // why it was canceled, or what keeps it from being done
-	PriceChanges []checkout.PriceMove `json:"price_changes,omitempty"`
+	ExpiresAt    *time.Time             `json:"expires_at"`       // null when nothing was to be paid outside
+	Reason       string                 `json:"reason,omitempty"` // why it was canceled, or what keeps it from being done
+	PriceChanges []checkout.PriceChange `json:"price_changes,omitempty"`
 	// Deliveries are what the main product gives; none when it gives nothing.
 	Deliveries []checkout.ShownDelivery `json:"deliveries,omitempty"`
 }
@@ -29,7 +29,7 @@ func shownOrder(o postgres.CheckoutOrder, now time.Time) ShownOrder {
 	if o.Status == checkout.New && !now.Before(o.ExpiresAt) {
 		o.Status = checkout.Expired
 	}
-	shown := ShownOrder{ShownOrder: checkout.ShowOrder(o.Order), Reason: o.Reason, PriceChanges: o.Moved, Deliveries: checkout.ShowDeliveries(o.Deliveries)}
+	shown := ShownOrder{ShownOrder: checkout.ShowOrder(o.Order), Reason: o.Reason, PriceChanges: o.PriceChanges, Deliveries: checkout.ShowDeliveries(o.Deliveries)}
 	if !o.ExpiresAt.IsZero() {
 		shown.ExpiresAt = &o.ExpiresAt
 	}
@@ -40,7 +40,7 @@ func shownOrder(o postgres.CheckoutOrder, now time.Time) ShownOrder {
 type orderRequest struct {
 	form    checkout.Form
 	cartID  string
-	wanted  []checkout.Wanted
+	wanted  []checkout.LineRequest
 	virtual string
 	input   OrderInput
 }
@@ -81,8 +81,8 @@ func (h *handlers) makeOrderFor(ctx context.Context, userID string, r orderReque
 		h.starter.OfferWebhooks() // it is done
 	}
 	made := MadeOrder{OrderID: created.OrderID, Token: filled(created.Token), ExpiresAt: utc(created.ExpiresAt)}
-	if len(created.Moved) > 0 {
-		made.PriceChanges = &created.Moved
+	if len(created.PriceChanges) > 0 {
+		made.PriceChanges = &created.PriceChanges
 	}
 	return made, flag(created.Replayed), nil
 }
@@ -151,14 +151,14 @@ func itemOrder(form checkout.Form, sku string, in ItemOrderInput) (orderRequest,
 	if value(in.PromoCode) != "" {
 		return orderRequest{}, checkout.Refuse(checkout.CouponNotFound, "there is no such promo code", checkout.Detail{Property: "promo_code", Message: "leave it out"})
 	}
-	return orderRequest{form: form, wanted: []checkout.Wanted{{SKU: sku, Quantity: or(in.Quantity, 1)}},
+	return orderRequest{form: form, wanted: []checkout.LineRequest{{SKU: sku, Quantity: or(in.Quantity, 1)}},
 		input: OrderInput{Currency: in.Currency, Country: in.Country, Locale: in.Locale, Sandbox: in.Sandbox, Settings: in.Settings, CustomParameters: in.CustomParameters}}, nil
 }
 
 // OrderItemVirtual buys one item for a virtual currency, at once.
 func (h *handlers) OrderItemVirtual(ctx context.Context, r OrderItemVirtualRequestObject) (OrderItemVirtualResponseObject, error) {
 	in := value(r.Body)
-	made, replayed, err := h.makeOrder(ctx, orderRequest{form: checkout.VirtualItem, wanted: []checkout.Wanted{{SKU: r.ItemSku, Quantity: or(in.Quantity, 1)}}, virtual: r.VirtualCurrencySku,
+	made, replayed, err := h.makeOrder(ctx, orderRequest{form: checkout.VirtualItem, wanted: []checkout.LineRequest{{SKU: r.ItemSku, Quantity: or(in.Quantity, 1)}}, virtual: r.VirtualCurrencySku,
 		input: OrderInput{CustomParameters: in.CustomParameters}})
 	return OrderItemVirtual200JSONResponse{Body: made, Headers: OrderItemVirtual200ResponseHeaders{IdempotencyReplayed: replayed}}, err
 }

@@ -204,8 +204,8 @@ func (o Order) paid() (Payment, bool) {
 	return Payment{}, false
 }
 
-// PriceMove is a line whose unit price is another than it was.
-type PriceMove struct {
+// PriceChange is a line whose unit price is another than it was.
+type PriceChange struct {
 	SKU  string         `json:"sku"`
 	Then *catalog.Quote `json:"then"` // nil: free
 	Now  *catalog.Quote `json:"now"`  // nil: free
@@ -228,18 +228,18 @@ func ShownOf(cart Cart) Shown {
 // Equal says whether the same items were shown at the same prices.
 func (s Shown) Equal(other Shown) bool { return maps.EqualFunc(s, other, samePrice) }
 
-// Reprice tells which lines cost another amount now than the user was told. A line that the user has never seen with a price,
-// and one that is not in the cart any more, has not moved.
-func Reprice(then Shown, now Cart) []PriceMove {
-	var moved []PriceMove
+// PriceChanges tells which lines cost another amount now than the user was told. A line that the user has never seen with a price,
+// and one that is not in the cart any more, has not changed.
+func PriceChanges(then Shown, now Cart) []PriceChange {
+	var changes []PriceChange
 	for _, line := range now.Lines {
 		before, told := then[line.Item.SKU]
 		if line.IsBonus || !told || samePrice(before, line.Unit) {
 			continue
 		}
-		moved = append(moved, PriceMove{line.Item.SKU, before, line.Unit})
+		changes = append(changes, PriceChange{line.Item.SKU, before, line.Unit})
 	}
-	return moved
+	return changes
 }
 
 func samePrice(a, b *catalog.Quote) bool {

@@ -30,7 +30,7 @@ func TestMovesOfAnOrder(t *testing.T) {
 func TestDecideOrder(t *testing.T) {
 	t.Parallel()
 	cartOf := func(skus ...string) (checkout.Cart, []checkout.Warning) {
-		var wanted []checkout.Wanted
+		var wanted []checkout.LineRequest
 		for _, sku := range skus {
 			wanted = append(wanted, want(sku, 1))
 		}
@@ -76,7 +76,7 @@ func TestDecideOrder(t *testing.T) {
 	require.Nil(t, checkout.DecideOrder(checkout.ServerToken, giving, warnings), "a bonus is free and no obstacle")
 }
 
-func freeze(t *testing.T, c *catalog.Catalog, v catalog.View, wanted ...checkout.Wanted) []checkout.OrderLine {
+func freeze(t *testing.T, c *catalog.Catalog, v catalog.View, wanted ...checkout.LineRequest) []checkout.OrderLine {
 	t.Helper()
 	cart, warnings := checkout.PriceCart(c, v, wanted)
 	require.Empty(t, warnings)
@@ -136,7 +136,7 @@ func TestAnOrderThatCannotBeDeliveredIsRefused(t *testing.T) {
 		i.Type, i.BundleType, i.Content = catalog.Bundle, catalog.StandardBundle, []catalog.Content{{SKU: "circle", Quantity: 1}}
 	})
 	c := shop(circle)
-	_, warnings := checkout.PriceCart(c, view, []checkout.Wanted{want("circle", 1)})
+	_, warnings := checkout.PriceCart(c, view, []checkout.LineRequest{want("circle", 1)})
 	require.Equal(t, checkout.ItemUnavailable, warnings[0].ErrorCode)
 	_, refusal := checkout.Freeze(c, checkout.Cart{Lines: []checkout.Line{{Item: circle, Quantity: 1}}}, view)
 	require.Equal(t, checkout.InvalidCart, refusal.Code)
@@ -145,7 +145,7 @@ func TestAnOrderThatCannotBeDeliveredIsRefused(t *testing.T) {
 // The seeds' order, whose sums the seeds' sample gets wrong.
 func TestSeedsOrder(t *testing.T) {
 	t.Parallel()
-	cart, _ := checkout.PriceCart(shop(), view, []checkout.Wanted{want("gun_1", 123)})
+	cart, _ := checkout.PriceCart(shop(), view, []checkout.LineRequest{want("gun_1", 123)})
 	lines, refusal := checkout.Freeze(shop(), cart, view)
 	require.Nil(t, refusal)
 	shown, err := json.Marshal(checkout.ShowOrder(checkout.Order{OrderID: 656, Status: checkout.New, Price: cart.Price, Lines: lines}))

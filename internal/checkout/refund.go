@@ -26,6 +26,9 @@ type Refund struct {
 	NotTakenBack []GivenPart `json:"not_taken_back,omitempty"`
 }
 
+// QuantityOf is how many pieces of a line go back.
+func (r Refund) QuantityOf(lineID string) int64 { return quantityOf(r.Lines, lineID) }
+
 // DecideRefund says what a refund of so many pieces of these lines gives back; without lines, of all that is left.
 //
 // The amounts of several refunds add up: each is what the pieces refunded so far cost, rounded half up to the currency's minor
@@ -111,7 +114,7 @@ func (o Order) left() []RefundLine {
 	for _, line := range o.Lines {
 		quantity := line.Quantity
 		for _, refund := range o.Refunds {
-			quantity -= quantityOf(refund.Lines, line.LineID)
+			quantity -= refund.QuantityOf(line.LineID)
 		}
 		if quantity > 0 {
 			left = append(left, RefundLine{line.LineID, quantity})

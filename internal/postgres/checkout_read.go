@@ -15,21 +15,21 @@ import (
 // CheckoutOrder is an order as it is stored. Its payments and refunds are read for admins only.
 type CheckoutOrder struct {
 	checkout.Order
-	ProjectID  int32
-	UserID     string
-	CartID     string
-	Country    string
-	ExternalID string
-	ReturnURL  string
-	Custom     json.RawMessage // custom_parameters; may be nil
-	Reason     string          // why it was canceled, or what keeps it from being done
-	Moved      []checkout.PriceMove
-	Paid       *decimal.Decimal
-	Refunded   decimal.Decimal
-	CreatedAt  time.Time
-	UpdatedAt  time.Time
-	PaidAt     *time.Time
-	FinishedAt *time.Time
+	ProjectID    int32
+	UserID       string
+	CartID       string
+	Country      string
+	ExternalID   string
+	ReturnURL    string
+	Custom       json.RawMessage // custom_parameters; may be nil
+	Reason       string          // why it was canceled, or what keeps it from being done
+	PriceChanges []checkout.PriceChange
+	Paid         *decimal.Decimal
+	Refunded     decimal.Decimal
+	CreatedAt    time.Time
+	UpdatedAt    time.Time
+	PaidAt       *time.Time
+	FinishedAt   *time.Time
 }
 
 func checkoutOf(row sqlc.CheckoutOrder) (CheckoutOrder, error) {
@@ -39,7 +39,7 @@ func checkoutOf(row sqlc.CheckoutOrder) (CheckoutOrder, error) {
 	}
 	o := CheckoutOrder{Order: order, ProjectID: row.ProjectID, UserID: row.UserID, CartID: orZero(row.CartID), Country: orZero(row.Country), ExternalID: orZero(row.ExternalID), ReturnURL: orZero(row.ReturnUrl),
 		Custom: row.CustomParameters, Reason: orZero(row.Reason), Paid: row.Paid, Refunded: row.Refunded, CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt, PaidAt: row.PaidAt, FinishedAt: row.FinishedAt}
-	if err := json.Unmarshal(row.Moved, &o.Moved); err != nil {
+	if err := json.Unmarshal(row.Moved, &o.PriceChanges); err != nil {
 		return o, fmt.Errorf("order %d: %w", row.OrderID, err)
 	}
 	return o, nil
@@ -97,7 +97,7 @@ func (db *DB) GetCheckoutWhole(ctx context.Context, projectID int32, orderID int
 	if err != nil {
 		return order, err
 	}
-	order.Order, err = rulesOf(ctx, db.q, row, db.q.ListCheckoutDeliveries)
+	order.Order, err = loadOrder(ctx, db.q, row, db.q.ListCheckoutDeliveries)
 	return order, err
 }
 

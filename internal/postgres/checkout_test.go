@@ -77,7 +77,7 @@ func (c *counter) shopper(userID string) postgres.Shopper {
 }
 
 func (c *counter) order(form checkout.Form, sku string, quantity int64) postgres.NewCheckout {
-	return postgres.NewCheckout{Shopper: c.shopper(buyer), Form: form, CartID: postgres.CurrentCart, Wanted: []checkout.Wanted{{SKU: sku, Quantity: quantity}},
+	return postgres.NewCheckout{Shopper: c.shopper(buyer), Form: form, CartID: postgres.CurrentCart, Wanted: []checkout.LineRequest{{SKU: sku, Quantity: quantity}},
 		Sandbox: true, Zone: time.UTC, TTL: time.Hour}
 }
 
@@ -155,18 +155,18 @@ func TestCart(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []any{"custom_id", true, 0, (*catalog.Quote)(nil)}, []any{empty.CartID, empty.IsFree, len(empty.Items), empty.Price})
 
-	filled, err := c.FillCart(t.Context(), s, "custom_id", []checkout.Wanted{{SKU: "gun_1", Quantity: 123}, {SKU: "none", Quantity: 1}, {SKU: "game", Quantity: 1}})
+	filled, err := c.FillCart(t.Context(), s, "custom_id", []checkout.LineRequest{{SKU: "gun_1", Quantity: 123}, {SKU: "none", Quantity: 1}, {SKU: "game", Quantity: 1}})
 	require.NoError(t, err)
 	require.Equal(t, "122.385", filled.Price.Amount.String(), "seed 002's sum")
 	require.Equal(t, "244.77", filled.Price.WithoutDiscount.String())
 	require.Len(t, filled.Items, 1)
 	require.Equal(t, []checkout.Code{checkout.ItemNotFound, checkout.ItemNotAllowed}, []checkout.Code{filled.Warnings[0].ErrorCode, filled.Warnings[1].ErrorCode})
 
-	require.NoError(t, c.SetCartItem(t.Context(), s, "custom_id", checkout.Wanted{SKU: "pass", Quantity: 2}))
-	require.NoError(t, c.SetCartItem(t.Context(), s, "custom_id", checkout.Wanted{SKU: "gun_1", Quantity: 0}))
-	c.refused(c.SetCartItem(t.Context(), s, "custom_id", checkout.Wanted{SKU: "none", Quantity: 1}), checkout.ItemNotFound)
-	c.refused(c.SetCartItem(t.Context(), s, "custom_id", checkout.Wanted{SKU: "game", Quantity: 1}), checkout.ItemNotAllowed)
-	c.refused(c.SetCartItem(t.Context(), s, "custom_id", checkout.Wanted{SKU: "pass", Quantity: -1}), checkout.InvalidField)
+	require.NoError(t, c.SetCartItem(t.Context(), s, "custom_id", checkout.LineRequest{SKU: "pass", Quantity: 2}))
+	require.NoError(t, c.SetCartItem(t.Context(), s, "custom_id", checkout.LineRequest{SKU: "gun_1", Quantity: 0}))
+	c.refused(c.SetCartItem(t.Context(), s, "custom_id", checkout.LineRequest{SKU: "none", Quantity: 1}), checkout.ItemNotFound)
+	c.refused(c.SetCartItem(t.Context(), s, "custom_id", checkout.LineRequest{SKU: "game", Quantity: 1}), checkout.ItemNotAllowed)
+	c.refused(c.SetCartItem(t.Context(), s, "custom_id", checkout.LineRequest{SKU: "pass", Quantity: -1}), checkout.InvalidField)
 	c.refused(c.DeleteCartItem(t.Context(), s, "custom_id", "gun_1"), checkout.ItemNotFound)
 	shown, err := c.ShowCart(t.Context(), s, "custom_id")
 	require.NoError(t, err)
@@ -178,7 +178,7 @@ func TestCart(t *testing.T) {
 	require.Empty(t, others.Items, "a cart is its user's own")
 
 	require.NoError(t, c.DeleteCartItem(t.Context(), s, "custom_id", "pass"))
-	require.NoError(t, c.SetCartItem(t.Context(), s, "custom_id", checkout.Wanted{SKU: "gun_1", Quantity: 1}))
+	require.NoError(t, c.SetCartItem(t.Context(), s, "custom_id", checkout.LineRequest{SKU: "gun_1", Quantity: 1}))
 	require.NoError(t, c.ClearCart(t.Context(), s, "custom_id"))
 	shown, err = c.ShowCart(t.Context(), s, "custom_id")
 	require.NoError(t, err)
@@ -188,7 +188,7 @@ func TestCart(t *testing.T) {
 func TestAbandonedCart(t *testing.T) {
 	t.Parallel()
 	c := newCounter(t)
-	require.NoError(t, c.SetCartItem(t.Context(), c.shopper(buyer), "a", checkout.Wanted{SKU: "gun_1", Quantity: 2}))
+	require.NoError(t, c.SetCartItem(t.Context(), c.shopper(buyer), "a", checkout.LineRequest{SKU: "gun_1", Quantity: 2}))
 	c.now = c.now.Add(time.Hour)
 	shown, err := c.ShowCart(t.Context(), c.shopper(buyer), "a")
 	require.NoError(t, err)
@@ -199,7 +199,7 @@ func TestAbandonedCart(t *testing.T) {
 		return o
 	}())
 	c.refused(err, checkout.InvalidCart)
-	require.NoError(t, c.SetCartItem(t.Context(), c.shopper(buyer), "a", checkout.Wanted{SKU: "pass", Quantity: 1}))
+	require.NoError(t, c.SetCartItem(t.Context(), c.shopper(buyer), "a", checkout.LineRequest{SKU: "pass", Quantity: 1}))
 	shown, err = c.ShowCart(t.Context(), c.shopper(buyer), "a")
 	require.NoError(t, err)
 	require.Len(t, shown.Items, 1, "it begins anew")
@@ -218,14 +218,14 @@ func TestOrderOfACart(t *testing.T) {
 	t.Parallel()
 	c := newCounter(t)
 	s := c.shopper(buyer)
-	_, err := c.FillCart(t.Context(), s, postgres.CurrentCart, []checkout.Wanted{{SKU: "gun_1", Quantity: 123}, {SKU: "chest", Quantity: 2}, {SKU: "gold_100", Quantity: 3}})
+	_, err := c.FillCart(t.Context(), s, postgres.CurrentCart, []checkout.LineRequest{{SKU: "gun_1", Quantity: 123}, {SKU: "chest", Quantity: 2}, {SKU: "gold_100", Quantity: 3}})
 	require.NoError(t, err)
 	c.items[1].Promotions = nil // the price moves before the order
 	created := c.buy(c.order(checkout.PaidCart, "", 0))
 	require.Equal(t, checkout.New, created.Status)
 	require.NotEmpty(t, created.Token)
-	require.Len(t, created.Moved, 1)
-	require.Equal(t, []string{"gun_1", "0.995", "1.99"}, []string{created.Moved[0].SKU, created.Moved[0].Then.Amount.String(), created.Moved[0].Now.Amount.String()})
+	require.Len(t, created.PriceChanges, 1)
+	require.Equal(t, []string{"gun_1", "0.995", "1.99"}, []string{created.PriceChanges[0].SKU, created.PriceChanges[0].Then.Amount.String(), created.PriceChanges[0].Now.Amount.String()})
 	shown, err := c.ShowCart(t.Context(), s, postgres.CurrentCart)
 	require.NoError(t, err)
 	require.Empty(t, shown.Items, "the cart is cleared")
@@ -276,7 +276,7 @@ func TestOrderIsMadeOncePerKey(t *testing.T) {
 func TestRefusedOrders(t *testing.T) {
 	t.Parallel()
 	c := newCounter(t)
-	require.NoError(t, c.SetCartItem(t.Context(), c.shopper(buyer), "gifts", checkout.Wanted{SKU: "gift", Quantity: 1}))
+	require.NoError(t, c.SetCartItem(t.Context(), c.shopper(buyer), "gifts", checkout.LineRequest{SKU: "gift", Quantity: 1}))
 	for name, test := range map[string]struct {
 		form     checkout.Form
 		sku      string
@@ -593,7 +593,7 @@ func TestOrdersRaceForTheLastPieces(t *testing.T) {
 func TestOneCartIsOrderedOnce(t *testing.T) {
 	t.Parallel()
 	c := newCounter(t)
-	require.NoError(t, c.SetCartItem(t.Context(), c.shopper(buyer), postgres.CurrentCart, checkout.Wanted{SKU: "gun_1", Quantity: 1}))
+	require.NoError(t, c.SetCartItem(t.Context(), c.shopper(buyer), postgres.CurrentCart, checkout.LineRequest{SKU: "gun_1", Quantity: 1}))
 	order := func() error {
 		_, err := c.CreateCheckout(t.Context(), c.order(checkout.PaidCart, "", 0))
 		return err
@@ -613,14 +613,14 @@ func TestCartChangesWhileItIsOrdered(t *testing.T) {
 	t.Parallel()
 	c := newCounter(t)
 	for range 10 {
-		_, err := c.FillCart(t.Context(), c.shopper(buyer), postgres.CurrentCart, []checkout.Wanted{{SKU: "gun_1", Quantity: 1}, {SKU: "pass", Quantity: 1}})
+		_, err := c.FillCart(t.Context(), c.shopper(buyer), postgres.CurrentCart, []checkout.LineRequest{{SKU: "gun_1", Quantity: 1}, {SKU: "pass", Quantity: 1}})
 		require.NoError(t, err)
 		var created postgres.CreatedCheckout
 		errs := at(func() (err error) {
 			created, err = c.CreateCheckout(t.Context(), c.order(checkout.PaidCart, "", 0))
 			return err
 		}, func() error {
-			_, err := c.FillCart(t.Context(), c.shopper(buyer), postgres.CurrentCart, []checkout.Wanted{{SKU: "gun_1", Quantity: 2}, {SKU: "pass", Quantity: 2}})
+			_, err := c.FillCart(t.Context(), c.shopper(buyer), postgres.CurrentCart, []checkout.LineRequest{{SKU: "gun_1", Quantity: 2}, {SKU: "pass", Quantity: 2}})
 			return err
 		})
 		require.NoError(t, errors.Join(errs...))
