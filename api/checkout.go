@@ -11,6 +11,7 @@ import (
 
 	"github.com/quickpass/quickpass/internal/checkout"
 	"github.com/quickpass/quickpass/internal/contract"
+	"github.com/quickpass/quickpass/internal/optional"
 	"github.com/quickpass/quickpass/internal/postgres"
 )
 
@@ -45,7 +46,7 @@ type orderRequest struct {
 	input   OrderInput
 }
 
-// order makes an order for the user who calls.
+// makeOrder makes an order for the user who calls.
 func (h *handlers) makeOrder(ctx context.Context, r orderRequest) (MadeOrder, *string, error) {
 	return h.makeOrderFor(ctx, callOf(ctx).caller.userID, r)
 }
@@ -78,9 +79,9 @@ func (h *handlers) makeOrderFor(ctx context.Context, userID string, r orderReque
 	if created.Change.OrderID != 0 {
 		h.starter.OfferCheckout(created.Change)
 	} else {
-		h.starter.OfferWebhooks() // it is done
+		h.starter.OfferWebhooks() // no workflow has to know: it is done, or was made before
 	}
-	made := MadeOrder{OrderID: created.OrderID, Token: filled(created.Token), ExpiresAt: utc(created.ExpiresAt)}
+	made := MadeOrder{OrderID: created.OrderID, Token: optional.Text(created.Token), ExpiresAt: utc(created.ExpiresAt)}
 	if len(created.PriceChanges) > 0 {
 		made.PriceChanges = &created.PriceChanges
 	}
@@ -274,9 +275,9 @@ func (h *handlers) SearchCheckoutOrders(ctx context.Context, r SearchCheckoutOrd
 
 func foundOrder(o postgres.CheckoutOrder, now time.Time) FoundOrder {
 	shown := shownOrder(o, now)
-	found := FoundOrder{OrderID: o.OrderID, ProjectID: o.ProjectID, Status: shown.Status, DateCreated: o.CreatedAt.UTC(), Mode: FoundOrderMode(modeOf(o.Sandbox)), IsFree: shown.Content.IsFree,
+	found := FoundOrder{OrderID: o.OrderID, ProjectID: o.ProjectID, Status: shown.Status, DateCreated: o.CreatedAt.UTC(), Mode: FoundOrderMode(checkout.ModeOf(o.Sandbox)), IsFree: shown.Content.IsFree,
 		Items: []FoundOrderItem{}, Promotions: []map[string]any{}, Coupons: []map[string]any{}}
-	found.User.ID, found.User.Country = o.UserID, filled(o.Country)
+	found.User.ID, found.User.Country = o.UserID, optional.Text(o.Country)
 	switch {
 	case o.Virtual != nil:
 		v := shown.Content.VirtualPrice
@@ -286,17 +287,10 @@ func foundOrder(o postgres.CheckoutOrder, now time.Time) FoundOrder {
 	}
 	for _, line := range o.Lines {
 		item := FoundOrderItem{OrderItemID: line.LineID, Sku: line.SKU, Type: string(line.Type), Quantity: line.Quantity, IsFree: line.IsFree, IsBonus: line.IsBonus, Price: line.Price}
-		item.Description.Name, item.Description.Description, item.Description.ImageURL = line.Name, line.Description, filled(line.ImageURL)
+		item.Description.Name, item.Description.Description, item.Description.ImageURL = line.Name, line.Description, optional.Text(line.ImageURL)
 		found.Items = append(found.Items, item)
 	}
 	return found
-}
-
-func modeOf(sandbox bool) string {
-	if sandbox {
-		return "sandbox"
-	}
-	return "default"
 }
 
 // StreamCheckoutOrder follows an order as server-sent events until it is final.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/quickpass/quickpass/internal/catalog"
 	"github.com/quickpass/quickpass/internal/inventory"
@@ -97,13 +96,12 @@ type Warning struct {
 	SKU          string `json:"sku"`
 	Quantity     int64  `json:"quantity"`
 	ErrorCode    Code   `json:"errorCode"`
-	ErrorMessage string `json:"errorMessage"`
+	ErrorMessage string `json:"errorMessage"` // with the code in front
+	refusal      *Refusal
 }
 
 // Refusal is the same for a call that is about this line alone.
-func (w Warning) Refusal() *Refusal {
-	return &Refusal{Code: w.ErrorCode, Message: strings.TrimPrefix(w.ErrorMessage, Refuse(w.ErrorCode, "").Text())}
-}
+func (w Warning) Refusal() *Refusal { return w.refusal }
 
 // PriceCart accepts what can be bought now, prices it in one currency, adds the bonus lines, and tells about all
 // the rest. The currency is the view's; when it names none, that of the first line with a price.
@@ -112,7 +110,7 @@ func PriceCart(c *catalog.Catalog, view catalog.View, wanted []LineRequest) (Car
 	warnings := []Warning{}
 	for _, line := range wanted {
 		if refusal := p.add(line); refusal != nil {
-			warnings = append(warnings, Warning{line.SKU, line.Quantity, refusal.Code, refusal.Text()})
+			warnings = append(warnings, Warning{line.SKU, line.Quantity, refusal.Code, refusal.Text(), refusal})
 		}
 	}
 	p.addBonuses(view)

@@ -241,7 +241,7 @@ func TestPriceInAVirtualCurrency(t *testing.T) {
 	require.Equal(t, &catalog.VirtualQuote{SKU: "coins", Amount: 2700, WithoutDiscount: 2700}, cart.Virtual)
 	require.Nil(t, cart.Price)
 	require.False(t, cart.Free)
-	require.Nil(t, checkout.DecideOrder(checkout.VirtualItem, cart, nil))
+	require.Nil(t, checkout.DecideOrder(checkout.VirtualItem, cart, nil, nil))
 	for name, test := range map[string]struct {
 		wanted   checkout.LineRequest
 		currency string

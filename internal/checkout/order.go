@@ -81,8 +81,8 @@ const (
 )
 
 // DecideOrder tells whether an order may be made of the cart. Every line must be accepted: what an order leaves out
-// nobody would notice.
-func DecideOrder(form Form, cart Cart, warnings []Warning) *Refusal {
+// nobody would notice. The changes are those since the user was last told the prices.
+func DecideOrder(form Form, cart Cart, warnings []Warning, changes []PriceChange) *Refusal {
 	single := form == PaidItem || form == FreeItem || form == VirtualItem
 	switch {
 	case len(warnings) > 0:
@@ -95,6 +95,8 @@ func DecideOrder(form Form, cart Cart, warnings []Warning) *Refusal {
 		return Refuse(ItemNotAllowed, "a free item is not paid for")
 	case (form == FreeCart || form == FreeItem) != cart.Free && single:
 		return Refuse(InvalidItem, "free items are ordered as free, all others are paid for")
+	case form == PaidCart && cart.Free && slices.ContainsFunc(changes, PriceChange.becameFree):
+		return Refuse(ItemBecameFree, "the cart has become free since its prices were shown; order it as free")
 	case (form == FreeCart || form == FreeItem) != cart.Free:
 		return Refuse(InvalidCart, "a free cart is ordered as free, all others are paid for")
 	default:
@@ -194,6 +196,17 @@ type Order struct {
 	Deliveries []Delivery
 }
 
+// SandboxMode is the mode of an order for which no money moves.
+const SandboxMode = "sandbox"
+
+// ModeOf is an order's mode in the words of the API that clients know.
+func ModeOf(sandbox bool) string {
+	if sandbox {
+		return SandboxMode
+	}
+	return "default"
+}
+
 // paid is the payment that paid the order.
 func (o Order) paid() (Payment, bool) {
 	for _, record := range o.Payments {
@@ -209,6 +222,10 @@ type PriceChange struct {
 	SKU  string         `json:"sku"`
 	Then *catalog.Quote `json:"then"` // nil: free
 	Now  *catalog.Quote `json:"now"`  // nil: free
+}
+
+func (c PriceChange) becameFree() bool {
+	return c.Then != nil && c.Then.Amount.IsPositive() && (c.Now == nil || c.Now.Amount.IsZero())
 }
 
 // Shown is the unit price that a user was told last, by SKU.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/quickpass/quickpass/internal/catalog"
 	"github.com/quickpass/quickpass/internal/checkout"
+	"github.com/quickpass/quickpass/internal/optional"
 	"github.com/quickpass/quickpass/internal/postgres/sqlc"
 )
 
@@ -177,7 +178,7 @@ func (db *DB) editCart(ctx context.Context, s Shopper, cartID string, edit func(
 		if err := edit(q, &c); err != nil {
 			return err
 		}
-		params := sqlc.SaveCartParams{ProjectID: s.ProjectID, UserID: s.UserID, CartID: cartID, Currency: optional(c.currency), Country: optional(c.country),
+		params := sqlc.SaveCartParams{ProjectID: s.ProjectID, UserID: s.UserID, CartID: cartID, Currency: optional.Text(c.currency), Country: optional.Text(c.country),
 			Now: now, ExpiresAt: now.Add(s.CartTTL)}
 		if params.Lines, err = json.Marshal(c.lines); err != nil {
 			return err

@@ -19,6 +19,7 @@ import (
 	"github.com/quickpass/quickpass/internal/catalog"
 	"github.com/quickpass/quickpass/internal/checkout"
 	"github.com/quickpass/quickpass/internal/inventory"
+	"github.com/quickpass/quickpass/internal/optional"
 	"github.com/quickpass/quickpass/internal/postgres/sqlc"
 	"github.com/quickpass/quickpass/internal/store"
 )
@@ -90,7 +91,7 @@ func createCheckout(ctx context.Context, q *sqlc.Queries, o NewCheckout) (Create
 	if buyer == "blocked" {
 		return CreatedCheckout{}, &store.Refusal{Code: store.UserBlocked, Message: "the account is blocked"}
 	}
-	c, view, priced, err := o.price(ctx, q)
+	priced, changes, view, err := o.price(ctx, q)
 	if err != nil {
 		return CreatedCheckout{}, err
 	}
@@ -98,7 +99,7 @@ func createCheckout(ctx context.Context, q *sqlc.Queries, o NewCheckout) (Create
 	if refusal != nil {
 		return CreatedCheckout{}, refusal
 	}
-	draft := checkoutDraft{NewCheckout: o, id: next.OrderID, view: view, cart: priced, lines: lines, priceChanges: checkout.PriceChanges(c.shown, priced)}
+	draft := checkoutDraft{NewCheckout: o, id: next.OrderID, view: view, cart: priced, lines: lines, priceChanges: changes}
 	if o.Form == checkout.PaidCart || o.Form == checkout.FreeCart {
 		if err := q.DeleteCart(ctx, sqlc.DeleteCartParams{ProjectID: o.ProjectID, UserID: o.UserID, CartID: o.CartID}); err != nil {
 			return CreatedCheckout{}, fmt.Errorf("clear cart: %w", err)
@@ -136,32 +137,33 @@ func checkoutToken(secret []byte, orderID int64) string {
 }
 
 // price prices what is to be ordered, a cart under its lock, and refuses what the form does not allow.
-func (o NewCheckout) price(ctx context.Context, q *sqlc.Queries) (c cart, view catalog.View, priced checkout.Cart, err error) {
+func (o NewCheckout) price(ctx context.Context, q *sqlc.Queries) (priced checkout.Cart, changes []checkout.PriceChange, view catalog.View, err error) {
+	var c cart
 	wanted := o.Wanted
 	if o.Form == checkout.PaidCart || o.Form == checkout.FreeCart {
 		if c, err = lockCart(ctx, q, o.Shopper, o.CartID); err != nil {
-			return c, view, priced, err
+			return priced, nil, view, err
 		}
 		wanted = c.lines
 	}
 	if view, err = o.viewOf(ctx, q, c, wanted); err != nil {
-		return c, view, priced, err
+		return priced, nil, view, err
 	}
 	var refusal *checkout.Refusal
+	var warnings []checkout.Warning
 	if o.Form == checkout.VirtualItem {
 		priced, refusal = checkout.PriceItemVirtual(o.Catalog, view, wanted[0], o.VirtualCurrency)
-		if refusal == nil {
-			refusal = checkout.DecideOrder(o.Form, priced, nil)
-		}
 	} else {
-		var warnings []checkout.Warning
 		priced, warnings = checkout.PriceCart(o.Catalog, view, wanted)
-		refusal = checkout.DecideOrder(o.Form, priced, warnings)
+	}
+	changes = checkout.PriceChanges(c.shown, priced)
+	if refusal == nil {
+		refusal = checkout.DecideOrder(o.Form, priced, warnings, changes)
 	}
 	if refusal != nil {
-		return c, view, priced, refusal
+		return priced, nil, view, refusal
 	}
-	return c, view, priced, nil
+	return priced, changes, view, nil
 }
 
 // checkoutDraft is an order that is about to be written.
@@ -198,8 +200,8 @@ func (d checkoutDraft) await(ctx context.Context, q *sqlc.Queries, secret []byte
 }
 
 func (d checkoutDraft) params(status checkout.OrderStatus) (sqlc.InsertCheckoutOrderParams, error) {
-	params := sqlc.InsertCheckoutOrderParams{OrderID: d.id, ProjectID: d.ProjectID, UserID: d.UserID, Status: string(status), Mode: modeOf(d.Sandbox), CurrencyType: "free",
-		CartID: optional(d.CartID), Country: optional(d.view.Country), CustomParameters: d.Custom, ExternalID: optional(d.ExternalID), ReturnUrl: optional(d.ReturnURL), SweepAt: d.view.Now, Now: d.view.Now}
+	params := sqlc.InsertCheckoutOrderParams{OrderID: d.id, ProjectID: d.ProjectID, UserID: d.UserID, Status: string(status), Mode: checkout.ModeOf(d.Sandbox), CurrencyType: "free",
+		CartID: optional.Text(d.CartID), Country: optional.Text(d.view.Country), CustomParameters: d.Custom, ExternalID: optional.Text(d.ExternalID), ReturnUrl: optional.Text(d.ReturnURL), SweepAt: d.view.Now, Now: d.view.Now}
 	var err error
 	encode := func(v any) (encoded json.RawMessage) {
 		if err == nil {
@@ -219,13 +221,6 @@ func (d checkoutDraft) params(status checkout.OrderStatus) (sqlc.InsertCheckoutO
 		params.Paid = new(decimal.NewFromInt(d.cart.Virtual.Amount))
 	}
 	return params, err
-}
-
-func modeOf(sandbox bool) string {
-	if sandbox {
-		return "sandbox"
-	}
-	return "default"
 }
 
 // reserve takes what the order needs of limits and game keys, or fails with errRace: the rules had seen enough.

@@ -14,6 +14,7 @@ import (
 	"github.com/quickpass/quickpass/internal/catalog"
 	"github.com/quickpass/quickpass/internal/checkout"
 	"github.com/quickpass/quickpass/internal/inventory"
+	"github.com/quickpass/quickpass/internal/optional"
 	"github.com/quickpass/quickpass/internal/postgres/sqlc"
 	"github.com/quickpass/quickpass/internal/webhook"
 )
@@ -88,7 +89,7 @@ func loadOrder(ctx context.Context, q *sqlc.Queries, row sqlc.CheckoutOrder, del
 
 // orderOfCheckout is what the order's own row says.
 func orderOfCheckout(row sqlc.CheckoutOrder) (checkout.Order, error) {
-	order := checkout.Order{OrderID: row.OrderID, Status: checkout.OrderStatus(row.Status), Sandbox: row.Mode == "sandbox"}
+	order := checkout.Order{OrderID: row.OrderID, Status: checkout.OrderStatus(row.Status), Sandbox: row.Mode == checkout.SandboxMode}
 	if row.ExpiresAt != nil {
 		order.ExpiresAt = row.ExpiresAt.UTC()
 	}
@@ -136,7 +137,7 @@ func (o *lockedCheckout) move(ctx context.Context, m checkoutMove) error {
 	if err != nil {
 		return err
 	}
-	params := sqlc.MoveCheckoutOrderParams{OrderID: o.row.OrderID, Status: string(m.to), Reason: optional(m.reason), Holds: holds, Paid: o.row.Paid, Refunded: o.row.Refunded,
+	params := sqlc.MoveCheckoutOrderParams{OrderID: o.row.OrderID, Status: string(m.to), Reason: optional.Text(m.reason), Holds: holds, Paid: o.row.Paid, Refunded: o.row.Refunded,
 		OpenDeliveries: o.row.OpenDeliveries, Tell: m.tell, Now: o.now}
 	if m.to == checkout.Paid {
 		params.PaidAt = &o.now

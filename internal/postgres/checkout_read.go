@@ -9,6 +9,7 @@ import (
 	"github.com/shopspring/decimal"
 
 	"github.com/quickpass/quickpass/internal/checkout"
+	"github.com/quickpass/quickpass/internal/optional"
 	"github.com/quickpass/quickpass/internal/postgres/sqlc"
 )
 
@@ -84,7 +85,7 @@ func (db *DB) CheckoutOfToken(ctx context.Context, hash []byte) (CheckoutOrder, 
 // CheckoutIsSandbox tells whether no money moves for an order; ErrNotFound.
 func (db *DB) CheckoutIsSandbox(ctx context.Context, orderID int64) (bool, error) {
 	mode, err := db.q.FindCheckoutMode(ctx, orderID)
-	return mode == "sandbox", notFound(err)
+	return mode == checkout.SandboxMode, notFound(err)
 }
 
 // GetCheckoutWhole reads an order with its payments and refunds.
@@ -129,7 +130,7 @@ type CheckoutFilter struct {
 
 // ListCheckouts lists a project's orders, newest first.
 func (db *DB) ListCheckouts(ctx context.Context, projectID int32, f CheckoutFilter) ([]CheckoutOrder, error) {
-	return checkoutsOf(db.q.ListCheckoutOrders(ctx, sqlc.ListCheckoutOrdersParams{ProjectID: projectID, Before: f.Before, UserID: optional(f.UserID), Status: optional(f.Status), Delivery: optional(string(f.Delivery)), MaxOrders: int32(f.Limit)}))
+	return checkoutsOf(db.q.ListCheckoutOrders(ctx, sqlc.ListCheckoutOrdersParams{ProjectID: projectID, Before: f.Before, UserID: optional.Text(f.UserID), Status: optional.Text(f.Status), Delivery: optional.Text(string(f.Delivery)), MaxOrders: int32(f.Limit)}))
 }
 
 // ListedPayment is a payment with its order.
@@ -150,7 +151,7 @@ type PaymentFilter struct {
 
 // ListPayments lists a project's payments, newest first. Those that were returned are to be given back at their provider.
 func (db *DB) ListPayments(ctx context.Context, projectID int32, f PaymentFilter) ([]ListedPayment, error) {
-	rows, err := db.q.ListProjectPayments(ctx, sqlc.ListProjectPaymentsParams{ProjectID: projectID, Before: f.Before, Outcome: optional(f.Outcome), MaxPayments: int32(f.Limit)})
+	rows, err := db.q.ListProjectPayments(ctx, sqlc.ListProjectPaymentsParams{ProjectID: projectID, Before: f.Before, Outcome: optional.Text(f.Outcome), MaxPayments: int32(f.Limit)})
 	if err != nil {
 		return nil, fmt.Errorf("list payments: %w", err)
 	}
