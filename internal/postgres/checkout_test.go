@@ -214,6 +214,31 @@ func TestAbandonedCart(t *testing.T) {
 	require.Equal(t, 1, deleted)
 }
 
+// The cart is refused until its user has seen that it is free.
+func TestOrderOfACartThatBecameFree(t *testing.T) {
+	t.Parallel()
+	c := newCounter(t)
+	_, err := c.FillCart(t.Context(), c.shopper(buyer), postgres.CurrentCart, []checkout.LineRequest{{SKU: "skin", Quantity: 1}})
+	require.NoError(t, err)
+	for i, item := range c.items {
+		if item.SKU == "skin" {
+			c.items[i].IsFree, c.items[i].Prices = true, nil
+		}
+	}
+	refused := func() checkout.Code {
+		_, err := c.CreateCheckout(t.Context(), c.order(checkout.PaidCart, "", 0))
+		var refusal *checkout.Refusal
+		require.ErrorAs(t, err, &refusal)
+		return refusal.Code
+	}
+	require.Equal(t, checkout.ItemBecameFree, refused())
+	shown, err := c.ShowCart(t.Context(), c.shopper(buyer), postgres.CurrentCart)
+	require.NoError(t, err)
+	require.True(t, shown.IsFree)
+	require.Equal(t, checkout.InvalidCart, refused())
+	require.Equal(t, checkout.Done, c.buy(c.order(checkout.FreeCart, "", 0)).Status)
+}
+
 func TestOrderOfACart(t *testing.T) {
 	t.Parallel()
 	c := newCounter(t)
@@ -663,46 +688,58 @@ func TestTwoPaymentsRace(t *testing.T) {
 	testkit.RequireClean(t, c.DB)
 }
 
-// A payment races a cancel, the expiry, and both deliveries race each other: one outcome each.
+// A payment races a cancel or the expiry, and two deliveries race each other: one outcome each. In the end each side has won.
 func TestPaymentRacesCancelAndExpiry(t *testing.T) {
 	t.Parallel()
 	c := newCounter(t, func(items map[string]*catalog.Item) { items["gun_1"].Limits.PerItem = 1000 })
-	paid := 0
-	for k := range 20 {
-		created := c.buy(c.order(checkout.PaidItem, "gun_1", 2))
-		var payment postgres.RecordedPayment
-		settle := func(now time.Time) func() error {
-			return func() error {
-				_, err := c.SettleCheckout(t.Context(), created.OrderID, now)
-				return err
-			}
+	var paid int64
+	for _, rival := range []checkout.OrderStatus{checkout.Canceled, checkout.Expired} {
+		won := map[checkout.OrderStatus]int{}
+		for round := 0; round < 10 || (round < 100 && len(won) < 2); round++ {
+			lead := time.Duration(won[checkout.Done]-won[rival]) * 100 * time.Microsecond // of the payments: the more, the later they start
+			won[c.racePayment(rival, lead)]++
 		}
-		other := settle(c.now.Add(time.Hour))
-		if k%2 == 0 {
-			other = func() error {
-				_, err := c.CancelCheckout(t.Context(), testkit.Project, buyer, created.OrderID, c.now)
-				var refusal *checkout.Refusal
-				if errors.As(err, &refusal) {
-					return nil // the payment came first
-				}
-				return err
-			}
-		}
-		require.NoError(t, errors.Join(at(func() (err error) {
-			payment, err = c.RecordPayment(t.Context(), created.OrderID, c.payment(created.Token, "1.99"), c.now)
-			return err
-		}, other, settle(c.now), settle(c.now))...))
-		status := c.settle(created.OrderID)
-		require.Contains(t, []checkout.OrderStatus{checkout.Done, checkout.Canceled, checkout.Expired}, status)
-		require.Equal(t, status == checkout.Done, payment.Outcome == checkout.Accepted, "%s %s", status, payment.Outcome)
-		if status == checkout.Done {
-			paid++
-		} else {
-			require.Equal(t, checkout.Returned, payment.Outcome)
-		}
+		require.Positive(t, won[checkout.Done], "payments against %s: %v", rival, won)
+		require.Positive(t, won[rival], "payments against %s: %v", rival, won)
+		paid += int64(won[checkout.Done])
 	}
 	require.EqualValues(t, 2*paid, c.owns("gun_1"))
 	testkit.RequireClean(t, c.DB)
+}
+
+// racePayment has an order paid and ended at once, and tells what became of it. The payment starts late by the handicap; a negative one is its rival's.
+func (c *counter) racePayment(rival checkout.OrderStatus, handicap time.Duration) checkout.OrderStatus {
+	c.t.Helper()
+	created := c.buy(c.order(checkout.PaidItem, "gun_1", 2))
+	settle := func(now time.Time) error {
+		_, err := c.SettleCheckout(c.t.Context(), created.OrderID, now)
+		return err
+	}
+	deliver := func() error { return settle(c.now) }
+	var payment postgres.RecordedPayment
+	pay := func() (err error) {
+		time.Sleep(handicap)
+		payment, err = c.RecordPayment(c.t.Context(), created.OrderID, c.payment(created.Token, "1.99"), c.now)
+		return err
+	}
+	end := func() error {
+		time.Sleep(-handicap)
+		if rival == checkout.Expired {
+			return settle(c.now.Add(time.Hour))
+		}
+		_, err := c.CancelCheckout(c.t.Context(), testkit.Project, buyer, created.OrderID, c.now)
+		var refusal *checkout.Refusal
+		if errors.As(err, &refusal) {
+			return nil // the payment came first
+		}
+		return err
+	}
+	require.NoError(c.t, errors.Join(at(pay, end, deliver, deliver)...))
+	status := c.settle(created.OrderID)
+	outcome := map[checkout.OrderStatus]checkout.Outcome{checkout.Done: checkout.Accepted, rival: checkout.Returned}
+	require.Contains(c.t, outcome, status)
+	require.Equal(c.t, outcome[status], payment.Outcome)
+	return status
 }
 
 func TestRefundRacesDelivery(t *testing.T) {
