@@ -696,8 +696,7 @@ func TestPaymentRacesCancelAndExpiry(t *testing.T) {
 	for _, rival := range []checkout.OrderStatus{checkout.Canceled, checkout.Expired} {
 		won := map[checkout.OrderStatus]int{}
 		for round := 0; round < 10 || (round < 100 && len(won) < 2); round++ {
-			lead := time.Duration(won[checkout.Done]-won[rival]) * 100 * time.Microsecond // of the payments: the more, the later they start
-			won[c.racePayment(rival, lead)]++
+			won[c.racePayment(rival, won[checkout.Done]-won[rival])]++ // who leads starts later
 		}
 		require.Positive(t, won[checkout.Done], "payments against %s: %v", rival, won)
 		require.Positive(t, won[rival], "payments against %s: %v", rival, won)
@@ -707,8 +706,9 @@ func TestPaymentRacesCancelAndExpiry(t *testing.T) {
 	testkit.RequireClean(t, c.DB)
 }
 
-// racePayment has an order paid and ended at once, and tells what became of it. The payment starts late by the handicap; a negative one is its rival's.
-func (c *counter) racePayment(rival checkout.OrderStatus, handicap time.Duration) checkout.OrderStatus {
+// racePayment has an order paid and ended at once, and tells what became of it. The payment has to read the order so many times
+// before it starts; a negative handicap is its rival's.
+func (c *counter) racePayment(rival checkout.OrderStatus, handicap int) checkout.OrderStatus {
 	c.t.Helper()
 	created := c.buy(c.order(checkout.PaidItem, "gun_1", 2))
 	settle := func(now time.Time) error {
@@ -716,14 +716,25 @@ func (c *counter) racePayment(rival checkout.OrderStatus, handicap time.Duration
 		return err
 	}
 	deliver := func() error { return settle(c.now) }
+	late := func(reads int) (err error) {
+		for range reads {
+			_, readErr := c.GetCheckout(c.t.Context(), testkit.Project, created.OrderID)
+			err = errors.Join(err, readErr)
+		}
+		return err
+	}
 	var payment postgres.RecordedPayment
 	pay := func() (err error) {
-		time.Sleep(handicap)
+		if err := late(handicap); err != nil {
+			return err
+		}
 		payment, err = c.RecordPayment(c.t.Context(), created.OrderID, c.payment(created.Token, "1.99"), c.now)
 		return err
 	}
 	end := func() error {
-		time.Sleep(-handicap)
+		if err := late(-handicap); err != nil {
+			return err
+		}
 		if rival == checkout.Expired {
 			return settle(c.now.Add(time.Hour))
 		}
