@@ -9,6 +9,7 @@ import (
 
 	"github.com/rs/xid"
 
+	"github.com/quickpass/quickpass/internal/optional"
 	"github.com/quickpass/quickpass/internal/postgres"
 	"github.com/quickpass/quickpass/internal/store"
 )
@@ -131,7 +132,7 @@ func stockLevelBody(l postgres.StockLevel) StockLevel {
 }
 
 func stockChangeBody(c postgres.StockChange) StockChange {
-	return StockChange{ID: c.ID, Kind: c.Kind, Actor: c.Actor, Reason: c.Reason, Before: c.Before, After: c.After, EditID: filled(c.EditID), At: c.At.UTC()}
+	return StockChange{ID: c.ID, Kind: c.Kind, Actor: c.Actor, Reason: c.Reason, Before: c.Before, After: c.After, EditID: optional.Text(c.EditID), At: c.At.UTC()}
 }
 
 func alertBody(a postgres.Alert) Alert {

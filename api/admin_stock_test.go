@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/quickpass/quickpass/internal/contract"
+	"github.com/quickpass/quickpass/internal/optional"
 )
 
 const stockCall = "/api/v1/admin/stock"
@@ -208,7 +209,7 @@ func TestBadStockInput(t *testing.T) {
 		"replenishment list": {path: "/api/v1/admin/products", body: replenished(`[]`), field: "stock.replenishment"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			a := s.call(or(filled(test.role), "admin"), or(filled(test.method), http.MethodPost), or(filled(test.path), stockCall), test.body)
+			a := s.call(or(optional.Text(test.role), "admin"), or(optional.Text(test.method), http.MethodPost), or(optional.Text(test.path), stockCall), test.body)
 			if test.status == 0 {
 				test.status, test.code = 400, "invalid_request"
 			}

@@ -1420,7 +1420,7 @@ type CartFill struct {
 type CartItem = checkout.ShownLine
 
 // CartLine defines model for CartLine.
-type CartLine = checkout.Wanted
+type CartLine = checkout.LineRequest
 
 // CartQuantity defines model for CartQuantity.
 type CartQuantity struct {
@@ -2700,7 +2700,7 @@ type PerkPage struct {
 type PriceAmount = json.RawMessage
 
 // PriceChange defines model for PriceChange.
-type PriceChange = checkout.PriceMove
+type PriceChange = checkout.PriceChange
 
 // Problem What went wrong (RFC 9457).
 type Problem struct {
