@@ -2993,7 +2993,7 @@ type ProjectPatch struct {
 	// DefaultLocale Example: en
 	DefaultLocale *string `json:"default_locale,omitempty"`
 
-	// JwksURL Where the issuer of the users' tokens publishes its keys; empty: nowhere.
+	// JwksURL Where the issuer of the users' tokens publishes its keys: https, on the internet; empty: nowhere.
 	JwksURL *string `json:"jwks_url,omitempty"`
 
 	// JwtSecret At least 32 characters, for HS256; empty: no such tokens are taken.
