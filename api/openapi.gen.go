@@ -2586,7 +2586,9 @@ type OrderSearch struct {
 	// CreatedDateUntil Exclusive.
 	CreatedDateUntil *time.Time `json:"created_date_until,omitempty"`
 	Limit            *int       `json:"limit,omitempty"`
-	Offset           *int       `json:"offset,omitempty"`
+
+	// Offset Older orders are found by their time of creation.
+	Offset *int `json:"offset,omitempty"`
 }
 
 // OrderSettings `external_id` is kept with the order, the rest is taken and ignored.

@@ -25,7 +25,7 @@ var GiveGrantsIn, TakeBackIn = giveGrants, takeBack
 
 // RowsRead does something in a transaction of its own, and counts the rows that it read of a table: by the statistics that PostgreSQL keeps of
 // the transaction.
-func (db *DB) RowsRead(ctx context.Context, table string, do func(*sqlc.Queries) error) (rows int64, err error) {
+func (db *DB) RowsRead(ctx context.Context, table string, do func(*DB, *sqlc.Queries) error) (rows int64, err error) {
 	err = pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
 		read := func() (n int64, err error) {
 			err = tx.QueryRow(ctx, "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = $1", table).Scan(&n)
@@ -35,7 +35,8 @@ func (db *DB) RowsRead(ctx context.Context, table string, do func(*sqlc.Queries)
 		if err != nil {
 			return fmt.Errorf("statistics: %w", err)
 		}
-		if err := do(db.q.WithTx(tx)); err != nil {
+		q := db.q.WithTx(tx)
+		if err := do(&DB{q: q}, q); err != nil { // what reads in one statement needs no pool
 			return err
 		}
 		rows, err = read()
