@@ -11,6 +11,7 @@ import (
 
 	"github.com/quickpass/quickpass/internal/catalog"
 	"github.com/quickpass/quickpass/internal/optional"
+	"github.com/quickpass/quickpass/internal/outbound"
 	"github.com/quickpass/quickpass/internal/postgres"
 	"github.com/quickpass/quickpass/internal/store"
 )
@@ -50,7 +51,7 @@ func (h *handlers) AdminPatchProject(ctx context.Context, r AdminPatchProjectReq
 	if err != nil {
 		return nil, err
 	}
-	if mistakes := mistakesOfProject(*r.Body); mistakes != nil {
+	if mistakes := mistakesOfProject(*r.Body, h.privateWebhooks); mistakes != nil {
 		return nil, mistaken(mistakes)
 	}
 	project, err := h.db.EditProject(ctx, r.ProjectID, postgres.ProjectEdit{Name: r.Body.Name, JWTSecret: r.Body.JwtSecret, JWKSURL: r.Body.JwksURL, DefaultLocale: r.Body.DefaultLocale,
@@ -62,7 +63,7 @@ func (h *handlers) AdminPatchProject(ctx context.Context, r AdminPatchProjectReq
 	return AdminPatchProject200JSONResponse(projectBody(project)), nil
 }
 
-func mistakesOfProject(p ProjectPatch) (mistakes []store.FieldError) {
+func mistakesOfProject(p ProjectPatch, privateIssuers bool) (mistakes []store.FieldError) {
 	check := func(ok bool, field, message string) {
 		if !ok {
 			mistakes = append(mistakes, store.FieldError{Field: field, Message: message})
@@ -70,7 +71,10 @@ func mistakesOfProject(p ProjectPatch) (mistakes []store.FieldError) {
 	}
 	secret := value(p.JwtSecret)
 	check(secret == "" || len(secret) >= minSecret, "jwt_secret", "at least 32 characters, or empty")
-	check(isWebAddress(value(p.JwksURL)), "jwks_url", "an http or https URL, or empty")
+	if address := value(p.JwksURL); address != "" {
+		mistake := outbound.CheckURL(address, privateIssuers)
+		check(mistake == "", "jwks_url", mistake)
+	}
 	if p.DefaultLocale != nil {
 		tag, err := language.Parse(*p.DefaultLocale)
 		check(err == nil && tag != language.Und && tag.String() == *p.DefaultLocale, "default_locale", "a language such as en or pt-BR")

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/quickpass/quickpass/internal/optional"
+	"github.com/quickpass/quickpass/internal/outbound"
 	"github.com/quickpass/quickpass/internal/postgres"
 	"github.com/quickpass/quickpass/internal/store"
 	"github.com/quickpass/quickpass/internal/webhook"
@@ -71,7 +72,7 @@ func (h *handlers) mistakesOfEndpoint(e postgres.WebhookEdit) (mistakes []store.
 			mistakes = append(mistakes, store.FieldError{Field: field, Message: mistake})
 		}
 	}
-	check("url", webhook.CheckURL(e.URL, h.privateWebhooks))
+	check("url", outbound.CheckURL(e.URL, h.privateWebhooks))
 	if e.Secret != "" {
 		check("secret", webhook.CheckSecret(e.Secret))
 	}

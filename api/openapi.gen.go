@@ -2601,7 +2601,9 @@ type OrderSearch struct {
 	// CreatedDateUntil Exclusive.
 	CreatedDateUntil *time.Time `json:"created_date_until,omitempty"`
 	Limit            *int       `json:"limit,omitempty"`
-	Offset           *int       `json:"offset,omitempty"`
+
+	// Offset Older orders are found by their time of creation.
+	Offset *int `json:"offset,omitempty"`
 }
 
 // OrderSettings `external_id` is stored with the order, and the payment page links back to `return_url`. Other fields are accepted and ignored.
@@ -3017,7 +3019,7 @@ type ProjectPatch struct {
 	// DefaultLocale Example: en
 	DefaultLocale *string `json:"default_locale,omitempty"`
 
-	// JwksURL Where the issuer of the users' tokens publishes its keys; empty: nowhere.
+	// JwksURL Where the issuer of the users' tokens publishes its keys: https, on the internet; empty: nowhere.
 	JwksURL *string `json:"jwks_url,omitempty"`
 
 	// JwtSecret At least 32 characters, for HS256; empty: no such tokens are accepted.

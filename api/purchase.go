@@ -28,7 +28,7 @@ type handlers struct {
 	items           *byRevision[itemCatalog]
 	checks          *postgres.Entitlements
 	projects        *projects
-	privateWebhooks bool // endpoints may be on this machine and in private networks
+	privateWebhooks bool // endpoints and issuers may be on this machine and in private networks
 	callerOf        func(ctx context.Context, project postgres.Project, authorization string) (caller, error)
 	sandbox         payments.Provider
 	notifications   *payments.Notifications // of payments; nil when none are taken

@@ -63,7 +63,7 @@ type Options struct {
 	Dev      bool                    // take the fixed keys of `quickpass dev`
 
 	Origins         []string // of pages that may make the calls of /api/v2; "*" are all
-	PrivateWebhooks bool     // listeners may be on this machine and in private networks, and take plain HTTP
+	PrivateWebhooks bool     // listeners, and issuers of tokens, may be on this machine and in private networks, and take plain HTTP
 
 	RatePerKey   int           // requests a second of one API key, over all processes; 0 is no limit
 	RatePerUser  int           // purchases a minute of one user, over all processes; 0 is no limit
@@ -142,7 +142,7 @@ func New(options Options) (*Server, error) {
 	}
 	background, release := context.WithCancel(context.Background())
 	s.release = release
-	if s.projects, err = newProjects(background, options.DB, options.Clock); err != nil {
+	if s.projects, err = newProjects(background, options.DB, options.Clock, options.PrivateWebhooks); err != nil {
 		return nil, err
 	}
 	page, err := renderDocs(doc)

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"regexp"
 	"slices"
 	"strconv"
@@ -21,6 +22,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/quickpass/quickpass/internal/checkout"
+	"github.com/quickpass/quickpass/internal/outbound"
 	"github.com/quickpass/quickpass/internal/postgres"
 )
 
@@ -47,6 +49,7 @@ const (
 	maxToken        = 8 << 10
 	issuerTimeout   = 5 * time.Second  // of reading an issuer's keys
 	issuerPause     = 30 * time.Second // between two readings because of an unknown key
+	maxIssuerKeys   = 1 << 20          // bytes
 	// paymentTokenLife is how long after its order a payment token acts as the user; it is seen in addresses of pages. Its order it reads for ever.
 	paymentTokenLife = 24 * time.Hour
 )
@@ -58,9 +61,10 @@ type projects struct {
 	known *lru.Cache[int32, knownProject]
 	users *lru.Cache[string, struct{}] // who is in the database
 
-	mu   sync.Mutex
-	keys map[string]func() (keyfunc.Keyfunc, error) // by JWKS address
-	stop context.Context                            // ends the refreshing of keys
+	mu      sync.Mutex
+	keys    map[string]func() (keyfunc.Keyfunc, error) // by JWKS address
+	issuers *http.Client                               // an address of theirs is an admin's word: it must not lead into our own network
+	stop    context.Context                            // ends the refreshing of keys
 }
 
 type knownProject struct {
@@ -68,7 +72,7 @@ type knownProject struct {
 	until   time.Time
 }
 
-func newProjects(ctx context.Context, db *postgres.DB, clock func() time.Time) (*projects, error) {
+func newProjects(ctx context.Context, db *postgres.DB, clock func() time.Time, privateIssuers bool) (*projects, error) {
 	known, err := lru.New[int32, knownProject](1024)
 	if err != nil {
 		return nil, err
@@ -77,7 +81,8 @@ func newProjects(ctx context.Context, db *postgres.DB, clock func() time.Time) (
 	if err != nil {
 		return nil, err
 	}
-	return &projects{db: db, clock: clock, known: known, users: users, keys: map[string]func() (keyfunc.Keyfunc, error){}, stop: ctx}, nil
+	return &projects{db: db, clock: clock, known: known, users: users, keys: map[string]func() (keyfunc.Keyfunc, error){},
+		issuers: outbound.NewClient(privateIssuers, maxIssuerKeys), stop: ctx}, nil
 }
 
 func (p *projects) get(ctx context.Context, id int32) (postgres.Project, error) {
@@ -246,7 +251,7 @@ func (p *projects) keysAt(address string) (keyfunc.Keyfunc, error) {
 	keys, ok := p.keys[address]
 	if !ok {
 		keys = sync.OnceValues(func() (keyfunc.Keyfunc, error) {
-			return keyfunc.NewDefaultOverrideCtx(p.stop, []string{address}, keyfunc.Override{HTTPTimeout: issuerTimeout, RateLimitWaitMax: time.Second,
+			return keyfunc.NewDefaultOverrideCtx(p.stop, []string{address}, keyfunc.Override{Client: p.issuers, HTTPTimeout: issuerTimeout, RateLimitWaitMax: time.Second,
 				RefreshUnknownKID: rate.NewLimiter(rate.Every(issuerPause), 1)})
 		})
 		p.keys[address] = keys

@@ -76,6 +76,9 @@ func (i *issuer) token(t testing.TB, method jwt.SigningMethod, kid string, key a
 	return signed
 }
 
+// privateIssuers lets issuers be on this machine.
+func privateIssuers(o *Options) { o.PrivateWebhooks = true }
+
 // useIssuer lets tokens of the issuer in, and none of a secret.
 func (s *shop) useIssuer(i *issuer) {
 	testkit.Exec(s.t, s.db, "UPDATE projects SET jwt_secret = NULL, jwks_url = '"+i.URL+"' WHERE project_id = 1")
@@ -215,7 +218,7 @@ func TestV2AuthOfEveryCall(t *testing.T) {
 
 func TestV2IssuersKeys(t *testing.T) {
 	t.Parallel()
-	s, i := newCatalog(t), newIssuer(t)
+	s, i := newCatalog(t, privateIssuers), newIssuer(t)
 	s.useIssuer(i)
 	pemOf := func(key any) []byte {
 		der, err := x509.MarshalPKIXPublicKey(key)
@@ -247,18 +250,44 @@ func TestV2IssuersKeys(t *testing.T) {
 	require.LessOrEqual(t, i.reads.Load(), int32(2), "the keys are kept; one unknown key makes them be read once more")
 }
 
+// An admin of a project must not make us read what is only reachable from where we are.
+func TestV2IssuersAreOnTheInternet(t *testing.T) {
+	t.Parallel()
+	s, i := newCatalog(t), newIssuer(t)
+	for _, address := range []string{i.URL, "http://issuer.example/keys", "https://127.0.0.1/keys", "https://localhost/keys", "https://169.254.169.254/latest"} {
+		require.Equal(t, "invalid_request", s.call("admin", http.MethodPatch, "/api/v1/admin/projects/1", `{"jwks_url": "`+address+`"}`).code(), address)
+	}
+	require.Equal(t, 200, s.call("admin", http.MethodPatch, "/api/v1/admin/projects/1", `{"jwks_url": "https://issuer.example/keys"}`).status)
+	s.useIssuer(i) // as if it had been written down before
+	require.Equal(t, 401, s.items("", header("Authorization", "Bearer "+i.token(t, jwt.SigningMethodES256, "ec", i.key, good()))).status)
+	require.Zero(t, i.reads.Load())
+}
+
+// What an issuer's address leads on to, nobody has checked.
+func TestV2IssuersDoNotLeadElsewhere(t *testing.T) {
+	t.Parallel()
+	s, i := newCatalog(t, privateIssuers), newIssuer(t)
+	inside := i.URL
+	around := httptest.NewServer(http.RedirectHandler(inside, http.StatusFound))
+	t.Cleanup(around.Close)
+	i.URL = around.URL
+	s.useIssuer(i)
+	require.Equal(t, 401, s.items("", header("Authorization", "Bearer "+i.token(t, jwt.SigningMethodES256, "ec", i.key, good()))).status)
+	require.Zero(t, i.reads.Load())
+}
+
 // An issuer that is away makes tokens unknown, not errors, and whoever needs no token is served; a process that starts when it
 // is back takes them.
 func TestV2IssuerIsAway(t *testing.T) {
 	t.Parallel()
-	s, i := newCatalog(t), newIssuer(t)
+	s, i := newCatalog(t, privateIssuers), newIssuer(t)
 	s.useIssuer(i)
 	i.down.Store(true)
 	of := header("Authorization", "Bearer "+i.token(t, jwt.SigningMethodES256, "ec", i.key, good()))
 	require.Equal(t, 401, s.items("", of).status)
 	require.Equal(t, 200, s.items("").status)
 	i.down.Store(false)
-	fresh := newCatalog(t)
+	fresh := newCatalog(t, privateIssuers)
 	fresh.useIssuer(i)
 	require.Equal(t, 200, fresh.items("", of).status)
 }

@@ -10,7 +10,7 @@ import (
 
 // Webhooks are what projects' own servers are told of their orders.
 type Webhooks struct {
-	AllowPrivate  bool     `mapstructure:"allow_private"`  // also http, and addresses of this machine and of private networks; `dev` allows them
+	AllowPrivate  bool     `mapstructure:"allow_private"`  // also http, and addresses of this machine and of private networks, for listeners and for issuers of tokens; `dev` allows them
 	RetrySchedule []string `mapstructure:"retry_schedule"` // steps such as 2x5m: two more tries, each after five minutes
 	Slots         int      `mapstructure:"slots"`          // listeners that a worker calls at the same time
 }

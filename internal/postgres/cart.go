@@ -69,7 +69,7 @@ func (db *DB) ShowCart(ctx context.Context, s Shopper, cartID string) (checkout.
 		if err != nil {
 			return checkout.ShownCart{}, err
 		}
-		if err := db.q.SaveCartShown(ctx, sqlc.SaveCartShownParams{ProjectID: s.ProjectID, UserID: s.UserID, CartID: cartID, Shown: encoded}); err != nil {
+		if err := db.q.SaveCartShown(ctx, sqlc.SaveCartShownParams{ProjectID: s.ProjectID, UserID: s.UserID, CartID: cartID, Shown: encoded, SeenBefore: row.Shown}); err != nil {
 			return checkout.ShownCart{}, fmt.Errorf("remember prices of cart: %w", err)
 		}
 	}
@@ -167,9 +167,8 @@ func (db *DB) DeleteAbandonedCarts(ctx context.Context, limit int, now time.Time
 func (db *DB) editCart(ctx context.Context, s Shopper, cartID string, edit func(*sqlc.Queries, *cart) error) error {
 	now := s.View.Now
 	return db.inTx(ctx, func(q *sqlc.Queries) error {
-		err := q.EnsureCart(ctx, sqlc.EnsureCartParams{ProjectID: s.ProjectID, UserID: s.UserID, CartID: cartID, Now: now, ExpiresAt: now.Add(s.CartTTL)})
-		if err != nil {
-			return fmt.Errorf("make cart: %w", err)
+		if err := ensureCart(ctx, q, s, cartID); err != nil {
+			return err
 		}
 		c, err := lockCart(ctx, q, s, cartID)
 		if err != nil {
@@ -191,6 +190,29 @@ func (db *DB) editCart(ctx context.Context, s Shopper, cartID string, edit func(
 		}
 		return nil
 	})
+}
+
+// MaxCarts that a user has at the same time. Their ids are the user's to choose, so that there could be any number.
+const MaxCarts = 20
+
+// ensureCart makes a cart that is not there, so that there is a row to lock.
+func ensureCart(ctx context.Context, q *sqlc.Queries, s Shopper, cartID string) error {
+	now := s.View.Now
+	made, err := q.EnsureCart(ctx, sqlc.EnsureCartParams{ProjectID: s.ProjectID, UserID: s.UserID, CartID: cartID, Now: now, ExpiresAt: now.Add(s.CartTTL)})
+	if err != nil {
+		return fmt.Errorf("make cart: %w", err)
+	}
+	if made == 0 {
+		return nil
+	}
+	carts, err := q.CountCarts(ctx, sqlc.CountCartsParams{ProjectID: s.ProjectID, UserID: s.UserID, Now: now})
+	if err != nil {
+		return fmt.Errorf("count carts: %w", err)
+	}
+	if carts > MaxCarts {
+		return checkout.Refuse(checkout.InvalidCart, fmt.Sprintf("a user has at most %d carts; clear one that is not needed", MaxCarts))
+	}
+	return nil
 }
 
 func lockCart(ctx context.Context, q *sqlc.Queries, s Shopper, cartID string) (cart, error) {

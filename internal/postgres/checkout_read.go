@@ -130,7 +130,11 @@ type CheckoutFilter struct {
 
 // ListCheckouts lists a project's orders, newest first.
 func (db *DB) ListCheckouts(ctx context.Context, projectID int32, f CheckoutFilter) ([]CheckoutOrder, error) {
-	return checkoutsOf(db.q.ListCheckoutOrders(ctx, sqlc.ListCheckoutOrdersParams{ProjectID: projectID, Before: f.Before, UserID: optional.Text(f.UserID), Status: optional.Text(f.Status), Delivery: optional.Text(string(f.Delivery)), MaxOrders: int32(f.Limit)}))
+	params := sqlc.ListCheckoutOrdersParams{ProjectID: projectID, Before: f.Before, UserID: optional.Text(f.UserID), Status: optional.Text(f.Status), Delivery: optional.Text(string(f.Delivery)), MaxOrders: int32(f.Limit)}
+	if status := checkout.OrderStatus(f.Status); status == checkout.New || status == checkout.Paid {
+		return checkoutsOf(db.q.ListOpenCheckoutOrders(ctx, sqlc.ListOpenCheckoutOrdersParams(params)))
+	}
+	return checkoutsOf(db.q.ListCheckoutOrders(ctx, params))
 }
 
 // ListedPayment is a payment with its order.
@@ -151,7 +155,14 @@ type PaymentFilter struct {
 
 // ListPayments lists a project's payments, newest first. Those that were returned are to be given back at their provider.
 func (db *DB) ListPayments(ctx context.Context, projectID int32, f PaymentFilter) ([]ListedPayment, error) {
-	rows, err := db.q.ListProjectPayments(ctx, sqlc.ListProjectPaymentsParams{ProjectID: projectID, Before: f.Before, Outcome: optional.Text(f.Outcome), MaxPayments: int32(f.Limit)})
+	params := sqlc.ListProjectPaymentsParams{ProjectID: projectID, Before: f.Before, Outcome: optional.Text(f.Outcome), MaxPayments: int32(f.Limit)}
+	var rows []sqlc.CheckoutPayment
+	var err error
+	if f.Outcome == "" || f.Outcome == string(checkout.Accepted) {
+		rows, err = db.q.ListProjectPayments(ctx, params)
+	} else {
+		rows, err = db.q.ListPaymentsNotAccepted(ctx, sqlc.ListPaymentsNotAcceptedParams(params))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("list payments: %w", err)
 	}

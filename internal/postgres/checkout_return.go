@@ -117,7 +117,13 @@ type ReturnFilter struct {
 
 // ListReturns lists what goes back to who paid in a project, newest first.
 func (db *DB) ListReturns(ctx context.Context, projectID int32, f ReturnFilter) ([]CheckoutReturn, error) {
-	rows, err := db.q.ListReturns(ctx, sqlc.ListReturnsParams{ProjectID: projectID, Before: f.Before, Given: f.Given, MaxReturns: int32(f.Limit)})
+	if f.Given != nil && !*f.Given {
+		return returnsOf(db.q.ListOwedReturns(ctx, sqlc.ListOwedReturnsParams{ProjectID: projectID, Before: f.Before, MaxReturns: int32(f.Limit)}))
+	}
+	return returnsOf(db.q.ListReturns(ctx, sqlc.ListReturnsParams{ProjectID: projectID, Before: f.Before, Given: f.Given, MaxReturns: int32(f.Limit)}))
+}
+
+func returnsOf[Row sqlc.ListReturnsRow | sqlc.ListOwedReturnsRow](rows []Row, err error) ([]CheckoutReturn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list returns: %w", err)
 	}

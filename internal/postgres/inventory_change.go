@@ -284,7 +284,7 @@ func (tx *inventoryTx) applyRules(ctx context.Context, held *heldRow, c inventor
 	var err error
 	switch c.op.Action {
 	case inventory.ActionGrant:
-		moved, err = tx.q.GiveGameKeys(ctx, sqlc.GiveGameKeysParams{ProjectID: tx.projectID, Sku: c.sku, UserID: c.userID, OrderID: c.orderID, Keys: int32(min(c.op.Quantity, maxKeys)), Now: tx.now})
+		moved, err = tx.giveKeys(ctx, c)
 	case inventory.ActionRevoke:
 		moved, err = tx.revokeKeys(ctx, c, nil)
 	default:
@@ -302,6 +302,19 @@ func (tx *inventoryTx) applyRules(ctx context.Context, held *heldRow, c inventor
 
 // maxKeys that are looked for at once, more than any stock has.
 const maxKeys = 1_000_000
+
+// giveKeys gives those that the order reserved, then free ones.
+func (tx *inventoryTx) giveKeys(ctx context.Context, c inventoryChange) (given int64, err error) {
+	wanted := min(c.op.Quantity, maxKeys)
+	if c.orderID != nil {
+		given, err = tx.q.GiveReservedGameKeys(ctx, sqlc.GiveReservedGameKeysParams{ProjectID: tx.projectID, Sku: c.sku, UserID: c.userID, OrderID: *c.orderID, Keys: int32(wanted), Now: tx.now})
+	}
+	if err != nil || given == wanted {
+		return given, err
+	}
+	free, err := tx.q.GiveFreeGameKeys(ctx, sqlc.GiveFreeGameKeysParams{ProjectID: tx.projectID, Sku: c.sku, UserID: c.userID, OrderID: c.orderID, Keys: int32(wanted - given), Now: tx.now})
+	return given + free, err
+}
 
 func (tx *inventoryTx) revokeKeys(ctx context.Context, c inventoryChange, orderID *int64) (int64, error) {
 	return tx.q.RevokeGameKeys(ctx, sqlc.RevokeGameKeysParams{ProjectID: tx.projectID, Sku: c.sku, UserID: &c.userID, OrderID: orderID, Keys: int32(min(c.op.Quantity, maxKeys)), Now: tx.now})

@@ -8,7 +8,7 @@ WHERE c.project_id = @project_id AND c.user_id = @user_id AND c.cart_id = @cart_
 SELECT c.currency, c.country, c.lines, c.shown FROM carts c
 WHERE c.project_id = @project_id AND c.user_id = @user_id AND c.cart_id = @cart_id AND c.expires_at > @now::timestamptz FOR NO KEY UPDATE;
 
--- name: EnsureCart :exec
+-- name: EnsureCart :execrows
 -- So that there is a row to lock; one whose time is up begins anew.
 INSERT INTO carts AS c (project_id, user_id, cart_id, updated_at, expires_at)
 VALUES (@project_id, @user_id, @cart_id, @now::timestamptz, @expires_at::timestamptz)
@@ -20,8 +20,12 @@ ON CONFLICT (project_id, user_id, cart_id) DO UPDATE SET lines = '[]', shown = '
 UPDATE carts c SET lines = @lines, shown = @shown, currency = sqlc.narg('currency'), country = sqlc.narg('country'), updated_at = @now, expires_at = @expires_at
 WHERE c.project_id = @project_id AND c.user_id = @user_id AND c.cart_id = @cart_id;
 
+-- name: CountCarts :one
+SELECT count(*) FROM carts c WHERE c.project_id = @project_id AND c.user_id = @user_id AND c.expires_at > @now::timestamptz;
+
 -- name: SaveCartShown :exec
-UPDATE carts c SET shown = @shown WHERE c.project_id = @project_id AND c.user_id = @user_id AND c.cart_id = @cart_id;
+-- Whoever looked at the cart takes no lock, so a later view may have been saved meanwhile, and stays.
+UPDATE carts c SET shown = @shown WHERE c.project_id = @project_id AND c.user_id = @user_id AND c.cart_id = @cart_id AND c.shown = @seen_before::jsonb;
 
 -- name: DeleteCart :exec
 DELETE FROM carts c WHERE c.project_id = @project_id AND c.user_id = @user_id AND c.cart_id = @cart_id;

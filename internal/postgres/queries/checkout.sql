@@ -140,18 +140,16 @@ UPDATE checkout_orders AS o SET told = GREATEST(o.told, LEAST(locked.changes, o.
 FROM locked WHERE o.order_id = locked.order_id;
 
 -- name: SearchCheckoutOrders :many
--- Newest first.
-SELECT * FROM checkout_orders o
-WHERE o.project_id = @project_id
-  AND (sqlc.narg('created_from')::timestamptz IS NULL OR o.created_at >= sqlc.narg('created_from'))
-  AND (sqlc.narg('created_until')::timestamptz IS NULL OR o.created_at < sqlc.narg('created_until'))
-ORDER BY o.order_id DESC LIMIT @max_orders OFFSET @skip;
+-- Newest first. What is left out at the beginning is read from the index alone.
+SELECT o.* FROM (
+    SELECT f.order_id FROM checkout_orders f
+    WHERE f.project_id = @project_id AND f.created_at >= COALESCE(sqlc.narg('created_from')::timestamptz, '-infinity') AND f.created_at < COALESCE(sqlc.narg('created_until')::timestamptz, 'infinity')
+    ORDER BY f.created_at DESC, f.order_id DESC LIMIT @max_orders OFFSET @skip) page
+JOIN checkout_orders o ON o.order_id = page.order_id ORDER BY o.created_at DESC, o.order_id DESC;
 
 -- name: CountCheckoutOrders :one
 SELECT count(*) FROM checkout_orders o
-WHERE o.project_id = @project_id
-  AND (sqlc.narg('created_from')::timestamptz IS NULL OR o.created_at >= sqlc.narg('created_from'))
-  AND (sqlc.narg('created_until')::timestamptz IS NULL OR o.created_at < sqlc.narg('created_until'));
+WHERE o.project_id = @project_id AND o.created_at >= COALESCE(sqlc.narg('created_from')::timestamptz, '-infinity') AND o.created_at < COALESCE(sqlc.narg('created_until')::timestamptz, 'infinity');
 
 -- name: ListCheckoutOrders :many
 -- Newest first; the id is the cursor.
@@ -162,10 +160,26 @@ WHERE o.project_id = @project_id AND (@before::bigint = 0 OR o.order_id < @befor
   AND (sqlc.narg('delivery')::text IS NULL OR o.order_id IN (SELECT d.order_id FROM checkout_deliveries d WHERE d.project_id = o.project_id AND d.status IN ('pending', 'suspected') AND d.status = sqlc.narg('delivery')))
 ORDER BY o.order_id DESC LIMIT @max_orders;
 
+-- name: ListOpenCheckoutOrders :many
+-- ListCheckoutOrders of those that are new or paid. They are few, and have an index of their own, which only a condition without a parameter finds.
+SELECT * FROM checkout_orders o
+WHERE o.finished_at IS NULL AND o.project_id = @project_id AND (@before::bigint = 0 OR o.order_id < @before)
+  AND (sqlc.narg('user_id')::text IS NULL OR o.user_id = sqlc.narg('user_id'))
+  AND (sqlc.narg('status')::text IS NULL OR o.status = sqlc.narg('status'))
+  AND (sqlc.narg('delivery')::text IS NULL OR o.order_id IN (SELECT d.order_id FROM checkout_deliveries d WHERE d.project_id = o.project_id AND d.status IN ('pending', 'suspected') AND d.status = sqlc.narg('delivery')))
+ORDER BY o.order_id DESC LIMIT @max_orders;
+
 -- name: ListProjectPayments :many
 -- Newest first.
 SELECT p.* FROM checkout_payments p JOIN checkout_orders o ON o.order_id = p.order_id
 WHERE o.project_id = @project_id AND (@before::bigint = 0 OR p.payment_id < @before)
+  AND (sqlc.narg('outcome')::text IS NULL OR p.outcome = sqlc.narg('outcome'))
+ORDER BY p.payment_id DESC LIMIT @max_payments;
+
+-- name: ListPaymentsNotAccepted :many
+-- ListProjectPayments of those that are held or returned, which have an index of their own.
+SELECT p.* FROM checkout_payments p JOIN checkout_orders o ON o.order_id = p.order_id
+WHERE p.outcome <> 'accepted' AND o.project_id = @project_id AND (@before::bigint = 0 OR p.payment_id < @before)
   AND (sqlc.narg('outcome')::text IS NULL OR p.outcome = sqlc.narg('outcome'))
 ORDER BY p.payment_id DESC LIMIT @max_payments;
 

@@ -27,3 +27,10 @@ FROM checkout_returns r JOIN checkout_payments p ON p.payment_id = r.payment_id 
 WHERE o.project_id = @project_id AND (@before::bigint = 0 OR r.return_id < @before)
   AND (sqlc.narg('given')::boolean IS NULL OR (r.given_at IS NOT NULL) = sqlc.narg('given'))
 ORDER BY r.return_id DESC LIMIT @max_returns;
+
+-- name: ListOwedReturns :many
+-- ListReturns of those that are not given back yet, which have an index of their own.
+SELECT sqlc.embed(r), p.order_id, p.provider, p.provider_id, p.currency, o.project_id
+FROM checkout_returns r JOIN checkout_payments p ON p.payment_id = r.payment_id JOIN checkout_orders o ON o.order_id = p.order_id
+WHERE r.given_at IS NULL AND o.project_id = @project_id AND (@before::bigint = 0 OR r.return_id < @before)
+ORDER BY r.return_id DESC LIMIT @max_returns;

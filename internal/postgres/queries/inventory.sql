@@ -57,22 +57,28 @@ ON CONFLICT (project_id, user_id, sku) DO UPDATE SET stretch = EXCLUDED.stretch,
     changes = s.changes + 1, sweep_at = EXCLUDED.sweep_at,
     reminded_at = CASE WHEN EXCLUDED.expires_at IS NOT NULL THEN s.reminded_at END, ended_at = CASE WHEN EXCLUDED.expires_at IS NOT NULL THEN s.ended_at END;
 
--- name: GiveGameKeys :execrows
--- Those that the order reserved, then free ones.
-UPDATE game_keys AS k SET state = 'given', user_id = @user_id::text, order_id = COALESCE(k.order_id, sqlc.narg('order_id')::bigint), updated_at = @now
-WHERE k.key_id IN (
+-- name: GiveReservedGameKeys :execrows
+-- Those that the order reserved. Here and below, the array keeps the planner from reading all keys to find a few.
+UPDATE game_keys AS k SET state = 'given', user_id = @user_id::text, updated_at = @now
+WHERE k.key_id = ANY (ARRAY(
     SELECT c.key_id FROM game_keys c
-    WHERE c.project_id = @project_id AND c.sku = @sku AND (c.state = 'free' OR (c.state = 'reserved' AND c.order_id = sqlc.narg('order_id')::bigint))
-    ORDER BY c.state DESC, c.key_id LIMIT @keys FOR NO KEY UPDATE SKIP LOCKED);
+    WHERE c.order_id = @order_id::bigint AND c.project_id = @project_id AND c.sku = @sku AND c.state = 'reserved'
+    ORDER BY c.key_id LIMIT @keys FOR NO KEY UPDATE));
+
+-- name: GiveFreeGameKeys :execrows
+UPDATE game_keys AS k SET state = 'given', user_id = @user_id::text, order_id = sqlc.narg('order_id')::bigint, updated_at = @now
+WHERE k.key_id = ANY (ARRAY(
+    SELECT c.key_id FROM game_keys c WHERE c.project_id = @project_id AND c.sku = @sku AND c.state = 'free'
+    ORDER BY c.key_id LIMIT @keys FOR NO KEY UPDATE SKIP LOCKED));
 
 -- name: RevokeGameKeys :execrows
 -- The user's, or those that an order gave, the newest first.
 UPDATE game_keys AS k SET state = 'revoked', updated_at = @now
-WHERE k.key_id IN (
+WHERE k.key_id = ANY (ARRAY(
     SELECT c.key_id FROM game_keys c
     WHERE c.project_id = @project_id AND c.sku = @sku AND c.user_id = @user_id AND c.state = 'given'
       AND (sqlc.narg('order_id')::bigint IS NULL OR c.order_id = sqlc.narg('order_id'))
-    ORDER BY c.updated_at DESC, c.key_id DESC LIMIT @keys FOR NO KEY UPDATE);
+    ORDER BY c.updated_at DESC, c.key_id DESC LIMIT @keys FOR NO KEY UPDATE));
 
 -- name: ReadItemDefinitions :many
 SELECT i.item_id, i.version, i.updated_at, i.definition FROM catalog_items i WHERE i.project_id = @project_id AND i.sku = ANY (@skus::text[]);

@@ -239,19 +239,61 @@ WHERE o.refunded <> COALESCE(r.amount, 0) OR o.refunded > COALESCE(o.paid, 0) OR
    OR COALESCE(r.moved, 0) <> CASE WHEN o.virtual_price ->> 'sku' = 'coins' THEN o.refunded ELSE 0 END LIMIT 20;
 
 -- name: VerifyCheckoutsGaveTheirLines :many
--- Each line of an order that is done was given, once for each item in it, unless the main product gives it instead. What is not paid was given nobody,
--- and of what is paid only an order that waits for the main product.
-WITH given AS (
-    SELECT split_part(e.reference, '/', 2)::bigint AS order_id, split_part(e.reference, '/', 3) AS line_id, count(*) AS grants, count(DISTINCT e.reference) AS once
-    FROM inventory_entries e WHERE e.action = 'grant' AND e.reference ~ '^checkout/[0-9]+/[0-9]+/' AND e.reference !~ '/rf_' GROUP BY 1, 2),
+-- An order that gave its goods gave each line once: every item that the line unfolds to, as it was frozen, as many of it, to its user; of a
+-- subscription as many periods. What the main product gives instead is not given here, nor is anything else. What is not paid was given nobody, and of what
+-- is paid only an order that waits for the main product. An order that is canceled gave everything or nothing.
+WITH RECURSIVE unfolded AS (
+    SELECT o.order_id, l.line ->> 'line_id' AS line_id, l.line ->> 'sku' AS sku, (l.line ->> 'quantity')::bigint AS quantity, l.line -> 'content' AS content,
+        COALESCE((l.line #>> '{main_product,instead_of_inventory}')::boolean, false) AS instead
+    FROM checkout_orders o CROSS JOIN LATERAL jsonb_array_elements(o.lines) AS l (line)
+    WHERE o.paid_at IS NOT NULL AND (o.status IN ('done', 'canceled') OR o.given_at IS NOT NULL)
+    UNION ALL
+    SELECT u.order_id, u.line_id, p.part ->> 'sku', u.quantity * (p.part ->> 'quantity')::bigint, p.part -> 'content',
+        COALESCE((p.part #>> '{main_product,instead_of_inventory}')::boolean, false)
+    FROM unfolded u CROSS JOIN LATERAL jsonb_array_elements(u.content) AS p (part)),
 due AS (
-    SELECT o.order_id, o.status, o.given_at, l.line ->> 'line_id' AS line_id,
-        EXISTS (SELECT FROM checkout_deliveries d WHERE d.order_id = o.order_id AND d.line_id = l.line ->> 'line_id' AND d.instead) AS instead
-    FROM checkout_orders o CROSS JOIN LATERAL jsonb_array_elements(o.lines) AS l (line))
-SELECT format('order %s (%s), line %s: given %s times', d.order_id, d.status, d.line_id, COALESCE(g.grants, 0))::text AS broken
-FROM due d LEFT JOIN given g ON g.order_id = d.order_id AND g.line_id = d.line_id
-WHERE ((d.status = 'done' OR (d.status = 'paid' AND d.given_at IS NOT NULL)) AND g.grants IS NULL AND NOT d.instead)
-   OR (d.status IN ('new', 'paid', 'expired') AND d.given_at IS NULL AND g.grants IS NOT NULL) OR g.grants <> g.once LIMIT 20;
+    SELECT u.order_id, format('checkout/%s/%s/%s', u.order_id, u.line_id, u.sku) AS reference, sum(u.quantity) AS quantity
+    FROM unfolded u WHERE u.content IS NULL AND NOT u.instead GROUP BY u.order_id, u.line_id, u.sku),
+given AS (
+    SELECT e.project_id, e.user_id, e.reference, split_part(e.reference, '/', 2)::bigint AS order_id, COALESCE((x.entry #>> '{extended,quantity}')::bigint, e.delta) AS quantity
+    FROM inventory_entries e LEFT JOIN subscription_entries x ON x.project_id = e.project_id AND x.extension_id = e.reference AND x.kind = 'extended'
+    WHERE e.action = 'grant' AND e.reference ~ '^checkout/[0-9]+/[0-9]+/[^/]+$'),
+compared AS (
+    SELECT COALESCE(d.order_id, g.order_id) AS order_id, COALESCE(d.reference, g.reference) AS reference, COALESCE(d.quantity, 0) AS due, g.reference IS NOT NULL AS was_given,
+        COALESCE(g.quantity, 0) AS given, g.project_id, g.user_id
+    FROM due d FULL JOIN given g ON g.reference = d.reference)
+SELECT format('order %s (%s), %s: given %s of %s', c.order_id, COALESCE(o.status, 'none'), c.reference, c.given, c.due)::text AS broken
+FROM compared c LEFT JOIN checkout_orders o ON o.order_id = c.order_id LEFT JOIN (SELECT DISTINCT g.order_id FROM given g) any_given ON any_given.order_id = c.order_id
+WHERE CASE
+    WHEN o.order_id IS NULL OR (c.was_given AND (c.project_id, c.user_id) IS DISTINCT FROM (o.project_id, o.user_id)) THEN true
+    WHEN o.status = 'done' OR o.given_at IS NOT NULL THEN c.given <> c.due
+    WHEN o.status = 'canceled' THEN c.given <> c.due AND any_given.order_id IS NOT NULL
+    ELSE c.was_given END LIMIT 20;
+
+-- name: VerifyCheckoutsTookBackTheirLines :many
+-- What a refund pays back of goods that were given was taken back, as far as the user still had it: for each item that the lines unfold to there is an
+-- entry, and of no more. An order that is canceled after it was paid has paid back all of its lines.
+WITH RECURSIVE refunded AS (
+    SELECT f.order_id, f.refund_id, b.back ->> 'line_id' AS line_id, (b.back ->> 'quantity')::bigint AS quantity
+    FROM checkout_refunds f CROSS JOIN LATERAL jsonb_array_elements(f.lines) AS b (back)),
+unfolded AS (
+    SELECT o.order_id, o.project_id, r.line_id, r.refund_id, l.line ->> 'sku' AS sku, r.quantity, l.line -> 'content' AS content
+    FROM refunded r JOIN checkout_orders o ON o.order_id = r.order_id CROSS JOIN LATERAL jsonb_array_elements(o.lines) AS l (line) WHERE l.line ->> 'line_id' = r.line_id
+    UNION ALL
+    SELECT u.order_id, u.project_id, u.line_id, u.refund_id, p.part ->> 'sku', u.quantity * (p.part ->> 'quantity')::bigint, p.part -> 'content'
+    FROM unfolded u CROSS JOIN LATERAL jsonb_array_elements(u.content) AS p (part)),
+owed AS (
+    SELECT u.order_id, u.project_id, u.refund_id, format('checkout/%s/%s/%s', u.order_id, u.line_id, u.sku) AS reference, sum(u.quantity) AS quantity
+    FROM unfolded u WHERE u.content IS NULL GROUP BY u.order_id, u.project_id, u.line_id, u.refund_id, u.sku)
+(SELECT format('order %s, refund %s, %s: taken %s of %s', w.order_id, w.refund_id, w.reference, -t.delta, w.quantity)::text AS broken
+ FROM owed w JOIN inventory_entries g ON g.project_id = w.project_id AND g.reference = w.reference AND g.action = 'grant'
+ LEFT JOIN inventory_entries t ON t.project_id = w.project_id AND t.reference = w.reference || '/' || w.refund_id AND t.action = 'refund'
+ WHERE t.delta IS NULL OR -t.delta NOT BETWEEN 0 AND w.quantity LIMIT 10)
+UNION ALL
+(SELECT format('order %s is canceled, line %s: %s of %s paid back', o.order_id, l.line ->> 'line_id', COALESCE(r.quantity, 0), l.line ->> 'quantity')
+ FROM checkout_orders o CROSS JOIN LATERAL jsonb_array_elements(o.lines) AS l (line)
+ LEFT JOIN (SELECT d.order_id, d.line_id, sum(d.quantity) AS quantity FROM refunded d GROUP BY d.order_id, d.line_id) r ON r.order_id = o.order_id AND r.line_id = l.line ->> 'line_id'
+ WHERE o.status = 'canceled' AND o.paid_at IS NOT NULL AND r.quantity IS DISTINCT FROM (l.line ->> 'quantity')::numeric LIMIT 10);
 
 -- name: VerifyCheckoutsEndInTime :many
 -- An order that nobody pays expires, and one that is paid is delivered, within ten minutes; for what the main product gives there is a rule of its own.

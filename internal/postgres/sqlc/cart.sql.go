@@ -11,6 +11,23 @@ import (
 	"time"
 )
 
+const CountCarts = `-- name: CountCarts :one
+SELECT count(*) FROM carts c WHERE c.project_id = $1 AND c.user_id = $2 AND c.expires_at > $3::timestamptz
+`
+
+type CountCartsParams struct {
+	ProjectID int32
+	UserID    string
+	Now       time.Time
+}
+
+func (q *Queries) CountCarts(ctx context.Context, arg CountCartsParams) (int64, error) {
+	row := q.db.QueryRow(ctx, CountCarts, arg.ProjectID, arg.UserID, arg.Now)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
+}
+
 const DeleteAbandonedCarts = `-- name: DeleteAbandonedCarts :execrows
 DELETE FROM carts d WHERE (d.project_id, d.user_id, d.cart_id) IN (
     SELECT c.project_id, c.user_id, c.cart_id FROM carts c WHERE c.expires_at <= $1::timestamptz ORDER BY c.expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)
@@ -44,7 +61,7 @@ func (q *Queries) DeleteCart(ctx context.Context, arg DeleteCartParams) error {
 	return err
 }
 
-const EnsureCart = `-- name: EnsureCart :exec
+const EnsureCart = `-- name: EnsureCart :execrows
 INSERT INTO carts AS c (project_id, user_id, cart_id, updated_at, expires_at)
 VALUES ($1, $2, $3, $4::timestamptz, $5::timestamptz)
 ON CONFLICT (project_id, user_id, cart_id) DO UPDATE SET lines = '[]', shown = '{}', currency = NULL, country = NULL,
@@ -61,15 +78,18 @@ type EnsureCartParams struct {
 }
 
 // So that there is a row to lock; one whose time is up begins anew.
-func (q *Queries) EnsureCart(ctx context.Context, arg EnsureCartParams) error {
-	_, err := q.db.Exec(ctx, EnsureCart,
+func (q *Queries) EnsureCart(ctx context.Context, arg EnsureCartParams) (int64, error) {
+	result, err := q.db.Exec(ctx, EnsureCart,
 		arg.ProjectID,
 		arg.UserID,
 		arg.CartID,
 		arg.Now,
 		arg.ExpiresAt,
 	)
-	return err
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
 }
 
 const FindCart = `-- name: FindCart :one
@@ -179,22 +199,25 @@ func (q *Queries) SaveCart(ctx context.Context, arg SaveCartParams) error {
 }
 
 const SaveCartShown = `-- name: SaveCartShown :exec
-UPDATE carts c SET shown = $1 WHERE c.project_id = $2 AND c.user_id = $3 AND c.cart_id = $4
+UPDATE carts c SET shown = $1 WHERE c.project_id = $2 AND c.user_id = $3 AND c.cart_id = $4 AND c.shown = $5::jsonb
 `
 
 type SaveCartShownParams struct {
-	Shown     json.RawMessage
-	ProjectID int32
-	UserID    string
-	CartID    string
+	Shown      json.RawMessage
+	ProjectID  int32
+	UserID     string
+	CartID     string
+	SeenBefore json.RawMessage
 }
 
+// Whoever looked at the cart takes no lock, so a later view may have been saved meanwhile, and stays.
 func (q *Queries) SaveCartShown(ctx context.Context, arg SaveCartShownParams) error {
 	_, err := q.db.Exec(ctx, SaveCartShown,
 		arg.Shown,
 		arg.ProjectID,
 		arg.UserID,
 		arg.CartID,
+		arg.SeenBefore,
 	)
 	return err
 }

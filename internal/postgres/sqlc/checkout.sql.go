@@ -15,9 +15,7 @@ import (
 
 const CountCheckoutOrders = `-- name: CountCheckoutOrders :one
 SELECT count(*) FROM checkout_orders o
-WHERE o.project_id = $1
-  AND ($2::timestamptz IS NULL OR o.created_at >= $2)
-  AND ($3::timestamptz IS NULL OR o.created_at < $3)
+WHERE o.project_id = $1 AND o.created_at >= COALESCE($2::timestamptz, '-infinity') AND o.created_at < COALESCE($3::timestamptz, 'infinity')
 `
 
 type CountCheckoutOrdersParams struct {
@@ -696,6 +694,136 @@ func (q *Queries) ListCheckoutRefunds(ctx context.Context, orderID int64) ([]Che
 	return items, nil
 }
 
+const ListOpenCheckoutOrders = `-- name: ListOpenCheckoutOrders :many
+SELECT order_id, project_id, user_id, status, mode, currency_type, price, virtual_price, lines, token_hash, cart_id, country, custom_parameters, external_id, holds, moved, expires_at, reason, paid, refunded, changes, told, sweep_at, created_at, updated_at, paid_at, finished_at, open_deliveries, given_at, return_url FROM checkout_orders o
+WHERE o.finished_at IS NULL AND o.project_id = $1 AND ($2::bigint = 0 OR o.order_id < $2)
+  AND ($3::text IS NULL OR o.user_id = $3)
+  AND ($4::text IS NULL OR o.status = $4)
+  AND ($5::text IS NULL OR o.order_id IN (SELECT d.order_id FROM checkout_deliveries d WHERE d.project_id = o.project_id AND d.status IN ('pending', 'suspected') AND d.status = $5))
+ORDER BY o.order_id DESC LIMIT $6
+`
+
+type ListOpenCheckoutOrdersParams struct {
+	ProjectID int32
+	Before    int64
+	UserID    *string
+	Status    *string
+	Delivery  *string
+	MaxOrders int32
+}
+
+// ListCheckoutOrders of those that are new or paid. They are few, and have an index of their own, which only a condition without a parameter finds.
+func (q *Queries) ListOpenCheckoutOrders(ctx context.Context, arg ListOpenCheckoutOrdersParams) ([]CheckoutOrder, error) {
+	rows, err := q.db.Query(ctx, ListOpenCheckoutOrders,
+		arg.ProjectID,
+		arg.Before,
+		arg.UserID,
+		arg.Status,
+		arg.Delivery,
+		arg.MaxOrders,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []CheckoutOrder
+	for rows.Next() {
+		var i CheckoutOrder
+		if err := rows.Scan(
+			&i.OrderID,
+			&i.ProjectID,
+			&i.UserID,
+			&i.Status,
+			&i.Mode,
+			&i.CurrencyType,
+			&i.Price,
+			&i.VirtualPrice,
+			&i.Lines,
+			&i.TokenHash,
+			&i.CartID,
+			&i.Country,
+			&i.CustomParameters,
+			&i.ExternalID,
+			&i.Holds,
+			&i.Moved,
+			&i.ExpiresAt,
+			&i.Reason,
+			&i.Paid,
+			&i.Refunded,
+			&i.Changes,
+			&i.Told,
+			&i.SweepAt,
+			&i.CreatedAt,
+			&i.UpdatedAt,
+			&i.PaidAt,
+			&i.FinishedAt,
+			&i.OpenDeliveries,
+			&i.GivenAt,
+			&i.ReturnUrl,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const ListPaymentsNotAccepted = `-- name: ListPaymentsNotAccepted :many
+SELECT p.payment_id, p.order_id, p.provider, p.provider_id, p.amount, p.currency, p.sandbox, p.outcome, p.reason, p.created_at, p.decided_by, p.decided_at FROM checkout_payments p JOIN checkout_orders o ON o.order_id = p.order_id
+WHERE p.outcome <> 'accepted' AND o.project_id = $1 AND ($2::bigint = 0 OR p.payment_id < $2)
+  AND ($3::text IS NULL OR p.outcome = $3)
+ORDER BY p.payment_id DESC LIMIT $4
+`
+
+type ListPaymentsNotAcceptedParams struct {
+	ProjectID   int32
+	Before      int64
+	Outcome     *string
+	MaxPayments int32
+}
+
+// ListProjectPayments of those that are held or returned, which have an index of their own.
+func (q *Queries) ListPaymentsNotAccepted(ctx context.Context, arg ListPaymentsNotAcceptedParams) ([]CheckoutPayment, error) {
+	rows, err := q.db.Query(ctx, ListPaymentsNotAccepted,
+		arg.ProjectID,
+		arg.Before,
+		arg.Outcome,
+		arg.MaxPayments,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []CheckoutPayment
+	for rows.Next() {
+		var i CheckoutPayment
+		if err := rows.Scan(
+			&i.PaymentID,
+			&i.OrderID,
+			&i.Provider,
+			&i.ProviderID,
+			&i.Amount,
+			&i.Currency,
+			&i.Sandbox,
+			&i.Outcome,
+			&i.Reason,
+			&i.CreatedAt,
+			&i.DecidedBy,
+			&i.DecidedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const ListProjectPayments = `-- name: ListProjectPayments :many
 SELECT p.payment_id, p.order_id, p.provider, p.provider_id, p.amount, p.currency, p.sandbox, p.outcome, p.reason, p.created_at, p.decided_by, p.decided_at FROM checkout_payments p JOIN checkout_orders o ON o.order_id = p.order_id
 WHERE o.project_id = $1 AND ($2::bigint = 0 OR p.payment_id < $2)
@@ -971,11 +1099,11 @@ func (q *Queries) ReturnCoinsOfCheckout(ctx context.Context, arg ReturnCoinsOfCh
 }
 
 const SearchCheckoutOrders = `-- name: SearchCheckoutOrders :many
-SELECT order_id, project_id, user_id, status, mode, currency_type, price, virtual_price, lines, token_hash, cart_id, country, custom_parameters, external_id, holds, moved, expires_at, reason, paid, refunded, changes, told, sweep_at, created_at, updated_at, paid_at, finished_at, open_deliveries, given_at, return_url FROM checkout_orders o
-WHERE o.project_id = $1
-  AND ($2::timestamptz IS NULL OR o.created_at >= $2)
-  AND ($3::timestamptz IS NULL OR o.created_at < $3)
-ORDER BY o.order_id DESC LIMIT $5 OFFSET $4
+SELECT o.order_id, o.project_id, o.user_id, o.status, o.mode, o.currency_type, o.price, o.virtual_price, o.lines, o.token_hash, o.cart_id, o.country, o.custom_parameters, o.external_id, o.holds, o.moved, o.expires_at, o.reason, o.paid, o.refunded, o.changes, o.told, o.sweep_at, o.created_at, o.updated_at, o.paid_at, o.finished_at, o.open_deliveries, o.given_at, o.return_url FROM (
+    SELECT f.order_id FROM checkout_orders f
+    WHERE f.project_id = $1 AND f.created_at >= COALESCE($2::timestamptz, '-infinity') AND f.created_at < COALESCE($3::timestamptz, 'infinity')
+    ORDER BY f.created_at DESC, f.order_id DESC LIMIT $5 OFFSET $4) page
+JOIN checkout_orders o ON o.order_id = page.order_id ORDER BY o.created_at DESC, o.order_id DESC
 `
 
 type SearchCheckoutOrdersParams struct {
@@ -986,7 +1114,7 @@ type SearchCheckoutOrdersParams struct {
 	MaxOrders    int32
 }
 
-// Newest first.
+// Newest first. What is left out at the beginning is read from the index alone.
 func (q *Queries) SearchCheckoutOrders(ctx context.Context, arg SearchCheckoutOrdersParams) ([]CheckoutOrder, error) {
 	rows, err := q.db.Query(ctx, SearchCheckoutOrders,
 		arg.ProjectID,

@@ -111,6 +111,63 @@ func (q *Queries) GiveReturn(ctx context.Context, arg GiveReturnParams) (GiveRet
 	return i, err
 }
 
+const ListOwedReturns = `-- name: ListOwedReturns :many
+SELECT r.return_id, r.payment_id, r.refund_id, r.amount, r.created_at, r.reference, r.given_by, r.given_at, p.order_id, p.provider, p.provider_id, p.currency, o.project_id
+FROM checkout_returns r JOIN checkout_payments p ON p.payment_id = r.payment_id JOIN checkout_orders o ON o.order_id = p.order_id
+WHERE r.given_at IS NULL AND o.project_id = $1 AND ($2::bigint = 0 OR r.return_id < $2)
+ORDER BY r.return_id DESC LIMIT $3
+`
+
+type ListOwedReturnsParams struct {
+	ProjectID  int32
+	Before     int64
+	MaxReturns int32
+}
+
+type ListOwedReturnsRow struct {
+	CheckoutReturn CheckoutReturn
+	OrderID        int64
+	Provider       string
+	ProviderID     string
+	Currency       string
+	ProjectID      int32
+}
+
+// ListReturns of those that are not given back yet, which have an index of their own.
+func (q *Queries) ListOwedReturns(ctx context.Context, arg ListOwedReturnsParams) ([]ListOwedReturnsRow, error) {
+	rows, err := q.db.Query(ctx, ListOwedReturns, arg.ProjectID, arg.Before, arg.MaxReturns)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListOwedReturnsRow
+	for rows.Next() {
+		var i ListOwedReturnsRow
+		if err := rows.Scan(
+			&i.CheckoutReturn.ReturnID,
+			&i.CheckoutReturn.PaymentID,
+			&i.CheckoutReturn.RefundID,
+			&i.CheckoutReturn.Amount,
+			&i.CheckoutReturn.CreatedAt,
+			&i.CheckoutReturn.Reference,
+			&i.CheckoutReturn.GivenBy,
+			&i.CheckoutReturn.GivenAt,
+			&i.OrderID,
+			&i.Provider,
+			&i.ProviderID,
+			&i.Currency,
+			&i.ProjectID,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const ListReturns = `-- name: ListReturns :many
 SELECT r.return_id, r.payment_id, r.refund_id, r.amount, r.created_at, r.reference, r.given_by, r.given_at, p.order_id, p.provider, p.provider_id, p.currency, o.project_id
 FROM checkout_returns r JOIN checkout_payments p ON p.payment_id = r.payment_id JOIN checkout_orders o ON o.order_id = p.order_id

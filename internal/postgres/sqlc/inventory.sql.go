@@ -298,15 +298,14 @@ func (q *Queries) GetInventoryAnswer(ctx context.Context, arg GetInventoryAnswer
 	return answer, err
 }
 
-const GiveGameKeys = `-- name: GiveGameKeys :execrows
-UPDATE game_keys AS k SET state = 'given', user_id = $1::text, order_id = COALESCE(k.order_id, $2::bigint), updated_at = $3
-WHERE k.key_id IN (
-    SELECT c.key_id FROM game_keys c
-    WHERE c.project_id = $4 AND c.sku = $5 AND (c.state = 'free' OR (c.state = 'reserved' AND c.order_id = $2::bigint))
-    ORDER BY c.state DESC, c.key_id LIMIT $6 FOR NO KEY UPDATE SKIP LOCKED)
+const GiveFreeGameKeys = `-- name: GiveFreeGameKeys :execrows
+UPDATE game_keys AS k SET state = 'given', user_id = $1::text, order_id = $2::bigint, updated_at = $3
+WHERE k.key_id = ANY (ARRAY(
+    SELECT c.key_id FROM game_keys c WHERE c.project_id = $4 AND c.sku = $5 AND c.state = 'free'
+    ORDER BY c.key_id LIMIT $6 FOR NO KEY UPDATE SKIP LOCKED))
 `
 
-type GiveGameKeysParams struct {
+type GiveFreeGameKeysParams struct {
 	UserID    string
 	OrderID   *int64
 	Now       time.Time
@@ -315,12 +314,44 @@ type GiveGameKeysParams struct {
 	Keys      int32
 }
 
-// Those that the order reserved, then free ones.
-func (q *Queries) GiveGameKeys(ctx context.Context, arg GiveGameKeysParams) (int64, error) {
-	result, err := q.db.Exec(ctx, GiveGameKeys,
+func (q *Queries) GiveFreeGameKeys(ctx context.Context, arg GiveFreeGameKeysParams) (int64, error) {
+	result, err := q.db.Exec(ctx, GiveFreeGameKeys,
 		arg.UserID,
 		arg.OrderID,
 		arg.Now,
+		arg.ProjectID,
+		arg.Sku,
+		arg.Keys,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const GiveReservedGameKeys = `-- name: GiveReservedGameKeys :execrows
+UPDATE game_keys AS k SET state = 'given', user_id = $1::text, updated_at = $2
+WHERE k.key_id = ANY (ARRAY(
+    SELECT c.key_id FROM game_keys c
+    WHERE c.order_id = $3::bigint AND c.project_id = $4 AND c.sku = $5 AND c.state = 'reserved'
+    ORDER BY c.key_id LIMIT $6 FOR NO KEY UPDATE))
+`
+
+type GiveReservedGameKeysParams struct {
+	UserID    string
+	Now       time.Time
+	OrderID   int64
+	ProjectID int32
+	Sku       string
+	Keys      int32
+}
+
+// Those that the order reserved. Here and below, the array keeps the planner from reading all keys to find a few.
+func (q *Queries) GiveReservedGameKeys(ctx context.Context, arg GiveReservedGameKeysParams) (int64, error) {
+	result, err := q.db.Exec(ctx, GiveReservedGameKeys,
+		arg.UserID,
+		arg.Now,
+		arg.OrderID,
 		arg.ProjectID,
 		arg.Sku,
 		arg.Keys,
@@ -692,11 +723,11 @@ func (q *Queries) ReadItemDefinitions(ctx context.Context, arg ReadItemDefinitio
 
 const RevokeGameKeys = `-- name: RevokeGameKeys :execrows
 UPDATE game_keys AS k SET state = 'revoked', updated_at = $1
-WHERE k.key_id IN (
+WHERE k.key_id = ANY (ARRAY(
     SELECT c.key_id FROM game_keys c
     WHERE c.project_id = $2 AND c.sku = $3 AND c.user_id = $4 AND c.state = 'given'
       AND ($5::bigint IS NULL OR c.order_id = $5)
-    ORDER BY c.updated_at DESC, c.key_id DESC LIMIT $6 FOR NO KEY UPDATE)
+    ORDER BY c.updated_at DESC, c.key_id DESC LIMIT $6 FOR NO KEY UPDATE))
 `
 
 type RevokeGameKeysParams struct {

@@ -1,5 +1,4 @@
-// Package send calls the listeners of webhooks. They are addresses that customers have written down: it calls servers on the
-// internet only, follows nobody elsewhere, and reads and waits no more than it must.
+// Package send calls the listeners of webhooks.
 package send
 
 import (
@@ -8,17 +7,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
-	"syscall"
 	"time"
 	"unicode/utf8"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/quickpass/quickpass/internal/outbound"
 	"github.com/quickpass/quickpass/internal/webhook"
 )
 
@@ -27,56 +24,21 @@ const (
 	// maxAnswer is how much of an answer is read, and kept.
 	maxAnswer = 1 << 10
 	maxError  = 300
-
-	dialTimeout = 5 * time.Second
-	// idleTimeout is shorter than that of any server: a connection that the listener closes as we write would cost a try, and minutes.
-	idleTimeout = 2 * time.Second
-	maxHeader   = 16 << 10
 )
-
-// ErrNotPublic: the name of a listener leads to an address that is not called.
-var ErrNotPublic = errors.New("the address is not on the internet")
 
 // Client calls listeners. It also counts how they answer, for Prometheus.
 type Client struct {
-	allowPrivate bool
-	http         *http.Client
-	took         *prometheus.HistogramVec
+	http *http.Client
+	took *prometheus.HistogramVec
 }
 
 // New makes a client. With allowPrivate, which is for development, plain HTTP and any address go.
 func New(allowPrivate bool) *Client {
-	return newClient(allowPrivate, &net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second})
-}
-
-func newClient(allowPrivate bool, dialer *net.Dialer) *Client {
-	if !allowPrivate {
-		dialer.Control = onlyPublic
-	}
-	transport := &http.Transport{
-		DialContext:            dialer.DialContext, // no proxy: it would resolve names where the guard can't see them
-		TLSHandshakeTimeout:    dialTimeout,
-		MaxIdleConnsPerHost:    8,
-		IdleConnTimeout:        idleTimeout,
-		MaxResponseHeaderBytes: maxHeader,
-		DisableCompression:     true, // a small answer could unfold to a large one
-	}
 	return &Client{
-		allowPrivate: allowPrivate,
-		http:         &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
+		http: outbound.NewClient(allowPrivate, maxAnswer),
 		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "quickpass_webhook_attempt_seconds", Help: "Calls of listeners of webhooks, by what their answer means.",
 			Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 15}}, []string{"outcome"}),
 	}
-}
-
-// onlyPublic is asked with the address that a name has led to, for each connection and after the look-up: a name that changes its
-// address between check and call gains nothing.
-func onlyPublic(_, address string, _ syscall.RawConn) error {
-	to, err := netip.ParseAddrPort(address)
-	if err != nil || !webhook.PublicAddress(to.Addr()) {
-		return ErrNotPublic
-	}
-	return nil
 }
 
 // Answer is what a listener said, or why it said nothing.
@@ -105,9 +67,6 @@ func (c *Client) Send(ctx context.Context, address string, secrets []string, id 
 }
 
 func (c *Client) send(ctx context.Context, address string, secrets []string, id string, body []byte) (Answer, error) {
-	if mistake := webhook.CheckURL(address, c.allowPrivate); mistake != "" {
-		return Answer{}, fmt.Errorf("not sent, the endpoint's url: %s", mistake)
-	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(body))
 	if err != nil {
 		return Answer{}, err
@@ -155,8 +114,8 @@ func errorText(err error) string {
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		text = "no answer in time"
-	case errors.Is(err, ErrNotPublic):
-		text = ErrNotPublic.Error()
+	case errors.Is(err, outbound.ErrNotPublic):
+		text = outbound.ErrNotPublic.Error()
 	}
 	return strings.ToValidUTF8(text[:min(len(text), maxError)], "")
 }
