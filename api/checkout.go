@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/quickpass/quickpass/internal/catalog"
 	"github.com/quickpass/quickpass/internal/checkout"
 	"github.com/quickpass/quickpass/internal/contract"
 	"github.com/quickpass/quickpass/internal/postgres"
@@ -17,8 +18,9 @@ import (
 // ShownOrder is an order as clients of /api/v2 read it, and when it expires.
 type ShownOrder struct {
 	checkout.ShownOrder
-	ExpiresAt    *time.Time           `json:"expires_at"`       // null when nothing was to be paid outside
-	Reason       string               `json:"reason,omitempty"` // why it was canceled, or what keeps it from being done
+	ExpiresAt    *time.Time           `json:"expires_at"`        // null when nothing was to be paid outside
+	Payable      *catalog.Charge      `json:"payable,omitempty"` // likewise missing
+	Reason       string               `json:"reason,omitempty"`  // why it was canceled, or what keeps it from being done
 	PriceChanges []checkout.PriceMove `json:"price_changes,omitempty"`
 	// Deliveries are what the main product gives; none when it gives nothing.
 	Deliveries []checkout.ShownDelivery `json:"deliveries,omitempty"`
@@ -29,7 +31,7 @@ func shownOrder(o postgres.CheckoutOrder, now time.Time) ShownOrder {
 	if o.Status == checkout.New && !now.Before(o.ExpiresAt) {
 		o.Status = checkout.Expired
 	}
-	shown := ShownOrder{ShownOrder: checkout.ShowOrder(o.Order), Reason: o.Reason, PriceChanges: o.Moved, Deliveries: checkout.ShowDeliveries(o.Deliveries)}
+	shown := ShownOrder{ShownOrder: checkout.ShowOrder(o.Order), Payable: catalog.ChargeOf(o.Price), Reason: o.Reason, PriceChanges: o.Moved, Deliveries: checkout.ShowDeliveries(o.Deliveries)}
 	if !o.ExpiresAt.IsZero() {
 		shown.ExpiresAt = &o.ExpiresAt
 	}
@@ -80,7 +82,7 @@ func (h *handlers) makeOrderFor(ctx context.Context, userID string, r orderReque
 	} else {
 		h.starter.OfferWebhooks() // it is done
 	}
-	made := MadeOrder{OrderID: created.OrderID, Token: filled(created.Token), ExpiresAt: utc(created.ExpiresAt)}
+	made := MadeOrder{OrderID: created.OrderID, Token: filled(created.Token), ExpiresAt: utc(created.ExpiresAt), Payable: catalog.ChargeOf(created.Price)}
 	if len(created.Moved) > 0 {
 		made.PriceChanges = &created.Moved
 	}
@@ -262,17 +264,23 @@ func (h *handlers) checkoutChanged(change postgres.CheckoutChange) {
 
 // SearchCheckoutOrders lists orders for the project's server.
 func (h *handlers) SearchCheckoutOrders(ctx context.Context, r SearchCheckoutOrdersRequestObject) (SearchCheckoutOrdersResponseObject, error) {
-	limit, offset := or(r.Body.Limit, 10), value(r.Body.Offset)
-	orders, total, err := h.db.SearchCheckouts(ctx, r.ProjectID, postgres.CheckoutSearch{From: r.Body.CreatedDateFrom, Until: r.Body.CreatedDateUntil, Limit: limit, Offset: offset})
+	in := value(r.Body)
+	limit, offset := or(in.Limit, 10), value(in.Offset)
+	orders, total, err := h.db.SearchCheckouts(ctx, r.ProjectID, postgres.CheckoutSearch{From: in.CreatedDateFrom, Until: in.CreatedDateUntil, Limit: limit, Offset: offset})
+	if err != nil {
+		return nil, err
+	}
+	items, err := h.items.get(ctx, r.ProjectID)
 	if err != nil {
 		return nil, err
 	}
 	now := h.now()
-	found := each(orders, func(o postgres.CheckoutOrder) FoundOrder { return foundOrder(o, now) })
+	found := each(orders, func(o postgres.CheckoutOrder) FoundOrder { return foundOrder(o, items.rules, now) })
 	return SearchCheckoutOrders200JSONResponse{Orders: found, TotalItemsCount: total, HasMore: int64(offset+len(orders)) < total}, nil
 }
 
-func foundOrder(o postgres.CheckoutOrder, now time.Time) FoundOrder {
+// foundOrder tells an order with the ids that its items have in the catalog.
+func foundOrder(o postgres.CheckoutOrder, items *catalog.Catalog, now time.Time) FoundOrder {
 	shown := shownOrder(o, now)
 	found := FoundOrder{OrderID: o.OrderID, ProjectID: o.ProjectID, Status: shown.Status, DateCreated: o.CreatedAt.UTC(), Mode: FoundOrderMode(modeOf(o.Sandbox)), IsFree: shown.Content.IsFree,
 		Items: []FoundOrderItem{}, Promotions: []map[string]any{}, Coupons: []map[string]any{}}
@@ -286,6 +294,9 @@ func foundOrder(o postgres.CheckoutOrder, now time.Time) FoundOrder {
 	}
 	for _, line := range o.Lines {
 		item := FoundOrderItem{OrderItemID: line.LineID, Sku: line.SKU, Type: string(line.Type), Quantity: line.Quantity, IsFree: line.IsFree, IsBonus: line.IsBonus, Price: line.Price}
+		if listed, ok := items.Item(line.SKU); ok {
+			item.ItemID = &listed.ItemID
+		}
 		item.Description.Name, item.Description.Description, item.Description.ImageURL = line.Name, line.Description, filled(line.ImageURL)
 		found.Items = append(found.Items, item)
 	}

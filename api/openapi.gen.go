@@ -1623,6 +1623,9 @@ type CatalogVirtualPrice struct {
 // CatalogVirtualPriceType defines model for CatalogVirtualPrice.Type.
 type CatalogVirtualPriceType string
 
+// Charge What is charged, in what the currency has coins for; prices may have two decimals more. Missing when nothing is to be paid in money.
+type Charge = catalog.Charge
+
 // CheckoutDelivery defines model for CheckoutDelivery.
 type CheckoutDelivery struct {
 	// Amount Example: 500
@@ -2135,7 +2138,13 @@ type FoundOrder struct {
 	Status CheckoutStatus `json:"status"`
 	User   struct {
 		Country *string `json:"country"`
-		ID      string  `json:"id"`
+
+		// Email Always null: QuickPass keeps no e-mail addresses.
+		Email *string `json:"email"`
+		ID    string  `json:"id"`
+
+		// RegionID Always null: QuickPass has no regions.
+		RegionID *int64 `json:"region_id"`
 	} `json:"user"`
 }
 
@@ -2149,13 +2158,22 @@ type FoundOrderItem struct {
 		ImageURL    *string `json:"image_url"`
 		Name        string  `json:"name"`
 	} `json:"description"`
-	IsBonus     bool           `json:"is_bonus"`
-	IsFree      bool           `json:"is_free"`
+	IsBonus bool `json:"is_bonus"`
+	IsFree  bool `json:"is_free"`
+
+	// ItemID Null when the catalog has the item no more.
+	ItemID      *int64         `json:"item_id"`
 	OrderItemID string         `json:"order_item_id"`
 	Price       *catalog.Quote `json:"price"`
 	Quantity    int64          `json:"quantity"`
-	Sku         string         `json:"sku"`
-	Type        string         `json:"type"`
+
+	// RegionID Always null: QuickPass has no regions.
+	RegionID *int64 `json:"region_id"`
+	Sku      string `json:"sku"`
+
+	// TaxCategory Always null: QuickPass reckons no taxes.
+	TaxCategory *string `json:"tax_category"`
+	Type        string  `json:"type"`
 }
 
 // FoundOrderPrice defines model for FoundOrderPrice.
@@ -2428,6 +2446,9 @@ type MadeOrder struct {
 
 	// OrderID Example: 641
 	OrderID int64 `json:"order_id"`
+
+	// Payable What is charged, in what the currency has coins for; prices may have two decimals more. Missing when nothing is to be paid in money.
+	Payable *Charge `json:"payable,omitempty"`
 
 	// PriceChanges Lines that cost another amount than the cart was last shown with.
 	PriceChanges *[]PriceChange `json:"price_changes,omitempty"`
@@ -27866,9 +27887,12 @@ func (sh *strictHandler) SearchCheckoutOrders(ctx echo.Context, projectID Projec
 		err = ctx.Bind(&body)
 	}
 	if err != nil {
-		return err
+		if !errors.Is(err, io.EOF) {
+			return err
+		}
+	} else {
+		request.Body = &body
 	}
-	request.Body = &body
 
 	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
 		return sh.ssi.SearchCheckoutOrders(ctx.Request().Context(), request.(SearchCheckoutOrdersRequestObject))
