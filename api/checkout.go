@@ -12,6 +12,7 @@ import (
 	"github.com/quickpass/quickpass/internal/catalog"
 	"github.com/quickpass/quickpass/internal/checkout"
 	"github.com/quickpass/quickpass/internal/contract"
+	"github.com/quickpass/quickpass/internal/inventory"
 	"github.com/quickpass/quickpass/internal/postgres"
 )
 
@@ -22,6 +23,7 @@ type ShownOrder struct {
 	Payable      *catalog.Charge      `json:"payable,omitempty"` // likewise missing
 	Reason       string               `json:"reason,omitempty"`  // why it was canceled, or what keeps it from being done
 	PriceChanges []checkout.PriceMove `json:"price_changes,omitempty"`
+	Keys         []inventory.Key      `json:"keys,omitempty"` // that it gave
 	// Deliveries are what the main product gives; none when it gives nothing.
 	Deliveries []checkout.ShownDelivery `json:"deliveries,omitempty"`
 }
@@ -31,7 +33,7 @@ func shownOrder(o postgres.CheckoutOrder, now time.Time) ShownOrder {
 	if o.Status == checkout.New && !now.Before(o.ExpiresAt) {
 		o.Status = checkout.Expired
 	}
-	shown := ShownOrder{ShownOrder: checkout.ShowOrder(o.Order), Payable: catalog.ChargeOf(o.Price), Reason: o.Reason, PriceChanges: o.Moved, Deliveries: checkout.ShowDeliveries(o.Deliveries)}
+	shown := ShownOrder{ShownOrder: checkout.ShowOrder(o.Order), Payable: catalog.ChargeOf(o.Price), Keys: o.Keys, Reason: o.Reason, PriceChanges: o.Moved, Deliveries: checkout.ShowDeliveries(o.Deliveries)}
 	if !o.ExpiresAt.IsZero() {
 		shown.ExpiresAt = &o.ExpiresAt
 	}

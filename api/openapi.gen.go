@@ -2215,6 +2215,9 @@ type GameKeyUpload struct {
 	Skipped int64 `json:"skipped"`
 }
 
+// GivenKey A game key of the user. Its code is told to nobody else.
+type GivenKey = inventory.Key
+
 // HistoryEntry defines model for HistoryEntry.
 type HistoryEntry struct {
 	// Actor Who of support did it.
@@ -2329,8 +2332,11 @@ type InventoryItem struct {
 
 	// InstanceID Always null: pieces are not told apart.
 	InstanceID *string `json:"instance_id"`
-	Name       string  `json:"name"`
-	Quantity   int64   `json:"quantity"`
+
+	// Keys Of game keys: those that the user has, however they were given. A payment token reads them in its order only.
+	Keys     *[]GivenKey `json:"keys,omitempty"`
+	Name     string      `json:"name"`
+	Quantity int64       `json:"quantity"`
 
 	// RemainingUses Of consumables: the uses of all pieces.
 	RemainingUses *int64 `json:"remaining_uses"`
