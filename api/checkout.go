@@ -63,7 +63,11 @@ func (h *handlers) makeOrderFor(ctx context.Context, userID string, r orderReque
 	if err := h.accepting(); err != nil {
 		return MadeOrder{}, nil, err
 	}
-	s, err := h.shopper(ctx, userID, r.input.Locale, r.input.Country, r.input.Currency)
+	country := r.input.Country
+	if country == nil && r.input.User != nil {
+		country = r.input.User.Country
+	}
+	s, err := h.shopper(ctx, userID, r.input.Locale, country, r.input.Currency)
 	if err != nil {
 		return MadeOrder{}, nil, err
 	}
@@ -156,7 +160,7 @@ func itemOrder(form checkout.Form, sku string, in ItemOrderInput) (orderRequest,
 		return orderRequest{}, checkout.Refuse(checkout.CouponNotFound, "there is no such promo code", checkout.Detail{Property: "promo_code", Message: "leave it out"})
 	}
 	return orderRequest{form: form, wanted: []checkout.Wanted{{SKU: sku, Quantity: or(in.Quantity, 1)}},
-		input: OrderInput{Currency: in.Currency, Country: in.Country, Locale: in.Locale, Sandbox: in.Sandbox, Settings: in.Settings, CustomParameters: in.CustomParameters}}, nil
+		input: OrderInput{Currency: in.Currency, Country: in.Country, Locale: in.Locale, Sandbox: in.Sandbox, User: in.User, Settings: in.Settings, CustomParameters: in.CustomParameters}}, nil
 }
 
 // OrderItemVirtual buys one item for a virtual currency, at once.

@@ -1220,7 +1220,7 @@ type AdminUser struct {
 	// Vip For good.
 	Vip bool `json:"vip"`
 
-	// VipUntil Until when a bought VIP status makes them VIP; the past when it is over.
+	// VipUntil The end of a bought VIP status; in the past when it is over.
 	VipUntil *time.Time `json:"vip_until"`
 	Wallet   Wallet     `json:"wallet"`
 }
@@ -1235,14 +1235,14 @@ type Alert struct {
 	// ID Example: 7
 	ID int64 `json:"id"`
 
-	// Kind `stock_low`, `stock_out`, `checkout_delivery_suspected`, `webhook_dead`, `webhook_refused` and others; more may come.
+	// Kind `stock_low`, `stock_out`, `task_budget_spent`, `payment_held`, `payment_differs`, `order_undeliverable`, `checkout_delivery_suspected`, `checkout_delivery_refused`, `checkout_delivery_differs`, `webhook_dead` or `webhook_refused`; more may come.
 	//
 	// Example: stock_low
 	Kind       string     `json:"kind"`
 	OpenedAt   time.Time  `json:"opened_at"`
 	ResolvedAt *time.Time `json:"resolved_at"`
 
-	// Subject The SKU of alerts about stock.
+	// Subject What it is about, such as the SKU of alerts about stock.
 	//
 	// Example: credits-500
 	Subject string `json:"subject"`
@@ -1254,7 +1254,7 @@ type AlertPage struct {
 	NextCursor *string `json:"next_cursor"`
 }
 
-// Approval An act above the limit, which is carried out when a second admin approves.
+// Approval An act above the limit, carried out when a second admin approves it.
 type Approval struct {
 	Action ApprovalAction `json:"action"`
 
@@ -1326,11 +1326,11 @@ type BlockInput struct {
 
 // BulkReplay defines model for BulkReplay.
 type BulkReplay struct {
-	// Actor The id of the key that made it.
+	// Actor The id of the key that created it.
 	Actor     string    `json:"actor"`
 	CreatedAt time.Time `json:"created_at"`
 
-	// Filter Which canceled orders; at least one field. All that are given must fit.
+	// Filter Which canceled orders; at least one field. An order must match all that are given.
 	Filter     BulkReplayFilter    `json:"filter"`
 	FinishedAt *time.Time          `json:"finished_at"`
 	Progress   *BulkReplayProgress `json:"progress,omitempty"`
@@ -1358,14 +1358,14 @@ type BulkReplayAccepted struct {
 	Status   BulkReplayStatus `json:"status"`
 }
 
-// BulkReplayFilter Which canceled orders; at least one field. All that are given must fit.
+// BulkReplayFilter Which canceled orders; at least one field. An order must match all that are given.
 type BulkReplayFilter = store.ReplayFilter
 
 // BulkReplayInput defines model for BulkReplayInput.
 type BulkReplayInput struct {
 	DryRun *bool `json:"dry_run,omitempty"`
 
-	// Filter Which canceled orders; at least one field. All that are given must fit.
+	// Filter Which canceled orders; at least one field. An order must match all that are given.
 	Filter BulkReplayFilter `json:"filter"`
 
 	// RatePerSecond Orders a second.
@@ -1648,7 +1648,7 @@ type CheckoutDelivery struct {
 	// Example: co_41_1
 	MainProductOrderID string `json:"main_product_order_id"`
 
-	// MaybeCredited A call may have had, or may still have, an effect that is not known.
+	// MaybeCredited A call may have had, or may still have, an unknown effect.
 	MaybeCredited bool `json:"maybe_credited"`
 
 	// NewBalance Example: 500
@@ -1673,7 +1673,7 @@ type CheckoutDelivery struct {
 	// Example: site-credits-100
 	Sku string `json:"sku"`
 
-	// Status `pending`: a call may be under way. `refused` by the main product, and its line paid back. `suspected`: nobody knows, an admin decides. `refunded`: paid back without having been delivered.
+	// Status `pending`: a call may be under way. `refused` by the main product, and its line refunded. `suspected`: the outcome is unknown, an admin decides. `refunded` without having been delivered.
 	Status DeliveryStatus `json:"status"`
 
 	// TransactionID The main product's own.
@@ -1685,7 +1685,7 @@ type CheckoutOrder = ShownOrder
 
 // CheckoutOrderDetail defines model for CheckoutOrderDetail.
 type CheckoutOrderDetail struct {
-	// Deliveries What the main product gives.
+	// Deliveries What the main product delivers.
 	Deliveries []CheckoutDelivery   `json:"deliveries"`
 	Lines      []checkout.OrderLine `json:"lines"`
 	Order      CheckoutOrderSummary `json:"order"`
@@ -1774,7 +1774,7 @@ type CheckoutRefund = checkout.Refund
 
 // CheckoutRefundInput defines model for CheckoutRefundInput.
 type CheckoutRefundInput struct {
-	// Lines All that is left when it is missing.
+	// Lines All that is left by default.
 	Lines *[]CheckoutRefundLine `json:"lines,omitempty"`
 
 	// Reason Example: goodwill
@@ -1808,10 +1808,10 @@ type CheckoutReturn struct {
 	// Example: pay_1
 	ProviderID string `json:"provider_id"`
 
-	// Reference Of the transaction by which it went back.
+	// Reference Of the transaction by which it was given back.
 	Reference *string `json:"reference,omitempty"`
 
-	// RefundID Missing when the payment itself goes back.
+	// RefundID Missing when the payment itself is returned.
 	RefundID *string `json:"refund_id,omitempty"`
 	ReturnID int64   `json:"return_id"`
 }
@@ -1838,7 +1838,7 @@ type Client struct {
 
 // ConsumeInput defines model for ConsumeInput.
 type ConsumeInput struct {
-	// InstanceID Null: pieces are not told apart.
+	// InstanceID Null: pieces are not distinguished.
 	InstanceID *string `json:"instance_id,omitempty"`
 
 	// Quantity Example: 1
@@ -1858,7 +1858,7 @@ type CurrencyBalance struct {
 	ImageURL    *string `json:"image_url"`
 	Name        string  `json:"name"`
 
-	// Sku Example: battle-pass
+	// Sku Example: battle_pass
 	Sku  ItemSKU      `json:"sku"`
 	Type catalog.Type `json:"type"`
 }
@@ -1940,7 +1940,7 @@ type DeliveryInput struct {
 // DeliveryInputMethod defines model for DeliveryInput.Method.
 type DeliveryInputMethod string
 
-// DeliveryStatus `pending`: a call may be under way. `refused` by the main product, and its line paid back. `suspected`: nobody knows, an admin decides. `refunded`: paid back without having been delivered.
+// DeliveryStatus `pending`: a call may be under way. `refused` by the main product, and its line refunded. `suspected`: the outcome is unknown, an admin decides. `refunded` without having been delivered.
 type DeliveryStatus = checkout.DeliveryStatus
 
 // DeniedAddress defines model for DeniedAddress.
@@ -2056,7 +2056,7 @@ type Entitlement struct {
 	ExpiresAt *time.Time `json:"expires_at"`
 	Quantity  int64      `json:"quantity"`
 
-	// Sku Example: battle-pass
+	// Sku Example: battle_pass
 	Sku ItemSKU `json:"sku"`
 
 	// Status Of an item without an end active or none.
@@ -2097,7 +2097,7 @@ type EventDecisions struct {
 	EventID    string `json:"event_id"`
 	EventType  string `json:"event_type"`
 
-	// IdentifiedBy By what a second delivery is recognized.
+	// IdentifiedBy How a second delivery is recognized.
 	IdentifiedBy EventDecisionsIdentifiedBy `json:"identified_by"`
 	OccurredAt   time.Time                  `json:"occurred_at"`
 	ReceivedAt   time.Time                  `json:"received_at"`
@@ -2107,7 +2107,7 @@ type EventDecisions struct {
 	UserID string `json:"user_id"`
 }
 
-// EventDecisionsIdentifiedBy By what a second delivery is recognized.
+// EventDecisionsIdentifiedBy How a second delivery is recognized.
 type EventDecisionsIdentifiedBy string
 
 // FieldProblem defines model for FieldProblem.
@@ -2291,7 +2291,7 @@ type Integration struct {
 	// Endpoint Example: /api/v1/credits/increase
 	Endpoint string `json:"endpoint"`
 
-	// Parameters What else the main product is told.
+	// Parameters Sent to the main product in addition.
 	//
 	// Example: {"factor":2}
 	Parameters *json.RawMessage `json:"parameters,omitempty"`
@@ -2330,7 +2330,7 @@ type InventoryItem struct {
 	Groups      []catalog.ShownGroupName `json:"groups"`
 	ImageURL    *string                  `json:"image_url"`
 
-	// InstanceID Always null: pieces are not told apart.
+	// InstanceID Always null: pieces are not distinguished.
 	InstanceID *string `json:"instance_id"`
 
 	// Keys Of game keys: those that the user has, however they were given. A payment token reads them in its order only.
@@ -2341,7 +2341,7 @@ type InventoryItem struct {
 	// RemainingUses Of consumables: the uses of all pieces.
 	RemainingUses *int64 `json:"remaining_uses"`
 
-	// Sku Example: battle-pass
+	// Sku Example: battle_pass
 	Sku  ItemSKU      `json:"sku"`
 	Type catalog.Type `json:"type"`
 
@@ -2419,8 +2419,11 @@ type ItemOrderInput struct {
 	// Sandbox Refused unless the project is in sandbox mode; there every order is a sandbox order.
 	Sandbox *bool `json:"sandbox,omitempty"`
 
-	// Settings `external_id` is kept with the order, the rest is taken and ignored.
+	// Settings `external_id` is stored with the order, and the payment page links back to `return_url`. Other fields are accepted and ignored.
 	Settings *OrderSettings `json:"settings,omitempty"`
+
+	// User As newer clients send it. The rest is ignored.
+	User *OrderUser `json:"user,omitempty"`
 }
 
 // ItemPatch Any of the fields of an item, or null.
@@ -2428,7 +2431,7 @@ type ItemOrderInput struct {
 // Example: {"status":"published"}
 type ItemPatch = json.RawMessage
 
-// ItemSKU Example: battle-pass
+// ItemSKU Example: battle_pass
 type ItemSKU = string
 
 // ItemStatus A draft is not shown or sold by itself; a bundle may contain it.
@@ -2437,7 +2440,7 @@ type ItemStatus = catalog.Status
 // ItemType defines model for ItemType.
 type ItemType = catalog.Type
 
-// Limits Most pieces that are sold; 0 is no limit. Days, weeks (from Monday) and months are those of `schedule.time_zone`.
+// Limits The most pieces that are sold; 0 is no limit. Days, weeks (from Monday) and months are those of `schedule.time_zone`.
 type Limits = store.Limits
 
 // LocalizedText By locale.
@@ -2456,7 +2459,7 @@ type MadeOrder struct {
 	// Payable What is charged, in what the currency has coins for; prices may have two decimals more. Missing when nothing is to be paid in money.
 	Payable *Charge `json:"payable,omitempty"`
 
-	// PriceChanges Lines that cost another amount than the cart was last shown with.
+	// PriceChanges Lines whose price differs from the one that the cart was last shown with.
 	PriceChanges *[]PriceChange `json:"price_changes,omitempty"`
 
 	// Token Pays for the order.
@@ -2530,7 +2533,7 @@ type Order struct {
 	Quantity int64        `json:"quantity"`
 	Reason   *OrderReason `json:"reason"`
 
-	// RefundedCoins Given back since it was completed; when all are, it is `refunded`.
+	// RefundedCoins Refunded since it was completed; when all are, the order is `refunded`.
 	//
 	// Example: 0
 	RefundedCoins int64 `json:"refunded_coins"`
@@ -2540,7 +2543,7 @@ type Order struct {
 	Sku    SKU         `json:"sku"`
 	Status OrderStatus `json:"status"`
 
-	// Suspected Canceled, yet the main product may have credited.
+	// Suspected Canceled, although the main product may have credited.
 	Suspected bool `json:"suspected"`
 
 	// TransactionID The main product's.
@@ -2572,8 +2575,11 @@ type OrderInput struct {
 	// Sandbox Refused unless the project is in sandbox mode; there every order is a sandbox order.
 	Sandbox *bool `json:"sandbox,omitempty"`
 
-	// Settings `external_id` is kept with the order, the rest is taken and ignored.
+	// Settings `external_id` is stored with the order, and the payment page links back to `return_url`. Other fields are accepted and ignored.
 	Settings *OrderSettings `json:"settings,omitempty"`
+
+	// User As newer clients send it. The rest is ignored.
+	User *OrderUser `json:"user,omitempty"`
 }
 
 // OrderLinks defines model for OrderLinks.
@@ -2616,11 +2622,11 @@ type OrderSearch struct {
 	Offset           *int       `json:"offset,omitempty"`
 }
 
-// OrderSettings `external_id` is kept with the order, the rest is taken and ignored.
+// OrderSettings `external_id` is stored with the order, and the payment page links back to `return_url`. Other fields are accepted and ignored.
 type OrderSettings struct {
 	ExternalID *string `json:"external_id,omitempty"`
 
-	// ReturnURL Where the payment page leads back to; http or https.
+	// ReturnURL Where the payment page links back to; http or https, else 422/1102.
 	//
 	// Example: https://shop.example.com/thanks
 	ReturnURL            *string                `json:"return_url,omitempty"`
@@ -2629,6 +2635,15 @@ type OrderSettings struct {
 
 // OrderStatus defines model for OrderStatus.
 type OrderStatus string
+
+// OrderUser As newer clients send it. The rest is ignored.
+type OrderUser struct {
+	// Country Taken when the body names no country of its own.
+	//
+	// Example: DE
+	Country              *string                `json:"country,omitempty"`
+	AdditionalProperties map[string]interface{} `json:"-"`
+}
 
 // PaymentOutcome defines model for PaymentOutcome.
 type PaymentOutcome = checkout.Outcome
@@ -2771,7 +2786,7 @@ type Product struct {
 	// Kind Example: credits
 	Kind string `json:"kind"`
 
-	// Limits Most pieces that are sold; 0 is no limit. Days, weeks (from Monday) and months are those of `schedule.time_zone`.
+	// Limits The most pieces that are sold; 0 is no limit. Days, weeks (from Monday) and months are those of `schedule.time_zone`.
 	Limits Limits `json:"limits"`
 
 	// Name Example: 500 credits
@@ -2820,7 +2835,7 @@ type ProductCreation struct {
 	// Kind `credits`, `crystals`, `bonus_points`, `free_spins`, `free_bets`, `multiplier`, `cashback`, `vip_status` (its buyer is VIP in this shop too), `increased_limits`, `exclusive_access`, or a name of your own.
 	Kind *string `json:"kind,omitempty"`
 
-	// Limits Most pieces that are sold; 0 is no limit. Days, weeks (from Monday) and months are those of `schedule.time_zone`.
+	// Limits The most pieces that are sold; 0 is no limit. Days, weeks (from Monday) and months are those of `schedule.time_zone`.
 	Limits *Limits `json:"limits,omitempty"`
 
 	// Name Example: 500 credits
@@ -2847,7 +2862,7 @@ type ProductCreation struct {
 	Status *ProductCreationStatus `json:"status,omitempty"`
 	Stock  StockInput             `json:"stock"`
 
-	// ValiditySeconds How long one piece lasts: 0 is for good, else at least 60. Needed for `multiplier` and `vip_status`; not for `credits`, `crystals` and `bonus_points`.
+	// ValiditySeconds How long one piece lasts: 0 is for good, else at least 60. Required for `multiplier` and `vip_status`; not allowed for `credits`, `crystals` and `bonus_points`.
 	//
 	// Example: 0
 	ValiditySeconds *int64 `json:"validity_seconds,omitempty"`
@@ -2889,7 +2904,7 @@ type ProductInput struct {
 	// Kind `credits`, `crystals`, `bonus_points`, `free_spins`, `free_bets`, `multiplier`, `cashback`, `vip_status` (its buyer is VIP in this shop too), `increased_limits`, `exclusive_access`, or a name of your own.
 	Kind *string `json:"kind,omitempty"`
 
-	// Limits Most pieces that are sold; 0 is no limit. Days, weeks (from Monday) and months are those of `schedule.time_zone`.
+	// Limits The most pieces that are sold; 0 is no limit. Days, weeks (from Monday) and months are those of `schedule.time_zone`.
 	Limits *Limits `json:"limits,omitempty"`
 
 	// Name Example: 500 credits
@@ -2916,7 +2931,7 @@ type ProductInput struct {
 	Status *ProductInputStatus `json:"status,omitempty"`
 	Stock  *StockInput         `json:"stock,omitempty"`
 
-	// ValiditySeconds How long one piece lasts: 0 is for good, else at least 60. Needed for `multiplier` and `vip_status`; not for `credits`, `crystals` and `bonus_points`.
+	// ValiditySeconds How long one piece lasts: 0 is for good, else at least 60. Required for `multiplier` and `vip_status`; not allowed for `credits`, `crystals` and `bonus_points`.
 	//
 	// Example: 0
 	ValiditySeconds *int64 `json:"validity_seconds,omitempty"`
@@ -2947,7 +2962,7 @@ type ProductRow struct {
 	// Kind `credits`, `crystals`, `bonus_points`, `free_spins`, `free_bets`, `multiplier`, `cashback`, `vip_status` (its buyer is VIP in this shop too), `increased_limits`, `exclusive_access`, or a name of your own.
 	Kind *string `json:"kind,omitempty"`
 
-	// Limits Most pieces that are sold; 0 is no limit. Days, weeks (from Monday) and months are those of `schedule.time_zone`.
+	// Limits The most pieces that are sold; 0 is no limit. Days, weeks (from Monday) and months are those of `schedule.time_zone`.
 	Limits *Limits `json:"limits,omitempty"`
 
 	// Name Example: 500 credits
@@ -2974,7 +2989,7 @@ type ProductRow struct {
 	Status *ProductRowStatus `json:"status,omitempty"`
 	Stock  *StockInput       `json:"stock,omitempty"`
 
-	// ValiditySeconds How long one piece lasts: 0 is for good, else at least 60. Needed for `multiplier` and `vip_status`; not for `credits`, `crystals` and `bonus_points`.
+	// ValiditySeconds How long one piece lasts: 0 is for good, else at least 60. Required for `multiplier` and `vip_status`; not allowed for `credits`, `crystals` and `bonus_points`.
 	//
 	// Example: 0
 	ValiditySeconds *int64 `json:"validity_seconds,omitempty"`
@@ -3023,7 +3038,7 @@ type ProjectPatch struct {
 	// JwksURL Where the issuer of the users' tokens publishes its keys; empty: nowhere.
 	JwksURL *string `json:"jwks_url,omitempty"`
 
-	// JwtSecret At least 32 characters, for HS256; empty: no such tokens are taken.
+	// JwtSecret At least 32 characters, for HS256; empty: no such tokens are accepted.
 	//
 	// Example: my-project-jwt-secret-0123456789
 	JwtSecret *string `json:"jwt_secret,omitempty"`
@@ -3048,13 +3063,13 @@ type ProjectPatch struct {
 type Purchasable struct {
 	Allowed bool `json:"allowed"`
 
-	// Code Why not; the code that a purchase would be refused with.
+	// Code Why not; the code with which a purchase would be refused.
 	//
 	// Example: insufficient_coins
 	Code    *string `json:"code"`
 	Message *string `json:"message"`
 
-	// Until When that ends by itself, if it does.
+	// Until When the obstacle ends by itself, if it does.
 	Until *time.Time `json:"until"`
 }
 
@@ -3128,7 +3143,7 @@ type ReplayInput struct {
 	Reason *Reason500 `json:"reason,omitempty"`
 }
 
-// Replenishment Restocks the product by itself when its stock is at or below the minimum, looked at once a minute. Off when left out or null.
+// Replenishment Restocks the product automatically when its stock is at or below the minimum, checked once a minute. Off when left out or null.
 type Replenishment = store.Replenishment
 
 // Requirements Who may buy it.
@@ -3141,7 +3156,7 @@ type ResolveInput struct {
 	// Reason Example: goodwill
 	Reason Reason500 `json:"reason"`
 
-	// TransactionID The main product's; with `mark_delivered` only, and needed there.
+	// TransactionID The main product's; with `mark_delivered` only, and required there.
 	//
 	// Example: tx_456
 	TransactionID *string `json:"transaction_id,omitempty"`
@@ -3152,7 +3167,7 @@ type ResolveInputAction string
 
 // ReturnGiven defines model for ReturnGiven.
 type ReturnGiven struct {
-	// Reference Of the transaction by which it went back.
+	// Reference Of the transaction by which it was given back.
 	//
 	// Example: refund_1
 	Reference string `json:"reference"`
@@ -3205,7 +3220,7 @@ type RewardReplayStatus string
 // RewardStatus defines model for RewardStatus.
 type RewardStatus = contract.RewardStatus
 
-// Risk What spoke against the purchase when it was made; null when nothing did.
+// Risk What spoke against the purchase when it was created; null when nothing did.
 type Risk struct {
 	Reasons []string `json:"reasons"`
 
@@ -3338,7 +3353,7 @@ type ShopProduct struct {
 	// Kind Example: credits
 	Kind string `json:"kind"`
 
-	// Limits Most pieces that are sold; 0 is no limit. Days, weeks (from Monday) and months are those of `schedule.time_zone`.
+	// Limits The most pieces that are sold; 0 is no limit. Days, weeks (from Monday) and months are those of `schedule.time_zone`.
 	Limits Limits `json:"limits"`
 
 	// Name Example: 500 credits
@@ -3482,7 +3497,7 @@ type StockEditInputMode string
 
 // StockEditItem Either `set` or `add`.
 type StockEditItem struct {
-	// Add Pieces to put in; negative takes away.
+	// Add Pieces to add; negative takes away.
 	//
 	// Example: 10
 	Add *int64 `json:"add,omitempty"`
@@ -3606,7 +3621,7 @@ type StockLevel struct {
 	// Example: 1
 	Reserved int64 `json:"reserved"`
 
-	// Restocked Put in since then; negative when more were taken away.
+	// Restocked Added since then; negative when more were taken away.
 	//
 	// Example: 10
 	Restocked int64 `json:"restocked"`
@@ -3633,7 +3648,7 @@ type TakenPayment struct {
 	OrderID int64          `json:"order_id"`
 	Outcome PaymentOutcome `json:"outcome"`
 
-	// PaymentID Missing when the payment contradicts what was told of it before; what is recorded stays, and an alert was raised.
+	// PaymentID Missing when the payment contradicts an earlier notification of it; the record stays, and an alert was opened.
 	PaymentID *int64 `json:"payment_id,omitempty"`
 
 	// Reason `paid`, `review_accepted`; `late_payment`, `order_canceled`, `duplicate_payment`, `nothing_due`, `review_refused`; `amount_differs`, `currency_differs`, `mode_differs` or `payment_differs`.
@@ -3652,7 +3667,7 @@ type Task struct {
 	// Audience Who may see it; empty is everybody.
 	Audience TaskAudience `json:"audience"`
 
-	// Budget The most coins that it pays; 0 is no bound.
+	// Budget The most coins that it pays; 0 is no limit.
 	Budget    TaskBudget `json:"budget"`
 	Condition string     `json:"condition"`
 
@@ -3701,7 +3716,7 @@ type TaskActivation = tasks.Activation
 // TaskAudience Who may see it; empty is everybody.
 type TaskAudience = tasks.Audience
 
-// TaskBudget The most coins that it pays; 0 is no bound.
+// TaskBudget The most coins that it pays; 0 is no limit.
 type TaskBudget = tasks.Budget
 
 // TaskCancellation defines model for TaskCancellation.
@@ -3720,7 +3735,7 @@ type TaskCreation struct {
 	// Audience Who may see it; empty is everybody.
 	Audience *TaskAudience `json:"audience,omitempty"`
 
-	// Budget The most coins that it pays; 0 is no bound.
+	// Budget The most coins that it pays; 0 is no limit.
 	Budget *TaskBudget `json:"budget,omitempty"`
 
 	// Condition CEL over the event: `event.<field>`, and `amount`, `currency`, `event_type`, `user_id`, `timestamp`.
@@ -3776,7 +3791,7 @@ type TaskCreation struct {
 	// Example: 123
 	TaskID *int64 `json:"task_id,omitempty"`
 
-	// Window How long a user has. `calendar`: the day, week (from Monday) or month that the activation falls into; `rolling`: so long from the activation on.
+	// Window How long a user has. `calendar`: the day, week (from Monday) or month that the activation falls into; `rolling`: a day, week or month from the activation on.
 	Window *TaskWindowInput `json:"window,omitempty"`
 }
 
@@ -3821,7 +3836,7 @@ type TaskInput struct {
 	// Audience Who may see it; empty is everybody.
 	Audience *TaskAudience `json:"audience,omitempty"`
 
-	// Budget The most coins that it pays; 0 is no bound.
+	// Budget The most coins that it pays; 0 is no limit.
 	Budget *TaskBudget `json:"budget,omitempty"`
 
 	// Condition CEL over the event: `event.<field>`, and `amount`, `currency`, `event_type`, `user_id`, `timestamp`.
@@ -3877,7 +3892,7 @@ type TaskInput struct {
 	// Example: 123
 	TaskID *int64 `json:"task_id,omitempty"`
 
-	// Window How long a user has. `calendar`: the day, week (from Monday) or month that the activation falls into; `rolling`: so long from the activation on.
+	// Window How long a user has. `calendar`: the day, week (from Monday) or month that the activation falls into; `rolling`: a day, week or month from the activation on.
 	Window *TaskWindowInput `json:"window,omitempty"`
 }
 
@@ -3905,7 +3920,7 @@ type TaskWindow struct {
 	Unit     tasks.Unit `json:"unit"`
 }
 
-// TaskWindowInput How long a user has. `calendar`: the day, week (from Monday) or month that the activation falls into; `rolling`: so long from the activation on.
+// TaskWindowInput How long a user has. `calendar`: the day, week (from Monday) or month that the activation falls into; `rolling`: a day, week or month from the activation on.
 type TaskWindowInput struct {
 	// GraceSeconds How late an event of the window may arrive after its end.
 	GraceSeconds *int        `json:"grace_seconds,omitempty"`
@@ -3932,7 +3947,7 @@ type TimeLimitedItem struct {
 	ImageURL  *string `json:"image_url"`
 	Name      string  `json:"name"`
 
-	// Sku Example: battle-pass
+	// Sku Example: battle_pass
 	Sku             ItemSKU                 `json:"sku"`
 	Status          subscriptions.Status    `json:"status"`
 	Type            catalog.Type            `json:"type"`
@@ -3984,13 +3999,13 @@ type User struct {
 	// Vip For good.
 	Vip bool `json:"vip"`
 
-	// VipUntil Until when a bought VIP status makes them VIP; the past when it is over.
+	// VipUntil The end of a bought VIP status; in the past when it is over.
 	VipUntil *time.Time `json:"vip_until"`
 }
 
 // UserInput defines model for UserInput.
 type UserInput struct {
-	// Attributes What the storefront wants to keep of the user.
+	// Attributes What the storefront wants to store about the user.
 	//
 	// Example: {"language":"en"}
 	Attributes *json.RawMessage `json:"attributes,omitempty"`
@@ -4015,7 +4030,7 @@ type UserSubscription struct {
 	// Example: 3600
 	SecondsLeft int64 `json:"seconds_left"`
 
-	// Sku Example: battle-pass
+	// Sku Example: battle_pass
 	Sku ItemSKU `json:"sku"`
 
 	// StartedAt When the unbroken time began.
@@ -4079,7 +4094,7 @@ type UserTasks struct {
 	Tasks []UserTask `json:"tasks"`
 }
 
-// V2Error What went wrong, in the shape that clients of /api/v2 know.
+// V2Error What went wrong, in the form that existing clients read. The page docs/clients.md lists every `statusCode` and `errorCode` with its meaning.
 type V2Error struct {
 	// ErrorCode Example: 1102
 	ErrorCode int `json:"errorCode"`
@@ -4124,7 +4139,7 @@ type V2WebhookVersion int
 type V2WebhookInput struct {
 	IsEnabled *bool `json:"is_enabled,omitempty"`
 
-	// Secret Left out, or `********`, the secret that is there stays.
+	// Secret When it is left out or `********`, the current secret stays.
 	//
 	// Example: dev-webhook-secret
 	Secret *string `json:"secret,omitempty"`
@@ -4175,7 +4190,7 @@ type WebhookAttempt struct {
 	// Error Example: no answer in time
 	Error *string `json:"error"`
 
-	// FinishedAt null while it is under way, and for good when its process was lost.
+	// FinishedAt null while it is under way, and for good when its process died.
 	FinishedAt *time.Time `json:"finished_at"`
 	StartedAt  time.Time  `json:"started_at"`
 
@@ -4185,7 +4200,7 @@ type WebhookAttempt struct {
 	StatusCode *int32 `json:"status_code"`
 }
 
-// WebhookBody What is sent. `items`, `order`, `user` and `custom_parameters` are as clients of /api/v2 know them; see docs/webhooks.md.
+// WebhookBody The body of a webhook. `items`, `order`, `user` and `custom_parameters` have the form that existing clients read; see docs/webhooks.md.
 type WebhookBody = json.RawMessage
 
 // WebhookDelivery defines model for WebhookDelivery.
@@ -4217,12 +4232,12 @@ type WebhookDelivery struct {
 	// Replays Example: 0
 	Replays int `json:"replays"`
 
-	// Sequence Of the order's events; a later one is sent when the earlier ones are over.
+	// Sequence Of the order's events; a later one is sent when the earlier ones have ended.
 	//
 	// Example: 1
 	Sequence int `json:"sequence"`
 
-	// Status `delivered`: it answered 2xx. `refused`: it said no, by 400, 401, 402, 403, 404, 409, 415 or 422. `dead`: no try is left, or the endpoint was switched off.
+	// Status `delivered`: it answered 2xx. `refused`: it answered 400, 401, 402, 403, 404, 409, 415 or 422. `dead`: no try is left, or the endpoint was switched off.
 	Status WebhookStatus `json:"status"`
 
 	// UserID Example: 12345
@@ -4231,7 +4246,7 @@ type WebhookDelivery struct {
 
 // WebhookDeliveryDetail defines model for WebhookDeliveryDetail.
 type WebhookDeliveryDetail struct {
-	// Body What is sent. `items`, `order`, `user` and `custom_parameters` are as clients of /api/v2 know them; see docs/webhooks.md.
+	// Body The body of a webhook. `items`, `order`, `user` and `custom_parameters` have the form that existing clients read; see docs/webhooks.md.
 	Body     WebhookBody      `json:"body"`
 	Delivery WebhookDelivery  `json:"delivery"`
 	Tries    []WebhookAttempt `json:"tries"`
@@ -4251,7 +4266,7 @@ type WebhookEndpoint struct {
 	Events    []WebhookEvent `json:"events"`
 	IsEnabled bool           `json:"is_enabled"`
 
-	// PreviousUntil Until then two secrets sign.
+	// PreviousUntil Until then both secrets sign.
 	PreviousUntil *time.Time `json:"previous_until"`
 	UpdatedAt     time.Time  `json:"updated_at"`
 
@@ -4266,14 +4281,14 @@ type WebhookEndpoint struct {
 
 // WebhookEndpointInput defines model for WebhookEndpointInput.
 type WebhookEndpointInput struct {
-	// Events order_paid and order_canceled when it is missing.
+	// Events order_paid and order_canceled by default.
 	Events    *[]WebhookEvent `json:"events,omitempty"`
 	IsEnabled *bool           `json:"is_enabled,omitempty"`
 
-	// PreviousUntil How long the secret before goes on signing, too: 24 hours after a change unless given, at most 30 days; a moment that is over ends it at once.
+	// PreviousUntil Until when the previous secret goes on signing, too: 24 hours after a change by default, at most 30 days from now; a time in the past revokes it at once.
 	PreviousUntil *time.Time `json:"previous_until,omitempty"`
 
-	// Secret Printable ASCII without spaces; `whsec_` and base64 if you like. It signs each webhook.
+	// Secret Printable ASCII without spaces; `whsec_` and base64 are allowed. It signs each webhook.
 	//
 	// Example: dev-webhook-secret
 	Secret *WebhookSecret `json:"secret,omitempty"`
@@ -4306,12 +4321,12 @@ type WebhookPromotion struct {
 // WebhookPromotionSequence defines model for WebhookPromotion.Sequence.
 type WebhookPromotionSequence int
 
-// WebhookSecret Printable ASCII without spaces; `whsec_` and base64 if you like. It signs each webhook.
+// WebhookSecret Printable ASCII without spaces; `whsec_` and base64 are allowed. It signs each webhook.
 //
 // Example: dev-webhook-secret
 type WebhookSecret = string
 
-// WebhookStatus `delivered`: it answered 2xx. `refused`: it said no, by 400, 401, 402, 403, 404, 409, 415 or 422. `dead`: no try is left, or the endpoint was switched off.
+// WebhookStatus `delivered`: it answered 2xx. `refused`: it answered 400, 401, 402, 403, 404, 409, 415 or 422. `dead`: no try is left, or the endpoint was switched off.
 type WebhookStatus = webhook.Status
 
 // WebhookTested defines model for WebhookTested.
@@ -4330,7 +4345,7 @@ type WebhookTested struct {
 	// EventID Example: we_d5k2v0b6t2ac73f9m2v0
 	EventID WebhookDeliveryID `json:"event_id"`
 
-	// Status `delivered`: it answered 2xx. `refused`: it said no, by 400, 401, 402, 403, 404, 409, 415 or 422. `dead`: no try is left, or the endpoint was switched off.
+	// Status `delivered`: it answered 2xx. `refused`: it answered 400, 401, 402, 403, 404, 409, 415 or 422. `dead`: no try is left, or the endpoint was switched off.
 	Status WebhookStatus `json:"status"`
 
 	// StatusCode null when there was no answer.
@@ -4377,7 +4392,7 @@ type IdempotencyKey = string
 // IfNoneMatch defines model for IfNoneMatch.
 type IfNoneMatch = string
 
-// ItemSKUInPath Example: battle-pass
+// ItemSKUInPath Example: battle_pass
 type ItemSKUInPath = ItemSKU
 
 // Limit defines model for Limit.
@@ -4410,7 +4425,7 @@ type UserID = ID
 // UserTaskID defines model for UserTaskID.
 type UserTaskID = int64
 
-// VirtualCurrencySKU Example: battle-pass
+// VirtualCurrencySKU Example: battle_pass
 type VirtualCurrencySKU = ItemSKU
 
 // AdminListAlertsParams defines parameters for AdminListAlerts.
@@ -4465,7 +4480,7 @@ type AdminListCheckoutOrdersParams struct {
 	Status *CheckoutStatus `form:"status,omitempty" json:"status,omitempty"`
 	UserID *ID             `form:"user_id,omitempty" json:"user_id,omitempty"`
 
-	// Delivery Orders with a delivery by the main product that is `pending`; or `suspected` and waits for a decision.
+	// Delivery Orders with a delivery by the main product that is `pending`; or `suspected` and awaits a decision.
 	Delivery *AdminListCheckoutOrdersParamsDelivery `form:"delivery,omitempty" json:"delivery,omitempty"`
 }
 
@@ -4567,13 +4582,13 @@ type AdminGetItemParams struct {
 
 // AdminPatchItemParams defines parameters for AdminPatchItem.
 type AdminPatchItemParams struct {
-	// IfMatch Only if the item still is at this version; `*` means any.
+	// IfMatch Only if the item is still at this version; `*` means any.
 	IfMatch *string `json:"If-Match,omitempty"`
 }
 
 // AdminPutItemParams defines parameters for AdminPutItem.
 type AdminPutItemParams struct {
-	// IfMatch Only if the item still is at this version; `*` means any.
+	// IfMatch Only if the item is still at this version; `*` means any.
 	IfMatch *string `json:"If-Match,omitempty"`
 }
 
@@ -4595,7 +4610,7 @@ type AdminListOrdersParams struct {
 	// To Created before.
 	To *time.Time `form:"to,omitempty" json:"to,omitempty"`
 
-	// Suspected Canceled, yet the main product may have credited.
+	// Suspected Canceled, although the main product may have credited.
 	Suspected *bool  `form:"suspected,omitempty" json:"suspected,omitempty"`
 	Limit     *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 	Cursor    *ID    `form:"cursor,omitempty" json:"cursor,omitempty"`
@@ -4670,7 +4685,7 @@ type AdminGetProductParams struct {
 
 // AdminPutProductParams defines parameters for AdminPutProduct.
 type AdminPutProductParams struct {
-	// IfMatch Only if the product still is at this version; `*` means only if it exists.
+	// IfMatch Only if the product is still at this version; `*` means only if it exists.
 	IfMatch *string `json:"If-Match,omitempty"`
 
 	// IfNoneMatch `*` means only if it does not exist.
@@ -4749,7 +4764,7 @@ type AdminGetTaskParams struct {
 
 // AdminPutTaskParams defines parameters for AdminPutTask.
 type AdminPutTaskParams struct {
-	// IfMatch Only if the task still is at this version; `*` means any.
+	// IfMatch Only if the task is still at this version; `*` means any.
 	IfMatch *string `json:"If-Match,omitempty"`
 }
 
@@ -4782,7 +4797,7 @@ type AdminListWebhookDeliveriesParams struct {
 
 // AdminPutWebhookParams defines parameters for AdminPutWebhook.
 type AdminPutWebhookParams struct {
-	// IfMatch Only if the settings still are at this version; `*` means only if there are some.
+	// IfMatch Only if the settings are still at this version; `*` means only if there are some.
 	IfMatch *string `json:"If-Match,omitempty"`
 }
 
@@ -4852,7 +4867,7 @@ type ListPerksParams struct {
 
 // StreamUserTasksParams defines parameters for StreamUserTasks.
 type StreamUserTasksParams struct {
-	// LastEventID The list that you have.
+	// LastEventID The list that you have already.
 	LastEventID *string `json:"Last-Event-ID,omitempty"`
 }
 
@@ -4988,7 +5003,7 @@ type SetInventoryParams struct {
 type ListSellableItemsParams struct {
 	Limit *CatalogLimit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Offset How many to leave out at the beginning.
+	// Offset How many to skip at the beginning.
 	Offset *CatalogOffset `form:"offset,omitempty" json:"offset,omitempty"`
 
 	// Locale Falls back to the language, to `en`, to the default of the project.
@@ -5003,10 +5018,10 @@ type ListSellableItemsParams struct {
 	// AdditionalFields `media_list` and `long_description` show these; others are shown anyway, or ignored.
 	AdditionalFields *AdditionalFields `form:"additional_fields[],omitempty" json:"additional_fields[],omitempty"`
 
-	// PromoCode Accepted; it unlocks nothing.
+	// PromoCode Accepted; it has no effect.
 	PromoCode *PromoCode `form:"promo_code,omitempty" json:"promo_code,omitempty"`
 
-	// ShowInactiveTimeLimitedItems 1: also what is outside of its sale periods.
+	// ShowInactiveTimeLimitedItems 1: also items outside their sale periods.
 	ShowInactiveTimeLimitedItems *ShowInactive `form:"show_inactive_time_limited_items,omitempty" json:"show_inactive_time_limited_items,omitempty"`
 }
 
@@ -5014,7 +5029,7 @@ type ListSellableItemsParams struct {
 type ListBundlesParams struct {
 	Limit *CatalogLimit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Offset How many to leave out at the beginning.
+	// Offset How many to skip at the beginning.
 	Offset *CatalogOffset `form:"offset,omitempty" json:"offset,omitempty"`
 
 	// Locale Falls back to the language, to `en`, to the default of the project.
@@ -5029,10 +5044,10 @@ type ListBundlesParams struct {
 	// AdditionalFields `media_list` and `long_description` show these; others are shown anyway, or ignored.
 	AdditionalFields *AdditionalFields `form:"additional_fields[],omitempty" json:"additional_fields[],omitempty"`
 
-	// PromoCode Accepted; it unlocks nothing.
+	// PromoCode Accepted; it has no effect.
 	PromoCode *PromoCode `form:"promo_code,omitempty" json:"promo_code,omitempty"`
 
-	// ShowInactiveTimeLimitedItems 1: also what is outside of its sale periods.
+	// ShowInactiveTimeLimitedItems 1: also items outside their sale periods.
 	ShowInactiveTimeLimitedItems *ShowInactive `form:"show_inactive_time_limited_items,omitempty" json:"show_inactive_time_limited_items,omitempty"`
 }
 
@@ -5040,7 +5055,7 @@ type ListBundlesParams struct {
 type ListBundlesOfGroupParams struct {
 	Limit *CatalogLimit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Offset How many to leave out at the beginning.
+	// Offset How many to skip at the beginning.
 	Offset *CatalogOffset `form:"offset,omitempty" json:"offset,omitempty"`
 
 	// Locale Falls back to the language, to `en`, to the default of the project.
@@ -5055,10 +5070,10 @@ type ListBundlesOfGroupParams struct {
 	// AdditionalFields `media_list` and `long_description` show these; others are shown anyway, or ignored.
 	AdditionalFields *AdditionalFields `form:"additional_fields[],omitempty" json:"additional_fields[],omitempty"`
 
-	// PromoCode Accepted; it unlocks nothing.
+	// PromoCode Accepted; it has no effect.
 	PromoCode *PromoCode `form:"promo_code,omitempty" json:"promo_code,omitempty"`
 
-	// ShowInactiveTimeLimitedItems 1: also what is outside of its sale periods.
+	// ShowInactiveTimeLimitedItems 1: also items outside their sale periods.
 	ShowInactiveTimeLimitedItems *ShowInactive `form:"show_inactive_time_limited_items,omitempty" json:"show_inactive_time_limited_items,omitempty"`
 }
 
@@ -5076,10 +5091,10 @@ type GetBundleParams struct {
 	// AdditionalFields `media_list` and `long_description` show these; others are shown anyway, or ignored.
 	AdditionalFields *AdditionalFields `form:"additional_fields[],omitempty" json:"additional_fields[],omitempty"`
 
-	// PromoCode Accepted; it unlocks nothing.
+	// PromoCode Accepted; it has no effect.
 	PromoCode *PromoCode `form:"promo_code,omitempty" json:"promo_code,omitempty"`
 
-	// ShowInactiveTimeLimitedItems 1: also what is outside of its sale periods.
+	// ShowInactiveTimeLimitedItems 1: also items outside their sale periods.
 	ShowInactiveTimeLimitedItems *ShowInactive `form:"show_inactive_time_limited_items,omitempty" json:"show_inactive_time_limited_items,omitempty"`
 }
 
@@ -5087,7 +5102,7 @@ type GetBundleParams struct {
 type ListGamesParams struct {
 	Limit *CatalogLimit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Offset How many to leave out at the beginning.
+	// Offset How many to skip at the beginning.
 	Offset *CatalogOffset `form:"offset,omitempty" json:"offset,omitempty"`
 
 	// Locale Falls back to the language, to `en`, to the default of the project.
@@ -5102,10 +5117,10 @@ type ListGamesParams struct {
 	// AdditionalFields `media_list` and `long_description` show these; others are shown anyway, or ignored.
 	AdditionalFields *AdditionalFields `form:"additional_fields[],omitempty" json:"additional_fields[],omitempty"`
 
-	// PromoCode Accepted; it unlocks nothing.
+	// PromoCode Accepted; it has no effect.
 	PromoCode *PromoCode `form:"promo_code,omitempty" json:"promo_code,omitempty"`
 
-	// ShowInactiveTimeLimitedItems 1: also what is outside of its sale periods.
+	// ShowInactiveTimeLimitedItems 1: also items outside their sale periods.
 	ShowInactiveTimeLimitedItems *ShowInactive `form:"show_inactive_time_limited_items,omitempty" json:"show_inactive_time_limited_items,omitempty"`
 }
 
@@ -5113,7 +5128,7 @@ type ListGamesParams struct {
 type ListGamesOfGroupParams struct {
 	Limit *CatalogLimit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Offset How many to leave out at the beginning.
+	// Offset How many to skip at the beginning.
 	Offset *CatalogOffset `form:"offset,omitempty" json:"offset,omitempty"`
 
 	// Locale Falls back to the language, to `en`, to the default of the project.
@@ -5128,10 +5143,10 @@ type ListGamesOfGroupParams struct {
 	// AdditionalFields `media_list` and `long_description` show these; others are shown anyway, or ignored.
 	AdditionalFields *AdditionalFields `form:"additional_fields[],omitempty" json:"additional_fields[],omitempty"`
 
-	// PromoCode Accepted; it unlocks nothing.
+	// PromoCode Accepted; it has no effect.
 	PromoCode *PromoCode `form:"promo_code,omitempty" json:"promo_code,omitempty"`
 
-	// ShowInactiveTimeLimitedItems 1: also what is outside of its sale periods.
+	// ShowInactiveTimeLimitedItems 1: also items outside their sale periods.
 	ShowInactiveTimeLimitedItems *ShowInactive `form:"show_inactive_time_limited_items,omitempty" json:"show_inactive_time_limited_items,omitempty"`
 }
 
@@ -5139,7 +5154,7 @@ type ListGamesOfGroupParams struct {
 type ListGameKeysOfGroupParams struct {
 	Limit *CatalogLimit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Offset How many to leave out at the beginning.
+	// Offset How many to skip at the beginning.
 	Offset *CatalogOffset `form:"offset,omitempty" json:"offset,omitempty"`
 
 	// Locale Falls back to the language, to `en`, to the default of the project.
@@ -5154,10 +5169,10 @@ type ListGameKeysOfGroupParams struct {
 	// AdditionalFields `media_list` and `long_description` show these; others are shown anyway, or ignored.
 	AdditionalFields *AdditionalFields `form:"additional_fields[],omitempty" json:"additional_fields[],omitempty"`
 
-	// PromoCode Accepted; it unlocks nothing.
+	// PromoCode Accepted; it has no effect.
 	PromoCode *PromoCode `form:"promo_code,omitempty" json:"promo_code,omitempty"`
 
-	// ShowInactiveTimeLimitedItems 1: also what is outside of its sale periods.
+	// ShowInactiveTimeLimitedItems 1: also items outside their sale periods.
 	ShowInactiveTimeLimitedItems *ShowInactive `form:"show_inactive_time_limited_items,omitempty" json:"show_inactive_time_limited_items,omitempty"`
 }
 
@@ -5175,10 +5190,10 @@ type GetGameKeyParams struct {
 	// AdditionalFields `media_list` and `long_description` show these; others are shown anyway, or ignored.
 	AdditionalFields *AdditionalFields `form:"additional_fields[],omitempty" json:"additional_fields[],omitempty"`
 
-	// PromoCode Accepted; it unlocks nothing.
+	// PromoCode Accepted; it has no effect.
 	PromoCode *PromoCode `form:"promo_code,omitempty" json:"promo_code,omitempty"`
 
-	// ShowInactiveTimeLimitedItems 1: also what is outside of its sale periods.
+	// ShowInactiveTimeLimitedItems 1: also items outside their sale periods.
 	ShowInactiveTimeLimitedItems *ShowInactive `form:"show_inactive_time_limited_items,omitempty" json:"show_inactive_time_limited_items,omitempty"`
 }
 
@@ -5196,10 +5211,10 @@ type GetGameParams struct {
 	// AdditionalFields `media_list` and `long_description` show these; others are shown anyway, or ignored.
 	AdditionalFields *AdditionalFields `form:"additional_fields[],omitempty" json:"additional_fields[],omitempty"`
 
-	// PromoCode Accepted; it unlocks nothing.
+	// PromoCode Accepted; it has no effect.
 	PromoCode *PromoCode `form:"promo_code,omitempty" json:"promo_code,omitempty"`
 
-	// ShowInactiveTimeLimitedItems 1: also what is outside of its sale periods.
+	// ShowInactiveTimeLimitedItems 1: also items outside their sale periods.
 	ShowInactiveTimeLimitedItems *ShowInactive `form:"show_inactive_time_limited_items,omitempty" json:"show_inactive_time_limited_items,omitempty"`
 }
 
@@ -5207,7 +5222,7 @@ type GetGameParams struct {
 type ListSellableItemsOfGroupParams struct {
 	Limit *CatalogLimit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Offset How many to leave out at the beginning.
+	// Offset How many to skip at the beginning.
 	Offset *CatalogOffset `form:"offset,omitempty" json:"offset,omitempty"`
 
 	// Locale Falls back to the language, to `en`, to the default of the project.
@@ -5222,10 +5237,10 @@ type ListSellableItemsOfGroupParams struct {
 	// AdditionalFields `media_list` and `long_description` show these; others are shown anyway, or ignored.
 	AdditionalFields *AdditionalFields `form:"additional_fields[],omitempty" json:"additional_fields[],omitempty"`
 
-	// PromoCode Accepted; it unlocks nothing.
+	// PromoCode Accepted; it has no effect.
 	PromoCode *PromoCode `form:"promo_code,omitempty" json:"promo_code,omitempty"`
 
-	// ShowInactiveTimeLimitedItems 1: also what is outside of its sale periods.
+	// ShowInactiveTimeLimitedItems 1: also items outside their sale periods.
 	ShowInactiveTimeLimitedItems *ShowInactive `form:"show_inactive_time_limited_items,omitempty" json:"show_inactive_time_limited_items,omitempty"`
 }
 
@@ -5234,7 +5249,7 @@ type ListItemGroupsParams struct {
 	// Locale Falls back to the language, to `en`, to the default of the project.
 	Locale *Locale `form:"locale,omitempty" json:"locale,omitempty"`
 
-	// PromoCode Accepted; it unlocks nothing.
+	// PromoCode Accepted; it has no effect.
 	PromoCode *PromoCode `form:"promo_code,omitempty" json:"promo_code,omitempty"`
 }
 
@@ -5252,10 +5267,10 @@ type GetSellableItemByIDParams struct {
 	// AdditionalFields `media_list` and `long_description` show these; others are shown anyway, or ignored.
 	AdditionalFields *AdditionalFields `form:"additional_fields[],omitempty" json:"additional_fields[],omitempty"`
 
-	// PromoCode Accepted; it unlocks nothing.
+	// PromoCode Accepted; it has no effect.
 	PromoCode *PromoCode `form:"promo_code,omitempty" json:"promo_code,omitempty"`
 
-	// ShowInactiveTimeLimitedItems 1: also what is outside of its sale periods.
+	// ShowInactiveTimeLimitedItems 1: also items outside their sale periods.
 	ShowInactiveTimeLimitedItems *ShowInactive `form:"show_inactive_time_limited_items,omitempty" json:"show_inactive_time_limited_items,omitempty"`
 }
 
@@ -5273,10 +5288,10 @@ type GetSellableItemParams struct {
 	// AdditionalFields `media_list` and `long_description` show these; others are shown anyway, or ignored.
 	AdditionalFields *AdditionalFields `form:"additional_fields[],omitempty" json:"additional_fields[],omitempty"`
 
-	// PromoCode Accepted; it unlocks nothing.
+	// PromoCode Accepted; it has no effect.
 	PromoCode *PromoCode `form:"promo_code,omitempty" json:"promo_code,omitempty"`
 
-	// ShowInactiveTimeLimitedItems 1: also what is outside of its sale periods.
+	// ShowInactiveTimeLimitedItems 1: also items outside their sale periods.
 	ShowInactiveTimeLimitedItems *ShowInactive `form:"show_inactive_time_limited_items,omitempty" json:"show_inactive_time_limited_items,omitempty"`
 }
 
@@ -5284,7 +5299,7 @@ type GetSellableItemParams struct {
 type ListVirtualCurrenciesParams struct {
 	Limit *CatalogLimit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Offset How many to leave out at the beginning.
+	// Offset How many to skip at the beginning.
 	Offset *CatalogOffset `form:"offset,omitempty" json:"offset,omitempty"`
 
 	// Locale Falls back to the language, to `en`, to the default of the project.
@@ -5299,10 +5314,10 @@ type ListVirtualCurrenciesParams struct {
 	// AdditionalFields `media_list` and `long_description` show these; others are shown anyway, or ignored.
 	AdditionalFields *AdditionalFields `form:"additional_fields[],omitempty" json:"additional_fields[],omitempty"`
 
-	// PromoCode Accepted; it unlocks nothing.
+	// PromoCode Accepted; it has no effect.
 	PromoCode *PromoCode `form:"promo_code,omitempty" json:"promo_code,omitempty"`
 
-	// ShowInactiveTimeLimitedItems 1: also what is outside of its sale periods.
+	// ShowInactiveTimeLimitedItems 1: also items outside their sale periods.
 	ShowInactiveTimeLimitedItems *ShowInactive `form:"show_inactive_time_limited_items,omitempty" json:"show_inactive_time_limited_items,omitempty"`
 }
 
@@ -5310,7 +5325,7 @@ type ListVirtualCurrenciesParams struct {
 type ListCurrencyPackagesParams struct {
 	Limit *CatalogLimit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Offset How many to leave out at the beginning.
+	// Offset How many to skip at the beginning.
 	Offset *CatalogOffset `form:"offset,omitempty" json:"offset,omitempty"`
 
 	// Locale Falls back to the language, to `en`, to the default of the project.
@@ -5325,10 +5340,10 @@ type ListCurrencyPackagesParams struct {
 	// AdditionalFields `media_list` and `long_description` show these; others are shown anyway, or ignored.
 	AdditionalFields *AdditionalFields `form:"additional_fields[],omitempty" json:"additional_fields[],omitempty"`
 
-	// PromoCode Accepted; it unlocks nothing.
+	// PromoCode Accepted; it has no effect.
 	PromoCode *PromoCode `form:"promo_code,omitempty" json:"promo_code,omitempty"`
 
-	// ShowInactiveTimeLimitedItems 1: also what is outside of its sale periods.
+	// ShowInactiveTimeLimitedItems 1: also items outside their sale periods.
 	ShowInactiveTimeLimitedItems *ShowInactive `form:"show_inactive_time_limited_items,omitempty" json:"show_inactive_time_limited_items,omitempty"`
 }
 
@@ -5346,10 +5361,10 @@ type GetCurrencyPackageParams struct {
 	// AdditionalFields `media_list` and `long_description` show these; others are shown anyway, or ignored.
 	AdditionalFields *AdditionalFields `form:"additional_fields[],omitempty" json:"additional_fields[],omitempty"`
 
-	// PromoCode Accepted; it unlocks nothing.
+	// PromoCode Accepted; it has no effect.
 	PromoCode *PromoCode `form:"promo_code,omitempty" json:"promo_code,omitempty"`
 
-	// ShowInactiveTimeLimitedItems 1: also what is outside of its sale periods.
+	// ShowInactiveTimeLimitedItems 1: also items outside their sale periods.
 	ShowInactiveTimeLimitedItems *ShowInactive `form:"show_inactive_time_limited_items,omitempty" json:"show_inactive_time_limited_items,omitempty"`
 }
 
@@ -5367,10 +5382,10 @@ type GetVirtualCurrencyParams struct {
 	// AdditionalFields `media_list` and `long_description` show these; others are shown anyway, or ignored.
 	AdditionalFields *AdditionalFields `form:"additional_fields[],omitempty" json:"additional_fields[],omitempty"`
 
-	// PromoCode Accepted; it unlocks nothing.
+	// PromoCode Accepted; it has no effect.
 	PromoCode *PromoCode `form:"promo_code,omitempty" json:"promo_code,omitempty"`
 
-	// ShowInactiveTimeLimitedItems 1: also what is outside of its sale periods.
+	// ShowInactiveTimeLimitedItems 1: also items outside their sale periods.
 	ShowInactiveTimeLimitedItems *ShowInactive `form:"show_inactive_time_limited_items,omitempty" json:"show_inactive_time_limited_items,omitempty"`
 }
 
@@ -5378,7 +5393,7 @@ type GetVirtualCurrencyParams struct {
 type ListVirtualItemsParams struct {
 	Limit *CatalogLimit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Offset How many to leave out at the beginning.
+	// Offset How many to skip at the beginning.
 	Offset *CatalogOffset `form:"offset,omitempty" json:"offset,omitempty"`
 
 	// Locale Falls back to the language, to `en`, to the default of the project.
@@ -5393,10 +5408,10 @@ type ListVirtualItemsParams struct {
 	// AdditionalFields `media_list` and `long_description` show these; others are shown anyway, or ignored.
 	AdditionalFields *AdditionalFields `form:"additional_fields[],omitempty" json:"additional_fields[],omitempty"`
 
-	// PromoCode Accepted; it unlocks nothing.
+	// PromoCode Accepted; it has no effect.
 	PromoCode *PromoCode `form:"promo_code,omitempty" json:"promo_code,omitempty"`
 
-	// ShowInactiveTimeLimitedItems 1: also what is outside of its sale periods.
+	// ShowInactiveTimeLimitedItems 1: also items outside their sale periods.
 	ShowInactiveTimeLimitedItems *ShowInactive `form:"show_inactive_time_limited_items,omitempty" json:"show_inactive_time_limited_items,omitempty"`
 }
 
@@ -5408,7 +5423,7 @@ type ListAllVirtualItemsParams struct {
 	// Country ISO 3166-1 alpha-2. Without it, prices are the items' default ones, and what is sold in some countries only is left out.
 	Country *Country `form:"country,omitempty" json:"country,omitempty"`
 
-	// PromoCode Accepted; it unlocks nothing.
+	// PromoCode Accepted; it has no effect.
 	PromoCode *PromoCode `form:"promo_code,omitempty" json:"promo_code,omitempty"`
 }
 
@@ -5416,7 +5431,7 @@ type ListAllVirtualItemsParams struct {
 type ListVirtualItemsOfGroupParams struct {
 	Limit *CatalogLimit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Offset How many to leave out at the beginning.
+	// Offset How many to skip at the beginning.
 	Offset *CatalogOffset `form:"offset,omitempty" json:"offset,omitempty"`
 
 	// Locale Falls back to the language, to `en`, to the default of the project.
@@ -5431,10 +5446,10 @@ type ListVirtualItemsOfGroupParams struct {
 	// AdditionalFields `media_list` and `long_description` show these; others are shown anyway, or ignored.
 	AdditionalFields *AdditionalFields `form:"additional_fields[],omitempty" json:"additional_fields[],omitempty"`
 
-	// PromoCode Accepted; it unlocks nothing.
+	// PromoCode Accepted; it has no effect.
 	PromoCode *PromoCode `form:"promo_code,omitempty" json:"promo_code,omitempty"`
 
-	// ShowInactiveTimeLimitedItems 1: also what is outside of its sale periods.
+	// ShowInactiveTimeLimitedItems 1: also items outside their sale periods.
 	ShowInactiveTimeLimitedItems *ShowInactive `form:"show_inactive_time_limited_items,omitempty" json:"show_inactive_time_limited_items,omitempty"`
 }
 
@@ -5452,10 +5467,10 @@ type GetVirtualItemParams struct {
 	// AdditionalFields `media_list` and `long_description` show these; others are shown anyway, or ignored.
 	AdditionalFields *AdditionalFields `form:"additional_fields[],omitempty" json:"additional_fields[],omitempty"`
 
-	// PromoCode Accepted; it unlocks nothing.
+	// PromoCode Accepted; it has no effect.
 	PromoCode *PromoCode `form:"promo_code,omitempty" json:"promo_code,omitempty"`
 
-	// ShowInactiveTimeLimitedItems 1: also what is outside of its sale periods.
+	// ShowInactiveTimeLimitedItems 1: also items outside their sale periods.
 	ShowInactiveTimeLimitedItems *ShowInactive `form:"show_inactive_time_limited_items,omitempty" json:"show_inactive_time_limited_items,omitempty"`
 }
 
@@ -5485,7 +5500,7 @@ type OrderItemParams struct {
 
 // OrderItemVirtualParams defines parameters for OrderItemVirtual.
 type OrderItemVirtualParams struct {
-	// Platform Taken and ignored; QuickPass has one inventory for all.
+	// Platform Accepted and ignored; QuickPass has one inventory for all.
 	Platform *string `form:"platform,omitempty" json:"platform,omitempty"`
 
 	// IdempotencyKey Any visible ASCII, such as a UUID. Makes it safe to send the request again.
@@ -5506,7 +5521,7 @@ type GetUserInventoryParams struct {
 	// Locale Falls back to the language, to `en`, to the default of the project.
 	Locale *Locale `form:"locale,omitempty" json:"locale,omitempty"`
 
-	// Platform Taken and ignored; QuickPass has one inventory for all.
+	// Platform Accepted and ignored; QuickPass has one inventory for all.
 	Platform *GetUserInventoryParamsPlatform `form:"platform,omitempty" json:"platform,omitempty"`
 }
 
@@ -5518,7 +5533,7 @@ type GetSubscriptionItemsParams struct {
 	// Locale Falls back to the language, to `en`, to the default of the project.
 	Locale *Locale `form:"locale,omitempty" json:"locale,omitempty"`
 
-	// Platform Taken and ignored; QuickPass has one inventory for all.
+	// Platform Accepted and ignored; QuickPass has one inventory for all.
 	Platform *GetSubscriptionItemsParamsPlatform `form:"platform,omitempty" json:"platform,omitempty"`
 }
 
@@ -5530,7 +5545,7 @@ type GetTimeLimitedItemsParams struct {
 	// Locale Falls back to the language, to `en`, to the default of the project.
 	Locale *Locale `form:"locale,omitempty" json:"locale,omitempty"`
 
-	// Platform Taken and ignored; QuickPass has one inventory for all.
+	// Platform Accepted and ignored; QuickPass has one inventory for all.
 	Platform *GetTimeLimitedItemsParamsPlatform `form:"platform,omitempty" json:"platform,omitempty"`
 }
 
@@ -5542,7 +5557,7 @@ type GetVirtualCurrencyBalanceParams struct {
 	// Locale Falls back to the language, to `en`, to the default of the project.
 	Locale *Locale `form:"locale,omitempty" json:"locale,omitempty"`
 
-	// Platform Taken and ignored; QuickPass has one inventory for all.
+	// Platform Accepted and ignored; QuickPass has one inventory for all.
 	Platform *GetVirtualCurrencyBalanceParamsPlatform `form:"platform,omitempty" json:"platform,omitempty"`
 }
 
@@ -5839,6 +5854,74 @@ func (a OrderSettings) MarshalJSON() ([]byte, error) {
 	return json.Marshal(object)
 }
 
+// Getter for additional properties for OrderUser. Returns the specified
+// element and whether it was found
+func (a OrderUser) Get(fieldName string) (value interface{}, found bool) {
+	if a.AdditionalProperties != nil {
+		value, found = a.AdditionalProperties[fieldName]
+	}
+	return
+}
+
+// Setter for additional properties for OrderUser
+func (a *OrderUser) Set(fieldName string, value interface{}) {
+	if a.AdditionalProperties == nil {
+		a.AdditionalProperties = make(map[string]interface{})
+	}
+	a.AdditionalProperties[fieldName] = value
+}
+
+// Override default JSON handling for OrderUser to handle AdditionalProperties
+func (a *OrderUser) UnmarshalJSON(b []byte) error {
+	object := make(map[string]json.RawMessage)
+	err := json.Unmarshal(b, &object)
+	if err != nil {
+		return err
+	}
+
+	if raw, found := object["country"]; found {
+		err = json.Unmarshal(raw, &a.Country)
+		if err != nil {
+			return fmt.Errorf("error reading 'country': %w", err)
+		}
+		delete(object, "country")
+	}
+
+	if len(object) != 0 {
+		a.AdditionalProperties = make(map[string]interface{})
+		for fieldName, fieldBuf := range object {
+			var fieldVal interface{}
+			err := json.Unmarshal(fieldBuf, &fieldVal)
+			if err != nil {
+				return fmt.Errorf("error unmarshaling field %s: %w", fieldName, err)
+			}
+			a.AdditionalProperties[fieldName] = fieldVal
+		}
+	}
+	return nil
+}
+
+// Override default JSON handling for OrderUser to handle AdditionalProperties
+func (a OrderUser) MarshalJSON() ([]byte, error) {
+	var err error
+	object := make(map[string]json.RawMessage)
+
+	if a.Country != nil {
+		object["country"], err = json.Marshal(a.Country)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling 'country': %w", err)
+		}
+	}
+
+	for fieldName, field := range a.AdditionalProperties {
+		object[fieldName], err = json.Marshal(field)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling '%s': %w", fieldName, err)
+		}
+	}
+	return json.Marshal(object)
+}
+
 // Getter for additional properties for PaymentTokenInput_Settings. Returns the specified
 // element and whether it was found
 func (a PaymentTokenInput_Settings) Get(fieldName string) (value interface{}, found bool) {
@@ -6038,10 +6121,10 @@ type ServerInterface interface {
 	// AdminListAlerts List what needs an admin
 	// (GET /api/v1/admin/alerts)
 	AdminListAlerts(ctx echo.Context, params AdminListAlertsParams) error
-	// AdminListApprovals List what waits for a second admin
+	// AdminListApprovals List what awaits a second admin
 	// (GET /api/v1/admin/approvals)
 	AdminListApprovals(ctx echo.Context, params AdminListApprovalsParams) error
-	// AdminGetApproval Read what waits, or has waited, for a second admin
+	// AdminGetApproval Read an act that needs a second admin
 	// (GET /api/v1/admin/approvals/{id})
 	AdminGetApproval(ctx echo.Context, id ID) error
 	// AdminApprove Approve an act, which carries it out
@@ -6059,7 +6142,7 @@ type ServerInterface interface {
 	// AdminGetCheckoutOrder Read an order with its payments and refunds
 	// (GET /api/v1/admin/checkout-orders/{order_id})
 	AdminGetCheckoutOrder(ctx echo.Context, orderID CheckoutOrderID) error
-	// AdminDecideCheckoutDelivery End a delivery that is suspected
+	// AdminDecideCheckoutDelivery Decide a suspected delivery
 	// (POST /api/v1/admin/checkout-orders/{order_id}/deliveries/{number}/decide)
 	AdminDecideCheckoutDelivery(ctx echo.Context, orderID CheckoutOrderID, number int32, params AdminDecideCheckoutDeliveryParams) error
 	// AdminRefundCheckoutOrder Give money back
@@ -6068,13 +6151,13 @@ type ServerInterface interface {
 	// AdminListCheckoutPayments List payments
 	// (GET /api/v1/admin/checkout-payments)
 	AdminListCheckoutPayments(ctx echo.Context, params AdminListCheckoutPaymentsParams) error
-	// AdminDecideCheckoutPayment Take a held payment, or send it back
+	// AdminDecideCheckoutPayment Accept a held payment, or send it back
 	// (POST /api/v1/admin/checkout-payments/{payment_id}/decide)
 	AdminDecideCheckoutPayment(ctx echo.Context, paymentID int64) error
-	// AdminListCheckoutReturns List money that goes back
+	// AdminListCheckoutReturns List money to give back
 	// (GET /api/v1/admin/checkout-returns)
 	AdminListCheckoutReturns(ctx echo.Context, params AdminListCheckoutReturnsParams) error
-	// AdminGiveCheckoutReturn Say that money went back
+	// AdminGiveCheckoutReturn Confirm that money was given back
 	// (POST /api/v1/admin/checkout-returns/{return_id}/given)
 	AdminGiveCheckoutReturn(ctx echo.Context, returnID int64) error
 	// AdminAllowAddress Take a range off the list
@@ -6134,22 +6217,22 @@ type ServerInterface interface {
 	// AdminUploadGameKeys Upload keys of a game
 	// (POST /api/v1/admin/items/{sku}/keys)
 	AdminUploadGameKeys(ctx echo.Context, sku ItemSKU) error
-	// AdminListOrders Look for orders
+	// AdminListOrders Search orders
 	// (GET /api/v1/admin/orders)
 	AdminListOrders(ctx echo.Context, params AdminListOrdersParams) error
 	// AdminOpenDispute Open a dispute about an order
 	// (POST /api/v1/admin/orders/{id}/disputes)
 	AdminOpenDispute(ctx echo.Context, id OrderID, params AdminOpenDisputeParams) error
-	// AdminOrderHistory Read all that is known of an order
+	// AdminOrderHistory Read the complete history of an order
 	// (GET /api/v1/admin/orders/{id}/history)
 	AdminOrderHistory(ctx echo.Context, id OrderID, params AdminOrderHistoryParams) error
-	// AdminRefundOrder Give coins of a completed order back
+	// AdminRefundOrder Refund coins of a completed order
 	// (POST /api/v1/admin/orders/{id}/refund)
 	AdminRefundOrder(ctx echo.Context, id OrderID, params AdminRefundOrderParams) error
-	// AdminReplayOrder Try a canceled order again
+	// AdminReplayOrder Replay a canceled order
 	// (POST /api/v1/admin/orders/{id}/replay)
 	AdminReplayOrder(ctx echo.Context, id OrderID, params AdminReplayOrderParams) error
-	// AdminResolveOrder Settle an order whose outcome nobody knows
+	// AdminResolveOrder Settle an order with an unknown outcome
 	// (POST /api/v1/admin/orders/{id}/resolve)
 	AdminResolveOrder(ctx echo.Context, id OrderID, params AdminResolveOrderParams) error
 	// AdminListProducts List all products
@@ -6176,7 +6259,7 @@ type ServerInterface interface {
 	// AdminPatchProject Change a project's settings
 	// (PATCH /api/v1/admin/projects/{project_id})
 	AdminPatchProject(ctx echo.Context, projectID ProjectID) error
-	// AdminCreateServerKey Make a key for the project's server
+	// AdminCreateServerKey Create a key for the project's server
 	// (POST /api/v1/admin/projects/{project_id}/server-keys)
 	AdminCreateServerKey(ctx echo.Context, projectID ProjectID) error
 	// AdminRevokeServerKey Revoke a key of the project's server
@@ -6185,7 +6268,7 @@ type ServerInterface interface {
 	// AdminListReplays List bulk replays
 	// (GET /api/v1/admin/replays)
 	AdminListReplays(ctx echo.Context, params AdminListReplaysParams) error
-	// AdminCreateReplay Try many failed orders again
+	// AdminCreateReplay Replay many failed orders
 	// (POST /api/v1/admin/replays)
 	AdminCreateReplay(ctx echo.Context, params AdminCreateReplayParams) error
 	// AdminGetReplay Read a bulk replay and how far it is
@@ -6212,7 +6295,7 @@ type ServerInterface interface {
 	// AdminEditStock Set or add stock, of many products at once
 	// (POST /api/v1/admin/stock)
 	AdminEditStock(ctx echo.Context, params AdminEditStockParams) error
-	// AdminGetStockForecast When will it run out, and how much should there be
+	// AdminGetStockForecast Forecast when it runs out, and how much stock is recommended
 	// (GET /api/v1/admin/stock/{sku}/forecast)
 	AdminGetStockForecast(ctx echo.Context, sku SKU, params AdminGetStockForecastParams) error
 	// AdminGetStockHistory List the changes of a product's stock
@@ -6248,34 +6331,34 @@ type ServerInterface interface {
 	// AdminFlagUser Flag an account as suspicious
 	// (POST /api/v1/admin/users/{id}/flag)
 	AdminFlagUser(ctx echo.Context, id UserID) error
-	// AdminUserHistory Read all that is known of a user
+	// AdminUserHistory Read the complete history of a user
 	// (GET /api/v1/admin/users/{id}/history)
 	AdminUserHistory(ctx echo.Context, id UserID, params AdminUserHistoryParams) error
 	// AdminUnblockUser Unblock an account
 	// (POST /api/v1/admin/users/{id}/unblock)
 	AdminUnblockUser(ctx echo.Context, id UserID) error
-	// AdminUnflagUser Take the flag of an account away
+	// AdminUnflagUser Remove the flag from an account
 	// (POST /api/v1/admin/users/{id}/unflag)
 	AdminUnflagUser(ctx echo.Context, id UserID) error
-	// AdminAdjustWallet Give coins or take them away
+	// AdminAdjustWallet Add coins or take them away
 	// (POST /api/v1/admin/users/{id}/wallet/adjustments)
 	AdminAdjustWallet(ctx echo.Context, id UserID, params AdminAdjustWalletParams) error
-	// AdminListWebhookDeliveries List what was told
+	// AdminListWebhookDeliveries List webhook deliveries
 	// (GET /api/v1/admin/webhook-deliveries)
 	AdminListWebhookDeliveries(ctx echo.Context, params AdminListWebhookDeliveriesParams) error
-	// AdminGetWebhookDelivery Read what was told, with each try
+	// AdminGetWebhookDelivery Read a webhook delivery, with each try
 	// (GET /api/v1/admin/webhook-deliveries/{delivery_id})
 	AdminGetWebhookDelivery(ctx echo.Context, deliveryID WebhookDeliveryID) error
 	// AdminReplayWebhookDelivery Send it again
 	// (POST /api/v1/admin/webhook-deliveries/{delivery_id}/replay)
 	AdminReplayWebhookDelivery(ctx echo.Context, deliveryID WebhookDeliveryID) error
-	// AdminGetWebhook Read where the project's server is told of its orders
+	// AdminGetWebhook Read the webhook endpoint of the project
 	// (GET /api/v1/admin/webhooks)
 	AdminGetWebhook(ctx echo.Context) error
-	// AdminPutWebhook Say where, and of what, the project's server is told
+	// AdminPutWebhook Set the webhook endpoint and its events
 	// (PUT /api/v1/admin/webhooks)
 	AdminPutWebhook(ctx echo.Context, params AdminPutWebhookParams) error
-	// AdminTestWebhook Send a test, and see what the server answers
+	// AdminTestWebhook Send a test webhook and show the answer
 	// (POST /api/v1/admin/webhooks/test)
 	AdminTestWebhook(ctx echo.Context) error
 	// GetEventDecisions Read why an event did or did not count
@@ -6311,7 +6394,7 @@ type ServerInterface interface {
 	// PutUser Create a user or change one
 	// (PUT /api/v1/users/{id})
 	PutUser(ctx echo.Context, id UserID) error
-	// ListNotifications List what a user has been told
+	// ListNotifications List a user's notifications
 	// (GET /api/v1/users/{id}/notifications)
 	ListNotifications(ctx echo.Context, id UserID, params ListNotificationsParams) error
 	// ListUserOrders List a user's orders
@@ -6350,10 +6433,10 @@ type ServerInterface interface {
 	// V2PutVirtualItem Replace a virtual item
 	// (PUT /api/v2/project/{project_id}/admin/items/virtual_items/sku/{item_sku})
 	V2PutVirtualItem(ctx echo.Context, projectID ProjectID, itemSku ItemSKU) error
-	// V2GetWebhook Read where the project's server is told of its orders
+	// V2GetWebhook Read the webhook endpoint of the project
 	// (GET /api/v2/project/{project_id}/admin/webhook)
 	V2GetWebhook(ctx echo.Context, projectID ProjectID) error
-	// V2PutWebhook Say where the project's server is told of its orders
+	// V2PutWebhook Set the webhook endpoint of the project
 	// (PUT /api/v2/project/{project_id}/admin/webhook)
 	V2PutWebhook(ctx echo.Context, projectID ProjectID) error
 	// GetCurrentCart Read the current cart
@@ -6365,7 +6448,7 @@ type ServerInterface interface {
 	// FillCurrentCart Set several lines of the current cart
 	// (PUT /api/v2/project/{project_id}/cart/fill)
 	FillCurrentCart(ctx echo.Context, projectID ProjectID, params FillCurrentCartParams) error
-	// DeleteCurrentCartItem Take one line away from the current cart
+	// DeleteCurrentCartItem Remove one line from the current cart
 	// (DELETE /api/v2/project/{project_id}/cart/item/{item_sku})
 	DeleteCurrentCartItem(ctx echo.Context, projectID ProjectID, itemSku ItemSKUInPath) error
 	// SetCurrentCartItem Set one line of the current cart
@@ -6380,13 +6463,13 @@ type ServerInterface interface {
 	// FillCart Set several lines of a cart
 	// (PUT /api/v2/project/{project_id}/cart/{cart_id}/fill)
 	FillCart(ctx echo.Context, projectID ProjectID, cartID CartID, params FillCartParams) error
-	// DeleteCartItem Take one line away from a cart
+	// DeleteCartItem Remove one line from a cart
 	// (DELETE /api/v2/project/{project_id}/cart/{cart_id}/item/{item_sku})
 	DeleteCartItem(ctx echo.Context, projectID ProjectID, cartID CartID, itemSku ItemSKUInPath) error
 	// SetCartItem Set one line of a cart
 	// (PUT /api/v2/project/{project_id}/cart/{cart_id}/item/{item_sku})
 	SetCartItem(ctx echo.Context, projectID ProjectID, cartID CartID, itemSku ItemSKUInPath) error
-	// CheckEntitlement Tell whether a user is entitled to an item
+	// CheckEntitlement Check whether a user is entitled to an item
 	// (GET /api/v2/project/{project_id}/entitlements/{user}/{sku})
 	CheckEntitlement(ctx echo.Context, projectID ProjectID, user ID, sku ItemSKU) error
 	// OrderCurrentCartFree Order the current cart, which is free
@@ -6398,7 +6481,7 @@ type ServerInterface interface {
 	// OrderItemFree Order one item that is free
 	// (POST /api/v2/project/{project_id}/free/item/{item_sku})
 	OrderItemFree(ctx echo.Context, projectID ProjectID, itemSku ItemSKUInPath, params OrderItemFreeParams) error
-	// GrantPurchase Give items that were bought elsewhere
+	// GrantPurchase Grant items that were bought elsewhere
 	// (POST /api/v2/project/{project_id}/inventory/purchase)
 	GrantPurchase(ctx echo.Context, projectID ProjectID, params GrantPurchaseParams) error
 	// RevokeInventory Take items away
@@ -6467,7 +6550,7 @@ type ServerInterface interface {
 	// ListVirtualItems List virtual items
 	// (GET /api/v2/project/{project_id}/items/virtual_items)
 	ListVirtualItems(ctx echo.Context, projectID ProjectID, params ListVirtualItemsParams) error
-	// ListAllVirtualItems List all virtual items in short
+	// ListAllVirtualItems List all virtual items in short form
 	// (GET /api/v2/project/{project_id}/items/virtual_items/all)
 	ListAllVirtualItems(ctx echo.Context, projectID ProjectID, params ListAllVirtualItemsParams) error
 	// ListVirtualItemsOfGroup List the virtual items of a group
@@ -6509,7 +6592,7 @@ type ServerInterface interface {
 	// GetTimeLimitedItems List the user's subscriptions
 	// (GET /api/v2/project/{project_id}/user/time_limited_items)
 	GetTimeLimitedItems(ctx echo.Context, projectID ProjectID, params GetTimeLimitedItemsParams) error
-	// GetVirtualCurrencyBalance Tell how much of each virtual currency the user has
+	// GetVirtualCurrencyBalance Read the user's balance of each virtual currency
 	// (GET /api/v2/project/{project_id}/user/virtual_currency_balance)
 	GetVirtualCurrencyBalance(ctx echo.Context, projectID ProjectID, params GetVirtualCurrencyBalanceParams) error
 	// SearchCheckoutOrders Search orders
@@ -21775,10 +21858,10 @@ type StrictServerInterface interface {
 	// AdminListAlerts List what needs an admin
 	// (GET /api/v1/admin/alerts)
 	AdminListAlerts(ctx context.Context, request AdminListAlertsRequestObject) (AdminListAlertsResponseObject, error)
-	// AdminListApprovals List what waits for a second admin
+	// AdminListApprovals List what awaits a second admin
 	// (GET /api/v1/admin/approvals)
 	AdminListApprovals(ctx context.Context, request AdminListApprovalsRequestObject) (AdminListApprovalsResponseObject, error)
-	// AdminGetApproval Read what waits, or has waited, for a second admin
+	// AdminGetApproval Read an act that needs a second admin
 	// (GET /api/v1/admin/approvals/{id})
 	AdminGetApproval(ctx context.Context, request AdminGetApprovalRequestObject) (AdminGetApprovalResponseObject, error)
 	// AdminApprove Approve an act, which carries it out
@@ -21796,7 +21879,7 @@ type StrictServerInterface interface {
 	// AdminGetCheckoutOrder Read an order with its payments and refunds
 	// (GET /api/v1/admin/checkout-orders/{order_id})
 	AdminGetCheckoutOrder(ctx context.Context, request AdminGetCheckoutOrderRequestObject) (AdminGetCheckoutOrderResponseObject, error)
-	// AdminDecideCheckoutDelivery End a delivery that is suspected
+	// AdminDecideCheckoutDelivery Decide a suspected delivery
 	// (POST /api/v1/admin/checkout-orders/{order_id}/deliveries/{number}/decide)
 	AdminDecideCheckoutDelivery(ctx context.Context, request AdminDecideCheckoutDeliveryRequestObject) (AdminDecideCheckoutDeliveryResponseObject, error)
 	// AdminRefundCheckoutOrder Give money back
@@ -21805,13 +21888,13 @@ type StrictServerInterface interface {
 	// AdminListCheckoutPayments List payments
 	// (GET /api/v1/admin/checkout-payments)
 	AdminListCheckoutPayments(ctx context.Context, request AdminListCheckoutPaymentsRequestObject) (AdminListCheckoutPaymentsResponseObject, error)
-	// AdminDecideCheckoutPayment Take a held payment, or send it back
+	// AdminDecideCheckoutPayment Accept a held payment, or send it back
 	// (POST /api/v1/admin/checkout-payments/{payment_id}/decide)
 	AdminDecideCheckoutPayment(ctx context.Context, request AdminDecideCheckoutPaymentRequestObject) (AdminDecideCheckoutPaymentResponseObject, error)
-	// AdminListCheckoutReturns List money that goes back
+	// AdminListCheckoutReturns List money to give back
 	// (GET /api/v1/admin/checkout-returns)
 	AdminListCheckoutReturns(ctx context.Context, request AdminListCheckoutReturnsRequestObject) (AdminListCheckoutReturnsResponseObject, error)
-	// AdminGiveCheckoutReturn Say that money went back
+	// AdminGiveCheckoutReturn Confirm that money was given back
 	// (POST /api/v1/admin/checkout-returns/{return_id}/given)
 	AdminGiveCheckoutReturn(ctx context.Context, request AdminGiveCheckoutReturnRequestObject) (AdminGiveCheckoutReturnResponseObject, error)
 	// AdminAllowAddress Take a range off the list
@@ -21871,22 +21954,22 @@ type StrictServerInterface interface {
 	// AdminUploadGameKeys Upload keys of a game
 	// (POST /api/v1/admin/items/{sku}/keys)
 	AdminUploadGameKeys(ctx context.Context, request AdminUploadGameKeysRequestObject) (AdminUploadGameKeysResponseObject, error)
-	// AdminListOrders Look for orders
+	// AdminListOrders Search orders
 	// (GET /api/v1/admin/orders)
 	AdminListOrders(ctx context.Context, request AdminListOrdersRequestObject) (AdminListOrdersResponseObject, error)
 	// AdminOpenDispute Open a dispute about an order
 	// (POST /api/v1/admin/orders/{id}/disputes)
 	AdminOpenDispute(ctx context.Context, request AdminOpenDisputeRequestObject) (AdminOpenDisputeResponseObject, error)
-	// AdminOrderHistory Read all that is known of an order
+	// AdminOrderHistory Read the complete history of an order
 	// (GET /api/v1/admin/orders/{id}/history)
 	AdminOrderHistory(ctx context.Context, request AdminOrderHistoryRequestObject) (AdminOrderHistoryResponseObject, error)
-	// AdminRefundOrder Give coins of a completed order back
+	// AdminRefundOrder Refund coins of a completed order
 	// (POST /api/v1/admin/orders/{id}/refund)
 	AdminRefundOrder(ctx context.Context, request AdminRefundOrderRequestObject) (AdminRefundOrderResponseObject, error)
-	// AdminReplayOrder Try a canceled order again
+	// AdminReplayOrder Replay a canceled order
 	// (POST /api/v1/admin/orders/{id}/replay)
 	AdminReplayOrder(ctx context.Context, request AdminReplayOrderRequestObject) (AdminReplayOrderResponseObject, error)
-	// AdminResolveOrder Settle an order whose outcome nobody knows
+	// AdminResolveOrder Settle an order with an unknown outcome
 	// (POST /api/v1/admin/orders/{id}/resolve)
 	AdminResolveOrder(ctx context.Context, request AdminResolveOrderRequestObject) (AdminResolveOrderResponseObject, error)
 	// AdminListProducts List all products
@@ -21913,7 +21996,7 @@ type StrictServerInterface interface {
 	// AdminPatchProject Change a project's settings
 	// (PATCH /api/v1/admin/projects/{project_id})
 	AdminPatchProject(ctx context.Context, request AdminPatchProjectRequestObject) (AdminPatchProjectResponseObject, error)
-	// AdminCreateServerKey Make a key for the project's server
+	// AdminCreateServerKey Create a key for the project's server
 	// (POST /api/v1/admin/projects/{project_id}/server-keys)
 	AdminCreateServerKey(ctx context.Context, request AdminCreateServerKeyRequestObject) (AdminCreateServerKeyResponseObject, error)
 	// AdminRevokeServerKey Revoke a key of the project's server
@@ -21922,7 +22005,7 @@ type StrictServerInterface interface {
 	// AdminListReplays List bulk replays
 	// (GET /api/v1/admin/replays)
 	AdminListReplays(ctx context.Context, request AdminListReplaysRequestObject) (AdminListReplaysResponseObject, error)
-	// AdminCreateReplay Try many failed orders again
+	// AdminCreateReplay Replay many failed orders
 	// (POST /api/v1/admin/replays)
 	AdminCreateReplay(ctx context.Context, request AdminCreateReplayRequestObject) (AdminCreateReplayResponseObject, error)
 	// AdminGetReplay Read a bulk replay and how far it is
@@ -21949,7 +22032,7 @@ type StrictServerInterface interface {
 	// AdminEditStock Set or add stock, of many products at once
 	// (POST /api/v1/admin/stock)
 	AdminEditStock(ctx context.Context, request AdminEditStockRequestObject) (AdminEditStockResponseObject, error)
-	// AdminGetStockForecast When will it run out, and how much should there be
+	// AdminGetStockForecast Forecast when it runs out, and how much stock is recommended
 	// (GET /api/v1/admin/stock/{sku}/forecast)
 	AdminGetStockForecast(ctx context.Context, request AdminGetStockForecastRequestObject) (AdminGetStockForecastResponseObject, error)
 	// AdminGetStockHistory List the changes of a product's stock
@@ -21985,34 +22068,34 @@ type StrictServerInterface interface {
 	// AdminFlagUser Flag an account as suspicious
 	// (POST /api/v1/admin/users/{id}/flag)
 	AdminFlagUser(ctx context.Context, request AdminFlagUserRequestObject) (AdminFlagUserResponseObject, error)
-	// AdminUserHistory Read all that is known of a user
+	// AdminUserHistory Read the complete history of a user
 	// (GET /api/v1/admin/users/{id}/history)
 	AdminUserHistory(ctx context.Context, request AdminUserHistoryRequestObject) (AdminUserHistoryResponseObject, error)
 	// AdminUnblockUser Unblock an account
 	// (POST /api/v1/admin/users/{id}/unblock)
 	AdminUnblockUser(ctx context.Context, request AdminUnblockUserRequestObject) (AdminUnblockUserResponseObject, error)
-	// AdminUnflagUser Take the flag of an account away
+	// AdminUnflagUser Remove the flag from an account
 	// (POST /api/v1/admin/users/{id}/unflag)
 	AdminUnflagUser(ctx context.Context, request AdminUnflagUserRequestObject) (AdminUnflagUserResponseObject, error)
-	// AdminAdjustWallet Give coins or take them away
+	// AdminAdjustWallet Add coins or take them away
 	// (POST /api/v1/admin/users/{id}/wallet/adjustments)
 	AdminAdjustWallet(ctx context.Context, request AdminAdjustWalletRequestObject) (AdminAdjustWalletResponseObject, error)
-	// AdminListWebhookDeliveries List what was told
+	// AdminListWebhookDeliveries List webhook deliveries
 	// (GET /api/v1/admin/webhook-deliveries)
 	AdminListWebhookDeliveries(ctx context.Context, request AdminListWebhookDeliveriesRequestObject) (AdminListWebhookDeliveriesResponseObject, error)
-	// AdminGetWebhookDelivery Read what was told, with each try
+	// AdminGetWebhookDelivery Read a webhook delivery, with each try
 	// (GET /api/v1/admin/webhook-deliveries/{delivery_id})
 	AdminGetWebhookDelivery(ctx context.Context, request AdminGetWebhookDeliveryRequestObject) (AdminGetWebhookDeliveryResponseObject, error)
 	// AdminReplayWebhookDelivery Send it again
 	// (POST /api/v1/admin/webhook-deliveries/{delivery_id}/replay)
 	AdminReplayWebhookDelivery(ctx context.Context, request AdminReplayWebhookDeliveryRequestObject) (AdminReplayWebhookDeliveryResponseObject, error)
-	// AdminGetWebhook Read where the project's server is told of its orders
+	// AdminGetWebhook Read the webhook endpoint of the project
 	// (GET /api/v1/admin/webhooks)
 	AdminGetWebhook(ctx context.Context, request AdminGetWebhookRequestObject) (AdminGetWebhookResponseObject, error)
-	// AdminPutWebhook Say where, and of what, the project's server is told
+	// AdminPutWebhook Set the webhook endpoint and its events
 	// (PUT /api/v1/admin/webhooks)
 	AdminPutWebhook(ctx context.Context, request AdminPutWebhookRequestObject) (AdminPutWebhookResponseObject, error)
-	// AdminTestWebhook Send a test, and see what the server answers
+	// AdminTestWebhook Send a test webhook and show the answer
 	// (POST /api/v1/admin/webhooks/test)
 	AdminTestWebhook(ctx context.Context, request AdminTestWebhookRequestObject) (AdminTestWebhookResponseObject, error)
 	// GetEventDecisions Read why an event did or did not count
@@ -22048,7 +22131,7 @@ type StrictServerInterface interface {
 	// PutUser Create a user or change one
 	// (PUT /api/v1/users/{id})
 	PutUser(ctx context.Context, request PutUserRequestObject) (PutUserResponseObject, error)
-	// ListNotifications List what a user has been told
+	// ListNotifications List a user's notifications
 	// (GET /api/v1/users/{id}/notifications)
 	ListNotifications(ctx context.Context, request ListNotificationsRequestObject) (ListNotificationsResponseObject, error)
 	// ListUserOrders List a user's orders
@@ -22087,10 +22170,10 @@ type StrictServerInterface interface {
 	// V2PutVirtualItem Replace a virtual item
 	// (PUT /api/v2/project/{project_id}/admin/items/virtual_items/sku/{item_sku})
 	V2PutVirtualItem(ctx context.Context, request V2PutVirtualItemRequestObject) (V2PutVirtualItemResponseObject, error)
-	// V2GetWebhook Read where the project's server is told of its orders
+	// V2GetWebhook Read the webhook endpoint of the project
 	// (GET /api/v2/project/{project_id}/admin/webhook)
 	V2GetWebhook(ctx context.Context, request V2GetWebhookRequestObject) (V2GetWebhookResponseObject, error)
-	// V2PutWebhook Say where the project's server is told of its orders
+	// V2PutWebhook Set the webhook endpoint of the project
 	// (PUT /api/v2/project/{project_id}/admin/webhook)
 	V2PutWebhook(ctx context.Context, request V2PutWebhookRequestObject) (V2PutWebhookResponseObject, error)
 	// GetCurrentCart Read the current cart
@@ -22102,7 +22185,7 @@ type StrictServerInterface interface {
 	// FillCurrentCart Set several lines of the current cart
 	// (PUT /api/v2/project/{project_id}/cart/fill)
 	FillCurrentCart(ctx context.Context, request FillCurrentCartRequestObject) (FillCurrentCartResponseObject, error)
-	// DeleteCurrentCartItem Take one line away from the current cart
+	// DeleteCurrentCartItem Remove one line from the current cart
 	// (DELETE /api/v2/project/{project_id}/cart/item/{item_sku})
 	DeleteCurrentCartItem(ctx context.Context, request DeleteCurrentCartItemRequestObject) (DeleteCurrentCartItemResponseObject, error)
 	// SetCurrentCartItem Set one line of the current cart
@@ -22117,13 +22200,13 @@ type StrictServerInterface interface {
 	// FillCart Set several lines of a cart
 	// (PUT /api/v2/project/{project_id}/cart/{cart_id}/fill)
 	FillCart(ctx context.Context, request FillCartRequestObject) (FillCartResponseObject, error)
-	// DeleteCartItem Take one line away from a cart
+	// DeleteCartItem Remove one line from a cart
 	// (DELETE /api/v2/project/{project_id}/cart/{cart_id}/item/{item_sku})
 	DeleteCartItem(ctx context.Context, request DeleteCartItemRequestObject) (DeleteCartItemResponseObject, error)
 	// SetCartItem Set one line of a cart
 	// (PUT /api/v2/project/{project_id}/cart/{cart_id}/item/{item_sku})
 	SetCartItem(ctx context.Context, request SetCartItemRequestObject) (SetCartItemResponseObject, error)
-	// CheckEntitlement Tell whether a user is entitled to an item
+	// CheckEntitlement Check whether a user is entitled to an item
 	// (GET /api/v2/project/{project_id}/entitlements/{user}/{sku})
 	CheckEntitlement(ctx context.Context, request CheckEntitlementRequestObject) (CheckEntitlementResponseObject, error)
 	// OrderCurrentCartFree Order the current cart, which is free
@@ -22135,7 +22218,7 @@ type StrictServerInterface interface {
 	// OrderItemFree Order one item that is free
 	// (POST /api/v2/project/{project_id}/free/item/{item_sku})
 	OrderItemFree(ctx context.Context, request OrderItemFreeRequestObject) (OrderItemFreeResponseObject, error)
-	// GrantPurchase Give items that were bought elsewhere
+	// GrantPurchase Grant items that were bought elsewhere
 	// (POST /api/v2/project/{project_id}/inventory/purchase)
 	GrantPurchase(ctx context.Context, request GrantPurchaseRequestObject) (GrantPurchaseResponseObject, error)
 	// RevokeInventory Take items away
@@ -22204,7 +22287,7 @@ type StrictServerInterface interface {
 	// ListVirtualItems List virtual items
 	// (GET /api/v2/project/{project_id}/items/virtual_items)
 	ListVirtualItems(ctx context.Context, request ListVirtualItemsRequestObject) (ListVirtualItemsResponseObject, error)
-	// ListAllVirtualItems List all virtual items in short
+	// ListAllVirtualItems List all virtual items in short form
 	// (GET /api/v2/project/{project_id}/items/virtual_items/all)
 	ListAllVirtualItems(ctx context.Context, request ListAllVirtualItemsRequestObject) (ListAllVirtualItemsResponseObject, error)
 	// ListVirtualItemsOfGroup List the virtual items of a group
@@ -22246,7 +22329,7 @@ type StrictServerInterface interface {
 	// GetTimeLimitedItems List the user's subscriptions
 	// (GET /api/v2/project/{project_id}/user/time_limited_items)
 	GetTimeLimitedItems(ctx context.Context, request GetTimeLimitedItemsRequestObject) (GetTimeLimitedItemsResponseObject, error)
-	// GetVirtualCurrencyBalance Tell how much of each virtual currency the user has
+	// GetVirtualCurrencyBalance Read the user's balance of each virtual currency
 	// (GET /api/v2/project/{project_id}/user/virtual_currency_balance)
 	GetVirtualCurrencyBalance(ctx context.Context, request GetVirtualCurrencyBalanceRequestObject) (GetVirtualCurrencyBalanceResponseObject, error)
 	// SearchCheckoutOrders Search orders

@@ -72,7 +72,7 @@ func (h *handlers) paySandbox(ctx context.Context, m payments.Message) (postgres
 	return recorded, err
 }
 
-// PaySandbox is a payment by a test card (DESIGN.md, section 7).
+// PaySandbox is a payment by a test card, in a project in sandbox mode; no money moves.
 func (h *handlers) PaySandbox(ctx context.Context, _ PaySandboxRequestObject) (PaySandboxResponseObject, error) {
 	m := payments.Message{Body: callOf(ctx).body}
 	if key := callOf(ctx).idempotency; key != nil {

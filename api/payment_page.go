@@ -7,6 +7,7 @@ import (
 	"errors"
 	"html/template"
 	"net/http"
+	"net/url"
 
 	"github.com/labstack/echo/v4"
 
@@ -43,6 +44,13 @@ type shownPayment struct {
 // GetPaymentPage is the sandbox's page for an order, by its token.
 func (h *handlers) GetPaymentPage(c echo.Context) error {
 	return h.showPaymentPage(c, http.StatusOK, shownPayment{Token: c.QueryParam("token"), Card: payments.CardPays})
+}
+
+// redirectToPaymentPage leads from where existing clients open the page of a payment, under the name that they give its token.
+func redirectToPaymentPage(parameter string) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		return c.Redirect(http.StatusFound, paymentPagePath+"?"+url.Values{"token": {c.QueryParam(parameter)}}.Encode())
+	}
 }
 
 // PostPaymentPage pays with the form of the page.

@@ -63,7 +63,8 @@ type Options struct {
 	Clock    func() time.Time        // for what is written; time.Now unless given
 	Dev      bool                    // take the fixed keys of `quickpass dev`
 
-	PrivateWebhooks bool // listeners may be on this machine and in private networks, and take plain HTTP
+	Origins         []string // of pages that may make the calls of /api/v2; "*" are all
+	PrivateWebhooks bool     // listeners may be on this machine and in private networks, and take plain HTTP
 
 	RatePerKey   int           // requests a second of one API key, over all processes; 0 is no limit
 	RatePerUser  int           // purchases a minute of one user, over all processes; 0 is no limit
@@ -156,7 +157,7 @@ func New(options Options) (*Server, error) {
 func (s *Server) routes(docs http.Handler) *echo.Echo {
 	e := echo.New()
 	e.Binder = bodyBinder{}
-	e.Use(s.observe, s.admit, s.authorize, s.limitKey, s.validate, s.seeOwnEdits)
+	e.Use(s.observe, crossOrigin(s.options.Origins), s.admit, s.authorize, s.limitKey, s.validate, s.seeOwnEdits)
 	h := &handlers{
 		db: s.options.DB, starter: s.options.Starter, watcher: s.options.Watcher, shop: s.shop, catalogs: newTaskCatalogs(s.options.DB, s.options.RequestTimeout, s.options.Clock), shadows: &gate{most: 1}, perUser: s.perUser, waiting: s.waiting,
 		items: newItemCatalogs(s.options.DB, s.options.RequestTimeout), projects: s.projects,
@@ -171,6 +172,9 @@ func (s *Server) routes(docs http.Handler) *echo.Echo {
 	e.POST("/api/v1/hooks/payment-returns", h.PostPaymentReturnsHook)
 	withHead{e}.GET(paymentPagePath, h.GetPaymentPage)
 	e.POST(paymentPagePath, h.PostPaymentPage)
+	for path, parameter := range map[string]string{"/paystation3/": "access_token", "/paystation4/": "token"} {
+		e.GET(path, redirectToPaymentPage(parameter))
+	}
 	open := map[string]http.Handler{
 		"/healthz":      http.HandlerFunc(telemetry.Alive),
 		"/readyz":       s.readiness,

@@ -43,7 +43,7 @@ type caller struct {
 
 const (
 	projectKnownFor = 10 * time.Second // how long an edit of a project may take to show
-	tokenLeeway     = 30 * time.Second // of the issuer's clock
+	tokenLeeway     = 30 * time.Second // of the issuer's clock: a token may be from the near future
 	maxToken        = 8 << 10
 	issuerTimeout   = 5 * time.Second  // of reading an issuer's keys
 	issuerPause     = 30 * time.Second // between two readings because of an unknown key
@@ -98,7 +98,7 @@ func (p *projects) forget(id int32) { p.known.Remove(id) }
 var (
 	errNoAuthorization = checkout.Refuse(checkout.AuthorizationMissing, "send an Authorization header")
 	errWrongBasic      = checkout.Refuse(checkout.WrongCredentials, "send Basic project_id:api_key of this project")
-	errWrongToken      = checkout.Refuse(checkout.UnknownToken, "send a token of this project's user, with sub, exp and project_id, that has not expired")
+	errWrongToken      = checkout.Refuse(checkout.UnknownToken, "send a token of this project's user, with sub (a user's id), exp and project_id, that has not expired")
 	errOldPaymentToken = checkout.Refuse(checkout.UnknownToken, "the payment token is more than 24 hours old: it is good for its order only, send a token of the user")
 	errNoProject       = checkout.Refuse(checkout.ProjectNotFound, "there is no such project")
 )
@@ -211,7 +211,8 @@ func (p *projects) userOf(ctx context.Context, project postgres.Project, token s
 	var claims userClaims
 	_, err := jwt.ParseWithClaims(token, &claims, func(t *jwt.Token) (any, error) { return p.keyOf(ctx, project, t) },
 		jwt.WithValidMethods([]string{"HS256", "RS256", "ES256", "EdDSA"}), jwt.WithExpirationRequired(), jwt.WithIssuedAt(), jwt.WithLeeway(tokenLeeway), jwt.WithTimeFunc(p.clock))
-	if err != nil || claims.ProjectID.String() != strconv.Itoa(int(project.ProjectID)) || !userIDPattern.MatchString(claims.Subject) {
+	expired := err == nil && !p.clock().Before(claims.ExpiresAt.Time) // the leeway is for the issuer's clock, not for tokens that are over
+	if err != nil || expired || claims.ProjectID.String() != strconv.Itoa(int(project.ProjectID)) || !userIDPattern.MatchString(claims.Subject) {
 		return "", errWrongToken
 	}
 	return claims.Subject, nil
@@ -221,6 +222,9 @@ var errNoKey = errors.New("the project has no key for this token")
 
 // keyOf is the key of a token's method: a token can't choose to be checked by a public key as if it were a secret.
 func (p *projects) keyOf(ctx context.Context, project postgres.Project, t *jwt.Token) (any, error) {
+	if _, critical := t.Header["crit"]; critical {
+		return nil, errNoKey // RFC 7515, 4.1.11: there is no extension that we understand
+	}
 	switch {
 	case t.Method.Alg() == "HS256" && project.JWTSecret != "":
 		return []byte(project.JWTSecret), nil

@@ -113,6 +113,10 @@ func TestV2Auth(t *testing.T) {
 	require.NoError(t, err)
 	other, err := jwt.NewWithClaims(jwt.SigningMethodHS256, good()).SignedString([]byte("another-secret-0123456789-0123456789"))
 	require.NoError(t, err)
+	extended := jwt.NewWithClaims(jwt.SigningMethodHS256, good())
+	extended.Header["crit"] = []string{"x"}
+	critical, err := extended.SignedString([]byte(jwtSecret))
+	require.NoError(t, err)
 	parts := strings.Split(token(t, "12345"), ".")
 
 	for name, test := range map[string]struct {
@@ -139,6 +143,7 @@ func TestV2Auth(t *testing.T) {
 		"project as a fraction":    {bearer(with1("project_id", 1.5)), 1013},
 		"no expiry":                {bearer(without("exp")), 1013},
 		"expired":                  {bearer(with1("exp", time.Now().Add(-time.Minute).Unix())), 1013},
+		"expired just now":         {bearer(with1("exp", time.Now().Add(-time.Second).Unix())), 1013},
 		"expiry as a text":         {bearer(with1("exp", "soon")), 1013},
 		"not yet":                  {bearer(with1("nbf", time.Now().Add(time.Hour).Unix())), 1013},
 		"issued in the future":     {bearer(with1("iat", time.Now().Add(time.Hour).Unix())), 1013},
@@ -148,6 +153,7 @@ func TestV2Auth(t *testing.T) {
 		"a subject with NUL":       {bearer(with1("sub", "a\x00")), 1013},
 		"no signature":             {"Bearer " + none, 1013},
 		"HS512":                    {"Bearer " + longer, 1013},
+		"an unknown extension":     {"Bearer " + critical, 1013},
 		"another secret":           {"Bearer " + other, 1013},
 		"no signature, HS256":      {"Bearer " + parts[0] + "." + parts[1] + ".", 1013},
 		"another body":             {"Bearer " + parts[0] + "." + base64.RawURLEncoding.EncodeToString([]byte(`{"sub":"rich","exp":9999999999,"project_id":1}`)) + "." + parts[2], 1013},

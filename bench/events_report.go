@@ -14,7 +14,7 @@ func writeTxBatch(cell string) func(repeat) float64 {
 	return func(r repeat) float64 { return r.cells[cell].cost.writeTx * eventBatch }
 }
 
-// eventFigures are the lines of the design's section 9 on events, each followed by what it is made of.
+// eventFigures are the lines of the report on events, each followed by what it is made of.
 func eventFigures(repeats []repeat) []figure {
 	line := lines(repeats)
 	perSecond := func(name, cell string) figure { return line("events/s: "+name, "%.0f", "", rate(cell)) }

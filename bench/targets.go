@@ -129,7 +129,7 @@ func atLeast(f figure, target, stretch float64) figure {
 	return f
 }
 
-// rateFigures are the purchase lines of the design's section 9, each followed by what it is made of.
+// rateFigures are the purchase lines of the report, each followed by what it is made of.
 func rateFigures(repeats []repeat) []figure {
 	line := lines(repeats)
 	return []figure{

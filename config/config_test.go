@@ -44,7 +44,7 @@ func completeFile(t *testing.T) string {
 
 var complete = config.Config{
 	HTTP: config.HTTP{Address: "0.0.0.0:9090", DrainDelay: 3 * time.Second, DrainTimeout: time.Minute, PprofAddress: "127.0.0.1:6060",
-		RatePerKey: 41, RatePerUser: 42, MaxInFlight: 43, MaxWaiting: 44, DatabaseWait: 45 * time.Second},
+		CORSOrigins: []string{"https://shop.example"}, RatePerKey: 41, RatePerUser: 42, MaxInFlight: 43, MaxWaiting: 44, DatabaseWait: 45 * time.Second},
 	Ops:         config.Ops{Address: "127.0.0.1:8081"},
 	Database:    config.Database{URL: "postgres://quickpass:secret@db.example:5432/quickpass", MaxConnections: 20, StatementTimeout: 5 * time.Second},
 	Temporal:    config.Temporal{Address: "temporal.example:7233", Namespace: "quickpass", Compress: true},
@@ -88,13 +88,13 @@ func TestCompleteFileDiffersFromTheDefaultsInEverySetting(t *testing.T) {
 	}
 }
 
-// DESIGN.md section 7, and the sizes of docs/decisions.md.
+// The addresses that clients and scripts rely on, and the sizes of docs/decisions.md.
 func TestDefaults(t *testing.T) {
 	clean(t)
 	c, err := config.Load("")
 	require.NoError(t, err)
 	require.Equal(t, config.Config{
-		HTTP:        config.HTTP{Address: "127.0.0.1:8080", DrainDelay: 0, DrainTimeout: 40 * time.Second, MaxInFlight: 1000, MaxWaiting: 1000, DatabaseWait: 2 * time.Second},
+		HTTP:        config.HTTP{Address: "127.0.0.1:8080", DrainDelay: 0, DrainTimeout: 40 * time.Second, CORSOrigins: []string{"*"}, MaxInFlight: 1000, MaxWaiting: 1000, DatabaseWait: 2 * time.Second},
 		Database:    config.Database{MaxConnections: 16, StatementTimeout: 10 * time.Second},
 		Temporal:    config.Temporal{Address: "127.0.0.1:7233", Namespace: "default"},
 		MainProduct: config.MainProduct{RewardPath: "/api/v1/rewards"},
@@ -124,7 +124,7 @@ func TestEnvironmentWinsOverTheFile(t *testing.T) {
 		"QUICKPASS_MAIN_PRODUCT_REWARD_PATH": "/other",
 		"QUICKPASS_WORKER_WORKFLOW_SLOTS":    "6", "QUICKPASS_WORKER_DELIVERY_SLOTS": "7", "QUICKPASS_WORKER_QUIET_SLOTS": "5", "QUICKPASS_WORKER_CACHED_RUNS": "0",
 		"QUICKPASS_OUTBOX_WORKERS": "8", "QUICKPASS_OUTBOX_QUEUE": "9", "QUICKPASS_OUTBOX_BACKLOG": "10", "QUICKPASS_OUTBOX_OPEN": "11",
-		"QUICKPASS_HTTP_PPROF_ADDRESS": "127.0.0.1:2", "QUICKPASS_HTTP_RATE_PER_KEY": "61", "QUICKPASS_HTTP_RATE_PER_USER": "62", "QUICKPASS_HTTP_MAX_IN_FLIGHT": "63",
+		"QUICKPASS_HTTP_PPROF_ADDRESS": "127.0.0.1:2", "QUICKPASS_HTTP_CORS_ORIGINS": "https://a.example,http://b.example:3000", "QUICKPASS_HTTP_RATE_PER_KEY": "61", "QUICKPASS_HTTP_RATE_PER_USER": "62", "QUICKPASS_HTTP_MAX_IN_FLIGHT": "63",
 		"QUICKPASS_HTTP_MAX_WAITING": "64", "QUICKPASS_HTTP_DATABASE_WAIT": "65s", "QUICKPASS_OPS_ADDRESS": "127.0.0.1:3",
 		"QUICKPASS_STORE_PURCHASE_INTERVAL": "71s", "QUICKPASS_STORE_LARGE_PURCHASE": "72", "QUICKPASS_STORE_CONFIRM_WITHIN": "73s", "QUICKPASS_STORE_SHARED_DEVICE": "74",
 		"QUICKPASS_STORE_RISKY_ORDERS": "75", "QUICKPASS_STORE_APPROVAL_LIMIT": "76",
@@ -144,7 +144,7 @@ func TestEnvironmentWinsOverTheFile(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, config.Config{
 		HTTP: config.HTTP{Address: "127.0.0.1:1", DrainDelay: time.Second, DrainTimeout: 2 * time.Second, PprofAddress: "127.0.0.1:2",
-			RatePerKey: 61, RatePerUser: 62, MaxInFlight: 63, MaxWaiting: 64, DatabaseWait: 65 * time.Second},
+			CORSOrigins: []string{"https://a.example", "http://b.example:3000"}, RatePerKey: 61, RatePerUser: 62, MaxInFlight: 63, MaxWaiting: 64, DatabaseWait: 65 * time.Second},
 		Ops:         config.Ops{Address: "127.0.0.1:3"},
 		Database:    config.Database{URL: "postgresql://other/x", MaxConnections: 3, StatementTimeout: 4 * time.Second},
 		Temporal:    config.Temporal{Address: "[::1]:5", Namespace: "other"},
@@ -179,7 +179,7 @@ var everyMistake = map[string]string{
 	"QUICKPASS_MAIN_PRODUCT_URL": "ftp://x", "QUICKPASS_MAIN_PRODUCT_INQUIRY_PATH": "/without/placeholder", "QUICKPASS_MAIN_PRODUCT_REWARD_PATH": "rewards",
 	"QUICKPASS_WORKER_WORKFLOW_SLOTS": "1", "QUICKPASS_WORKER_DELIVERY_SLOTS": "0", "QUICKPASS_WORKER_QUIET_SLOTS": "1", "QUICKPASS_WORKER_CACHED_RUNS": "-1",
 	"QUICKPASS_OUTBOX_WORKERS": "0", "QUICKPASS_OUTBOX_QUEUE": "0", "QUICKPASS_OUTBOX_BACKLOG": "0", "QUICKPASS_OUTBOX_OPEN": "0",
-	"QUICKPASS_HTTP_PPROF_ADDRESS": "6060", "QUICKPASS_HTTP_RATE_PER_KEY": "-1", "QUICKPASS_HTTP_RATE_PER_USER": "-1", "QUICKPASS_HTTP_MAX_IN_FLIGHT": "0",
+	"QUICKPASS_HTTP_PPROF_ADDRESS": "6060", "QUICKPASS_HTTP_CORS_ORIGINS": "https://shop.example/", "QUICKPASS_HTTP_RATE_PER_KEY": "-1", "QUICKPASS_HTTP_RATE_PER_USER": "-1", "QUICKPASS_HTTP_MAX_IN_FLIGHT": "0",
 	"QUICKPASS_HTTP_MAX_WAITING": "0", "QUICKPASS_HTTP_DATABASE_WAIT": "0s", "QUICKPASS_OPS_ADDRESS": "8081",
 	"QUICKPASS_STORE_PURCHASE_INTERVAL": "-1s", "QUICKPASS_STORE_LARGE_PURCHASE": "-1", "QUICKPASS_STORE_CONFIRM_WITHIN": "-1s", "QUICKPASS_STORE_SHARED_DEVICE": "-1",
 	"QUICKPASS_STORE_RISKY_ORDERS": "-1", "QUICKPASS_STORE_APPROVAL_LIMIT": "-1",

@@ -2,6 +2,8 @@ package config
 
 import (
 	"net"
+	"net/url"
+	"slices"
 	"time"
 
 	"github.com/spf13/viper"
@@ -15,6 +17,8 @@ type HTTP struct {
 	// DrainTimeout bounds the whole stop: requests, workflow steps and calls in flight.
 	DrainTimeout time.Duration `mapstructure:"drain_timeout"`
 	PprofAddress string        `mapstructure:"pprof_address"` // Go's profiles, for operators; none if empty
+	// CORSOrigins are those of pages that may make the calls of /api/v2 in a browser; "*" are all.
+	CORSOrigins []string `mapstructure:"cors_origins"`
 	// RatePerKey bounds the requests a second of one API key, over all processes; 0 is no limit.
 	RatePerKey int `mapstructure:"rate_per_key"`
 	// RatePerUser bounds the purchases a minute that are tried for one user, over all processes; 0 is no limit.
@@ -32,6 +36,7 @@ func (*HTTP) defaults(v *viper.Viper) {
 	v.SetDefault("http.drain_delay", "0s")
 	v.SetDefault("http.drain_timeout", "40s")
 	v.SetDefault("http.pprof_address", "")
+	v.SetDefault("http.cors_origins", []string{"*"})
 	v.SetDefault("http.rate_per_key", 0)
 	v.SetDefault("http.rate_per_user", 0)
 	v.SetDefault("http.max_in_flight", 1000)
@@ -46,6 +51,7 @@ func (h *HTTP) validate() []error {
 	m.check(h.DrainDelay >= 0 && h.DrainDelay < h.DrainTimeout, "QUICKPASS_HTTP_DRAIN_DELAY", "shorter than QUICKPASS_HTTP_DRAIN_TIMEOUT")
 	_, port, err = net.SplitHostPort(h.PprofAddress)
 	m.check(h.PprofAddress == "" || (err == nil && port != ""), "QUICKPASS_HTTP_PPROF_ADDRESS", "host:port, such as 127.0.0.1:6060")
+	m.check(!slices.ContainsFunc(h.CORSOrigins, isNoOrigin), "QUICKPASS_HTTP_CORS_ORIGINS", "a list of origins, separated by commas, such as https://shop.example, or *")
 	m.positive(h.DrainTimeout, "QUICKPASS_HTTP_DRAIN_TIMEOUT")
 	m.between(h.RatePerKey, 0, 1_000_000, "QUICKPASS_HTTP_RATE_PER_KEY")
 	m.between(h.RatePerUser, 0, 1_000_000, "QUICKPASS_HTTP_RATE_PER_USER")
@@ -53,4 +59,10 @@ func (h *HTTP) validate() []error {
 	m.between(h.MaxWaiting, 1, 1_000_000, "QUICKPASS_HTTP_MAX_WAITING")
 	m.positive(h.DatabaseWait, "QUICKPASS_HTTP_DATABASE_WAIT")
 	return m
+}
+
+// isNoOrigin is true of what no browser sends as the origin of a page: a scheme and a host are all of it.
+func isNoOrigin(origin string) bool {
+	parsed, err := url.Parse(origin)
+	return origin != "*" && (err != nil || parsed.Host == "" || origin != parsed.Scheme+"://"+parsed.Host)
 }

@@ -241,7 +241,7 @@ func TestWrongSettings(t *testing.T) {
 	}
 }
 
-// DESIGN.md section 7: "stops the start with every mistake listed at once", whatever kind of mistake it is.
+// A wrong setting stops the start with every mistake listed at once, whatever kind of mistake it is.
 func TestMissingAndWrongSettingsAreOneList(t *testing.T) {
 	t.Parallel()
 	s := &stack{t: t, dir: t.TempDir()}

@@ -18,7 +18,7 @@ import (
 const (
 	// devJWTSecret signs the tokens of its users, and devTokenFor prints one.
 	devJWTSecret = "dev-project-jwt-secret-0123456789" //nolint:gosec // known to everybody, for `quickpass dev` only
-	devTokenFor  = "quickpass token --project 1 --user %s"
+	devTokenFor  = "bin/quickpass token --project 1 --user %s"
 )
 
 // devServerKeys are those of the projects' servers, with Basic 1:dev-project; refused outside of `dev`.

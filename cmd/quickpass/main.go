@@ -54,7 +54,7 @@ type withConfig = func(run func(context.Context, config.Config) error, checks ..
 // needsDatabase names the setting that nearly every command can't do without.
 func needsDatabase(c config.Config) error {
 	if c.Database.URL == "" {
-		return errors.New("QUICKPASS_DATABASE_URL must be set, such as postgres://user:password@host:5432/quickpass")
+		return errors.New("QUICKPASS_DATABASE_URL must be set, such as postgres://user:password@host:5432/quickpass; `quickpass dev` prints its own")
 	}
 	return nil
 }

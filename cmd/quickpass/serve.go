@@ -216,7 +216,7 @@ func (p *process) serveHTTP(ctx context.Context) error {
 	}
 	server, err := api.New(api.Options{
 		DB: p.db, Starter: p.box, Temporal: temporal.Health{Client: p.engine}, Logger: p.logger, Watcher: p.watcher, Metrics: p.metrics,
-		Policy: p.policy(), Events: doors, Payments: payments, Dev: p.roles.dev, PrivateWebhooks: p.config.Webhooks.AllowPrivate,
+		Policy: p.policy(), Events: doors, Payments: payments, Dev: p.roles.dev, Origins: c.CORSOrigins, PrivateWebhooks: p.config.Webhooks.AllowPrivate,
 		RatePerKey: c.RatePerKey, RatePerUser: c.RatePerUser, MaxInFlight: c.MaxInFlight, MaxWaiting: c.MaxWaiting, DatabaseWait: c.DatabaseWait,
 		DrainDelay:      c.DrainDelay,
 		ShutdownTimeout: (c.DrainTimeout - c.DrainDelay) / 2, // the rest is for accepted orders and running steps

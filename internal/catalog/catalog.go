@@ -127,6 +127,7 @@ const (
 	UserLimitReset Obstacle = "user_limit_until_reset" // as UserLimit, yet it begins anew
 	SoldOut        Obstacle = "sold_out"
 	TooMany        Obstacle = "too_many" // fewer are left
+	TooLong        Obstacle = "too_long" // of subscriptions, or more than can be counted
 	NoKeys         Obstacle = "no_keys"
 	TooFewKeys     Obstacle = "too_few_keys"
 	Incomplete     Obstacle = "incomplete" // a bundle that contains what is not there, or too much of it
@@ -171,7 +172,7 @@ func (c *Catalog) CanBeGiven(item Item, quantity int64, view View) bool {
 func (c *Catalog) parts(item Item, quantity int64, view View) Obstacle {
 	parts, err := c.Unfold(item, quantity)
 	if errors.Is(err, subscriptions.ErrTooLong) || errors.Is(err, inventory.ErrQuantityOutOfRange) {
-		return TooMany
+		return TooLong
 	}
 	if err != nil {
 		return Incomplete

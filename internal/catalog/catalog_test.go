@@ -207,7 +207,9 @@ func TestFullDiscountIsFree(t *testing.T) {
 		quote, err := changed(gun(), func(i *catalog.Item) { i.Promotions[0].Discount = discount }).QuoteOf(view)
 		require.NoError(t, err)
 		require.True(t, quote.Amount.IsZero())
+		require.True(t, shop().ShowItem(changed(gun(), func(i *catalog.Item) { i.Promotions[0].Discount = discount }), view).IsFree, "it is ordered as free")
 	}
+	require.False(t, shop().ShowItem(gun(), view).IsFree)
 }
 
 func TestBonus(t *testing.T) {
@@ -291,7 +293,7 @@ func TestObstacles(t *testing.T) {
 		"bundle":                       {item: chest(), change: same, quantity: 1000},
 		"bundle with a deleted item":   {item: chest(), change: func(i *catalog.Item) { i.Content = []catalog.Content{{SKU: "gone", Quantity: 1}} }, want: catalog.Incomplete},
 		"a hundred years":              {item: pass(), change: same, quantity: 1216},
-		"more than a hundred years":    {item: pass(), change: same, quantity: 1217, want: catalog.TooMany},
+		"more than a hundred years":    {item: pass(), change: same, quantity: 1217, want: catalog.TooLong},
 	} {
 		item := changed(test.item, test.change)
 		looking := catalog.View{Now: now, Country: test.country, Usages: map[string]catalog.Usage{item.SKU: test.usage}}

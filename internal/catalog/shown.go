@@ -15,7 +15,7 @@ func (c *Catalog) ShowItem(item Item, view View) ShownItem {
 		ItemID: item.ItemID, SKU: item.SKU, Type: item.Type, VirtualItemType: item.VirtualItemType,
 		Name: view.in(item.Name), Description: view.in(item.Description), ImageURL: orNull(item.ImageURL),
 		Groups: c.groupNames(item, view), Attributes: attributes(item, view),
-		IsFree: item.IsFree, Price: quote, VirtualPrices: virtual, CanBeBought: c.canBeBought(item, quote, virtual, view),
+		IsFree: isFree(item, quote), Price: quote, VirtualPrices: virtual, CanBeBought: c.canBeBought(item, quote, virtual, view),
 		InventoryOptions: item.InventoryOptions, Promotions: c.promotions(item, view), Limits: limits(item, view),
 		Periods: orEmpty(item.Periods), CustomAttributes: orObject(item.CustomAttributes), VPRewards: []struct{}{}, Order: item.Order,
 	}
@@ -77,11 +77,16 @@ func (c *Catalog) ShowShort(item Item, view View) ShortItem {
 
 func (v View) in(t Text) string { return t.In(v.Locale, v.DefaultLocale) }
 
+// isFree is true of what a discount makes free, too: it is ordered as free.
+func isFree(item Item, quote *Quote) bool {
+	return item.IsFree || (quote != nil && quote.Amount.IsZero())
+}
+
 func (c *Catalog) unitItem(key Item, view View) ShownUnitItem {
 	quote, virtual := c.prices(key, view)
 	drm, _ := drmBySKU(key.DRM)
 	return ShownUnitItem{
-		ItemID: key.ItemID, SKU: key.SKU, Type: key.Type, IsFree: key.IsFree, Price: quote, VirtualPrices: virtual,
+		ItemID: key.ItemID, SKU: key.SKU, Type: key.Type, IsFree: isFree(key, quote), Price: quote, VirtualPrices: virtual,
 		CanBeBought: c.canBeBought(key, quote, virtual, view), DRMName: drm.Name, DRMSKU: key.DRM, HasKeys: view.Usages[key.SKU].Keys > 0,
 		IsPreOrder: key.IsPreOrder, ReleaseDate: key.ReleaseDate, Promotions: c.promotions(key, view), Periods: orEmpty(key.Periods),
 		VPRewards: []struct{}{},
@@ -93,7 +98,7 @@ func (c *Catalog) content(part Item, quantity int64, view View) ShownContent {
 	return ShownContent{
 		SKU: part.SKU, Name: view.in(part.Name), Type: part.Type, Description: view.in(part.Description), ImageURL: orNull(part.ImageURL),
 		Quantity: quantity, VirtualItemType: part.VirtualItemType, Attributes: attributes(part, view), Price: quote, VirtualPrices: virtual,
-		Limits: limits(part, view), IsFree: part.IsFree, Groups: c.groupNames(part, view),
+		Limits: limits(part, view), IsFree: isFree(part, quote), Groups: c.groupNames(part, view),
 	}
 }
 

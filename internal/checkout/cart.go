@@ -269,6 +269,8 @@ func refusalOf(obstacle catalog.Obstacle, sku string) *Refusal {
 		return Refuse(LimitUntilReset, "the user may not buy so many of "+sku+" before the limit begins anew")
 	case catalog.TooMany:
 		return Refuse(TooManyItems, "there are not so many left of "+sku)
+	case catalog.TooLong:
+		return Refuse(TooManyItems, "nobody can have so much of "+sku+": a subscription lasts 100 years at most")
 	case catalog.TooFewKeys:
 		return Refuse(TooManyKeys, "there are not so many keys left of "+sku)
 	default:

@@ -92,7 +92,10 @@ func checkRefund(lines, left []RefundLine) *Refusal {
 			details = append(details, Detail{field, "this line is named twice"})
 			continue
 		}
-		if most := quantityOf(left, line.LineID); line.Quantity < 1 || line.Quantity > most {
+		switch most := quantityOf(left, line.LineID); {
+		case most == 0:
+			details = append(details, Detail{field, "there is no such line, or all of it was refunded"})
+		case line.Quantity < 1 || line.Quantity > most:
 			details = append(details, Detail{field, fmt.Sprintf("from 1 to %d pieces of this line can be refunded", most)})
 		}
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/shopspring/decimal"
 )
 
-// DefaultRewardPath is the path of the call that gives a reward (design, section 6).
+// DefaultRewardPath is the path of the call that gives a reward unless it is configured.
 const DefaultRewardPath = "/api/v1/rewards"
 
 // rewardReason is what the main product's books say of every reward (seed 001).

@@ -14,7 +14,7 @@ import (
 // SandboxName is what payments of the sandbox are recorded under.
 const SandboxName = "sandbox"
 
-// Cards of the sandbox (DESIGN.md, section 7).
+// Cards of the sandbox. Clients rely on their numbers.
 const (
 	CardPays     = "4111111111111111"
 	CardDeclined = "4000000000000002"

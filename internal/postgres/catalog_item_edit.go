@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -70,6 +71,15 @@ type catalogEdit struct {
 	actor     string
 	now       time.Time
 	items     map[string]catalog.Item
+
+	limits  []sqlc.PutItemSalesParams // to be written in the order in which refunds lock them, then
+	entries []catalogEntry            // the audit, which is a transaction's last lock
+}
+
+// catalogEntry is for the audit.
+type catalogEntry struct {
+	action, subject string
+	detail          any
 }
 
 func (db *DB) editCatalog(ctx context.Context, projectID int32, actor string, now time.Time, edit func(*catalogEdit) error) error {
@@ -89,8 +99,26 @@ func (db *DB) editCatalog(ctx context.Context, projectID int32, actor string, no
 			}
 			e.items[item.SKU] = item
 		}
-		return edit(e)
+		if err := edit(e); err != nil {
+			return err
+		}
+		return e.finish(ctx)
 	})
+}
+
+func (e *catalogEdit) finish(ctx context.Context) error {
+	slices.SortFunc(e.limits, func(a, b sqlc.PutItemSalesParams) int { return strings.Compare(a.Sku, b.Sku) })
+	for _, limit := range e.limits {
+		if err := e.q.PutItemSales(ctx, limit); err != nil {
+			return fmt.Errorf("limit of item %s: %w", limit.Sku, err)
+		}
+	}
+	for _, entry := range e.entries {
+		if err := audit(ctx, e.q, e.projectID, e.actor, entry.action, entry.subject, entry.detail, e.now); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (e *catalogEdit) lookup(sku string) (catalog.Item, bool) {
@@ -108,7 +136,8 @@ func (e *catalogEdit) insert(ctx context.Context, item catalog.Item) (catalog.It
 		return item, fmt.Errorf("add item: %w", err)
 	}
 	item.Version, item.UpdatedAt = 1, e.now
-	return item, e.saved(ctx, "item.create", item)
+	e.saved("item.create", item)
+	return item, nil
 }
 
 func (e *catalogEdit) update(ctx context.Context, item catalog.Item) (catalog.Item, error) {
@@ -121,14 +150,13 @@ func (e *catalogEdit) update(ctx context.Context, item catalog.Item) (catalog.It
 		return item, fmt.Errorf("update item: %w", err)
 	}
 	item.UpdatedAt = e.now
-	return item, e.saved(ctx, "item.update", item)
+	e.saved("item.update", item)
+	return item, nil
 }
 
-func (e *catalogEdit) saved(ctx context.Context, action string, item catalog.Item) error {
-	if err := e.q.PutItemSales(ctx, sqlc.PutItemSalesParams{ProjectID: e.projectID, Sku: item.SKU, Total: item.Limits.PerItem}); err != nil {
-		return fmt.Errorf("limit of item %s: %w", item.SKU, err)
-	}
-	return audit(ctx, e.q, e.projectID, e.actor, action, item.SKU, item, e.now)
+func (e *catalogEdit) saved(action string, item catalog.Item) {
+	e.limits = append(e.limits, sqlc.PutItemSalesParams{ProjectID: e.projectID, Sku: item.SKU, Total: item.Limits.PerItem})
+	e.entries = append(e.entries, catalogEntry{action, item.SKU, item})
 }
 
 // NewItem asks for an item to be added, and by whom.

@@ -1,6 +1,6 @@
 // Package webhook holds the rules of outgoing webhooks: what a project's own server is told of its orders, how that is signed, where
-// it may be sent and when it is sent again (seed 002; section 6 of the reference has the shapes of existing clients). It does no
-// I/O; package send does.
+// it may be sent and when it is sent again (seed 002), in the form that clients of Xsolla's store API read. It does no I/O; package send
+// does.
 package webhook
 
 import (
@@ -13,7 +13,7 @@ import (
 type Event string
 
 const (
-	OrderPaid     Event = "order_paid"     // also of orders that cost nothing or virtual currency, when they are done
+	OrderPaid     Event = "order_paid"     // at creation for orders that are free or paid in coins or a virtual currency
 	OrderDone     Event = "order_done"     // delivered
 	OrderCanceled Event = "order_canceled" // by its user before it was paid, or refunded as a whole
 	OrderRefunded Event = "order_refunded" // in part
