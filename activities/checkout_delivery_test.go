@@ -29,7 +29,7 @@ func paidCredits(t *testing.T, inquiry bool) (*shop, *activities.Checkout, contr
 		MainProduct: &catalog.MainProduct{Delivery: store.DefaultDelivery(), InsteadOfInventory: true,
 			Integration: store.Integration{ResourceType: catalog.DefaultResourceType, Endpoint: store.DefaultEndpoint, Amount: decimal.NewFromInt(100), Currency: "credits"}}}}, time.Now())
 	require.NoError(t, err)
-	made, err := s.db.CreateCheckout(t.Context(), postgres.NewCheckout{Form: checkout.PaidItem, Wanted: []checkout.Wanted{{SKU: "credits", Quantity: 2}}, Sandbox: true, Zone: time.UTC, TTL: time.Hour,
+	made, err := s.db.CreateCheckout(t.Context(), postgres.NewCheckout{Form: checkout.PaidItem, Wanted: []checkout.LineRequest{{SKU: "credits", Quantity: 2}}, Sandbox: true, Zone: time.UTC, TTL: time.Hour,
 		Shopper: postgres.Shopper{ProjectID: testkit.Project, UserID: buyer, Catalog: catalog.New([]catalog.Item{item}, nil), View: catalog.View{Locale: "en", DefaultLocale: "en", Now: time.Now()}}})
 	require.NoError(t, err)
 	_, err = s.db.RecordPayment(t.Context(), made.OrderID, checkout.Payment{Provider: "sandbox", ProviderID: "p1", Amount: decimal.NewFromInt(2), Currency: "USD", Sandbox: true}, time.Now())

@@ -42,7 +42,7 @@ func newListened(t *testing.T, list ...fake.Behaviour) *listened {
 	require.NoError(t, err)
 	gun := catalog.Item{SKU: "gun_1", Type: catalog.VirtualGood, VirtualItemType: catalog.Consumable, Status: catalog.Published, Name: catalog.Text{"en": "Basic Blaster"},
 		Prices: []catalog.Price{{Amount: decimal.RequireFromString("1.99"), Currency: "USD", IsDefault: true}}}
-	made, err := l.db.CreateCheckout(t.Context(), postgres.NewCheckout{Form: checkout.PaidItem, Wanted: []checkout.Wanted{{SKU: "gun_1", Quantity: 1}}, Sandbox: true, Zone: time.UTC, TTL: time.Hour,
+	made, err := l.db.CreateCheckout(t.Context(), postgres.NewCheckout{Form: checkout.PaidItem, Wanted: []checkout.LineRequest{{SKU: "gun_1", Quantity: 1}}, Sandbox: true, Zone: time.UTC, TTL: time.Hour,
 		Shopper: postgres.Shopper{ProjectID: testkit.Project, UserID: buyer, Catalog: catalog.New([]catalog.Item{gun}, nil), View: catalog.View{Locale: "en", DefaultLocale: "en", Now: time.Now()}}})
 	require.NoError(t, err)
 	_, err = l.db.RecordPayment(t.Context(), made.OrderID, checkout.Payment{Provider: "sandbox", ProviderID: "p1", Amount: decimal.RequireFromString("1.99"), Currency: "USD", Sandbox: true}, time.Now())

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/quickpass/quickpass/internal/optional"
 	"github.com/quickpass/quickpass/internal/postgres"
 )
 
@@ -57,6 +58,6 @@ func approvalPath(a postgres.Approval) string { return "/api/v1/admin/approvals/
 
 func approvalBody(a postgres.Approval) Approval {
 	return Approval{ApprovalID: a.ApprovalID, Status: ApprovalStatus(a.Status), Action: ApprovalAction(a.Action), Subject: a.Subject, AmountCoins: a.AmountCoins,
-		TransactionID: filled(a.TransactionID), Reason: a.Reason, RequestedBy: a.RequestedBy, RequestedAt: a.RequestedAt.UTC(),
-		DecidedBy: filled(a.DecidedBy), DecidedAt: utc(a.DecidedAt), DecisionReason: filled(a.DecisionReason)}
+		TransactionID: optional.Text(a.TransactionID), Reason: a.Reason, RequestedBy: a.RequestedBy, RequestedAt: a.RequestedAt.UTC(),
+		DecidedBy: optional.Text(a.DecidedBy), DecidedAt: utc(a.DecidedAt), DecisionReason: optional.Text(a.DecisionReason)}
 }

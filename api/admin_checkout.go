@@ -7,6 +7,7 @@ import (
 
 	"github.com/quickpass/quickpass/internal/checkout"
 	"github.com/quickpass/quickpass/internal/inventory"
+	"github.com/quickpass/quickpass/internal/optional"
 	"github.com/quickpass/quickpass/internal/postgres"
 )
 
@@ -28,8 +29,8 @@ func (h *handlers) AdminListCheckoutOrders(ctx context.Context, r AdminListCheck
 
 func checkoutSummary(o postgres.CheckoutOrder) CheckoutOrderSummary {
 	content := checkout.ShowOrder(o.Order).Content
-	body := CheckoutOrderSummary{OrderID: o.OrderID, UserID: o.UserID, Status: o.Status, Mode: CheckoutOrderSummaryMode(modeOf(o.Sandbox)), IsFree: content.IsFree, Price: content.Price,
-		VirtualPrice: content.VirtualPrice, Refunded: o.Refunded, Reason: filled(o.Reason), CartID: filled(o.CartID), ExternalID: filled(o.ExternalID), PaidAt: utc(o.PaidAt),
+	body := CheckoutOrderSummary{OrderID: o.OrderID, UserID: o.UserID, Status: o.Status, Mode: CheckoutOrderSummaryMode(checkout.ModeOf(o.Sandbox)), IsFree: content.IsFree, Price: content.Price,
+		VirtualPrice: content.VirtualPrice, Refunded: o.Refunded, Reason: optional.Text(o.Reason), CartID: optional.Text(o.CartID), ExternalID: optional.Text(o.ExternalID), PaidAt: utc(o.PaidAt),
 		FinishedAt: utc(o.FinishedAt), CreatedAt: o.CreatedAt.UTC(), UpdatedAt: o.UpdatedAt.UTC()}
 	if !o.ExpiresAt.IsZero() {
 		body.ExpiresAt = &o.ExpiresAt
@@ -52,7 +53,7 @@ func (h *handlers) AdminGetCheckoutOrder(ctx context.Context, r AdminGetCheckout
 
 func checkoutPayment(p postgres.ListedPayment) CheckoutPayment {
 	body := CheckoutPayment{OrderID: p.OrderID, Provider: p.Payment.Provider, ProviderID: p.Payment.ProviderID, Amount: p.Payment.Amount, Currency: p.Payment.Currency, Sandbox: p.Payment.Sandbox,
-		Outcome: p.Decision.Outcome, Reason: p.Decision.Reason, CreatedAt: p.At.UTC(), DecidedBy: filled(p.DecidedBy), DecidedAt: utc(p.DecidedAt)}
+		Outcome: p.Decision.Outcome, Reason: p.Decision.Reason, CreatedAt: p.At.UTC(), DecidedBy: optional.Text(p.DecidedBy), DecidedAt: utc(p.DecidedAt)}
 	if p.PaymentID != 0 {
 		body.PaymentID = &p.PaymentID
 	}

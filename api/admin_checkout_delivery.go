@@ -5,6 +5,7 @@ import (
 
 	"github.com/quickpass/quickpass/internal/checkout"
 	"github.com/quickpass/quickpass/internal/contract"
+	"github.com/quickpass/quickpass/internal/optional"
 	"github.com/quickpass/quickpass/internal/postgres"
 )
 
@@ -34,7 +35,7 @@ func checkoutDelivery(orderID int64, d checkout.Delivery) CheckoutDelivery {
 		MainProductOrderID: contract.CheckoutDeliveryID(orderID, d.Number), Round: d.Round, Calls: d.Calls,
 		MaybeCredited: d.Status != checkout.DeliveryDelivered && d.Unsettled > 0, Reason: d.Reason}
 	if d.Credit != nil {
-		body.TransactionID, body.CreditedAmount, body.NewBalance = filled(d.Credit.TransactionID), d.Credit.CreditedAmount, d.Credit.NewBalance
+		body.TransactionID, body.CreditedAmount, body.NewBalance = optional.Text(d.Credit.TransactionID), d.Credit.CreditedAmount, d.Credit.NewBalance
 	}
 	return body
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/rs/xid"
 
+	"github.com/quickpass/quickpass/internal/optional"
 	"github.com/quickpass/quickpass/internal/postgres"
 	"github.com/quickpass/quickpass/internal/store"
 )
@@ -60,7 +61,7 @@ func disputeBody(d postgres.Dispute) Dispute {
 		CreatedAt: d.CreatedAt.UTC(), UpdatedAt: d.UpdatedAt.UTC()}
 	if d.Notes != nil {
 		body.Notes = new(each(d.Notes, func(n postgres.DisputeNote) DisputeNote {
-			return DisputeNote{ID: n.NoteID, Author: n.Author, State: filled(string(n.State)), Note: filled(n.Note), At: n.At.UTC()}
+			return DisputeNote{ID: n.NoteID, Author: n.Author, State: optional.Text(string(n.State)), Note: optional.Text(n.Note), At: n.At.UTC()}
 		}))
 	}
 	return body

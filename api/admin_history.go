@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/quickpass/quickpass/internal/optional"
 	"github.com/quickpass/quickpass/internal/postgres"
 )
 
@@ -58,7 +59,7 @@ func historyCursor(cursor *string) (*postgres.HistoryEntry, error) {
 }
 
 func historyBody(e postgres.HistoryEntry) HistoryEntry {
-	body := HistoryEntry{At: e.At.UTC(), Source: e.Source, ID: e.ID, OrderID: filled(e.OrderID), Event: e.Event, Actor: filled(e.Actor)}
+	body := HistoryEntry{At: e.At.UTC(), Source: e.Source, ID: e.ID, OrderID: optional.Text(e.OrderID), Event: e.Event, Actor: optional.Text(e.Actor)}
 	if detail := object(e.Detail); detail != nil {
 		body.Detail = &detail
 	}

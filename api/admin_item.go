@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/quickpass/quickpass/internal/catalog"
+	"github.com/quickpass/quickpass/internal/optional"
 	"github.com/quickpass/quickpass/internal/postgres"
 	"github.com/quickpass/quickpass/internal/store"
 )
@@ -192,7 +193,7 @@ func (h *handlers) AdminImportItems(ctx context.Context, r AdminImportItemsReque
 		counts[item.Action]++
 	}
 	return AdminImportItems200JSONResponse{
-		Body: ItemImport{ImportID: filled(report.ImportID), DryRun: dryRun, Items: report.Items,
+		Body: ItemImport{ImportID: optional.Text(report.ImportID), DryRun: dryRun, Items: report.Items,
 			Created: counts[catalog.ImportCreate], Replaced: counts[catalog.ImportReplace], Unchanged: counts[catalog.ImportUnchanged]},
 		Headers: AdminImportItems200ResponseHeaders{IdempotencyReplayed: flag(replayed)},
 	}, nil

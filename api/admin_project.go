@@ -10,6 +10,7 @@ import (
 	"golang.org/x/text/language"
 
 	"github.com/quickpass/quickpass/internal/catalog"
+	"github.com/quickpass/quickpass/internal/optional"
 	"github.com/quickpass/quickpass/internal/postgres"
 	"github.com/quickpass/quickpass/internal/store"
 )
@@ -86,7 +87,7 @@ func mistakesOfProject(p ProjectPatch) (mistakes []store.FieldError) {
 }
 
 func projectBody(p postgres.Project) Project {
-	return Project{ProjectID: p.ProjectID, Name: p.Name, JwtSecretSet: p.JWTSecret != "", JwksURL: filled(p.JWKSURL), DefaultLocale: p.DefaultLocale, DefaultCurrency: p.DefaultCurrency,
+	return Project{ProjectID: p.ProjectID, Name: p.Name, JwtSecretSet: p.JWTSecret != "", JwksURL: optional.Text(p.JWKSURL), DefaultLocale: p.DefaultLocale, DefaultCurrency: p.DefaultCurrency,
 		TimeZone: p.Zone.String(), Sandbox: p.Sandbox, OrderSeconds: int(p.OrderTTL.Seconds()), CartSeconds: int(p.CartTTL.Seconds()), ReminderSeconds: int(p.ReminderLead.Seconds())}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/rs/xid"
 
+	"github.com/quickpass/quickpass/internal/optional"
 	"github.com/quickpass/quickpass/internal/postgres"
 	"github.com/quickpass/quickpass/internal/store"
 )
@@ -122,6 +123,16 @@ func (h *handlers) AdminListAlerts(ctx context.Context, r AdminListAlertsRequest
 	return AdminListAlerts200JSONResponse{Items: each(items, alertBody), NextCursor: next}, err
 }
 
+// AdminResolveAlert closes an alert by hand.
+func (h *handlers) AdminResolveAlert(ctx context.Context, r AdminResolveAlertRequestObject) (AdminResolveAlertResponseObject, error) {
+	key := callOf(ctx).key
+	alert, err := h.db.ResolveAlert(ctx, postgres.AlertResolution{ProjectID: key.ProjectID, AlertID: r.AlertID, Reason: r.Body.Reason, Actor: key.KeyID}, h.now())
+	if err != nil {
+		return nil, orElse(err, fail(ProblemCodeAlertNotFound, "no alert of this id; GET /api/v1/admin/alerts lists them"))
+	}
+	return AdminResolveAlert200JSONResponse(alertBody(alert)), nil
+}
+
 func stockLevelBody(l postgres.StockLevel) StockLevel {
 	return StockLevel{
 		Sku: l.SKU, Name: l.Name, ProductStatus: ProductStatus(l.Status), Initial: l.Settings.Initial, Restocked: l.Restocked,
@@ -131,7 +142,7 @@ func stockLevelBody(l postgres.StockLevel) StockLevel {
 }
 
 func stockChangeBody(c postgres.StockChange) StockChange {
-	return StockChange{ID: c.ID, Kind: c.Kind, Actor: c.Actor, Reason: c.Reason, Before: c.Before, After: c.After, EditID: filled(c.EditID), At: c.At.UTC()}
+	return StockChange{ID: c.ID, Kind: c.Kind, Actor: c.Actor, Reason: c.Reason, Before: c.Before, After: c.After, EditID: optional.Text(c.EditID), At: c.At.UTC()}
 }
 
 func alertBody(a postgres.Alert) Alert {

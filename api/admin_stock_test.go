@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/quickpass/quickpass/internal/contract"
+	"github.com/quickpass/quickpass/internal/optional"
 )
 
 const stockCall = "/api/v1/admin/stock"
@@ -156,6 +157,16 @@ func TestAlerts(t *testing.T) {
 	resolved := alerts("?open=false")
 	require.Equal(t, "credits-500", resolved[0].Subject)
 	require.NotNil(t, resolved[0].ResolvedAt)
+
+	low := fmt.Sprintf("/api/v1/admin/alerts/%d/resolve", alerts("?open=true")[0].ID)
+	require.Equal(t, "invalid_request", s.call("support", "POST", low, `{"reason": ""}`).code())
+	first := into[Alert](t, s.call("support", "POST", low, `{"reason": "more is on its way"}`))
+	require.NotNil(t, first.ResolvedAt)
+	require.Equal(t, first, into[Alert](t, s.call("admin", "POST", low, `{"reason": "again"}`)), "once")
+	require.Empty(t, alerts("?open=true"))
+	require.Equal(t, "alert_not_found", s.call("admin", "POST", "/api/v1/admin/alerts/999/resolve", `{"reason": "x"}`).code())
+	sweep()
+	require.Equal(t, []string{"stock_low"}, each(alerts("?open=true"), func(a Alert) string { return a.Kind }), "it is still low")
 	page := into[AlertPage](t, s.call("admin", "GET", "/api/v1/admin/alerts?limit=1", ""))
 	require.Len(t, into[AlertPage](t, s.call("admin", "GET", "/api/v1/admin/alerts?limit=1&cursor="+*page.NextCursor, "")).Items, 1)
 }
@@ -208,7 +219,7 @@ func TestBadStockInput(t *testing.T) {
 		"replenishment list": {path: "/api/v1/admin/products", body: replenished(`[]`), field: "stock.replenishment"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			a := s.call(or(filled(test.role), "admin"), or(filled(test.method), http.MethodPost), or(filled(test.path), stockCall), test.body)
+			a := s.call(or(optional.Text(test.role), "admin"), or(optional.Text(test.method), http.MethodPost), or(optional.Text(test.path), stockCall), test.body)
 			if test.status == 0 {
 				test.status, test.code = 400, "invalid_request"
 			}

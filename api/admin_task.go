@@ -11,6 +11,7 @@ import (
 
 	"github.com/shopspring/decimal"
 
+	"github.com/quickpass/quickpass/internal/optional"
 	"github.com/quickpass/quickpass/internal/postgres"
 	"github.com/quickpass/quickpass/internal/store"
 	"github.com/quickpass/quickpass/internal/tasks"
@@ -233,7 +234,7 @@ func tryEvent(task tasks.Task, index int, payload json.RawMessage, now time.Time
 	event, err := parseEvent(payload, now, keptLimits)
 	var mistake *tasks.EventError
 	if errors.As(err, &mistake) {
-		return TaskDryRunEvent{Index: index, Code: string(mistake.Code), Field: filled(mistake.Field), Message: mistake.Message, Values: map[string]string{}}, nil
+		return TaskDryRunEvent{Index: index, Code: string(mistake.Code), Field: optional.Text(mistake.Field), Message: mistake.Message, Values: map[string]string{}}, nil
 	}
 	if err != nil {
 		return TaskDryRunEvent{}, err

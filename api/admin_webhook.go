@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/quickpass/quickpass/internal/optional"
 	"github.com/quickpass/quickpass/internal/postgres"
 	"github.com/quickpass/quickpass/internal/store"
 	"github.com/quickpass/quickpass/internal/webhook"
@@ -96,7 +97,7 @@ func (h *handlers) AdminTestWebhook(ctx context.Context, _ AdminTestWebhookReque
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", fail(ProblemCodeUnavailable, "no worker could send the test; try again in a moment"), err)
 	}
-	body := WebhookTested{EventID: tested.EventID, Status: tested.Status, Answer: filled(tested.Answer), Error: filled(tested.Error), DurationMs: tested.DurationMS}
+	body := WebhookTested{EventID: tested.EventID, Status: tested.Status, Answer: optional.Text(tested.Answer), Error: optional.Text(tested.Error), DurationMs: tested.DurationMS}
 	if tested.StatusCode != 0 {
 		body.StatusCode = &tested.StatusCode
 	}
@@ -113,7 +114,7 @@ func (h *handlers) AdminListWebhookDeliveries(ctx context.Context, r AdminListWe
 }
 
 func webhookBody(d postgres.WebhookDelivery) WebhookDelivery {
-	return WebhookDelivery{DeliveryID: d.DeliveryID, OrderID: d.OrderID, UserID: d.UserID, Event: d.Event, Sequence: d.Sequence, Status: d.Status, Reason: filled(d.Reason), Attempts: d.Attempts,
+	return WebhookDelivery{DeliveryID: d.DeliveryID, OrderID: d.OrderID, UserID: d.UserID, Event: d.Event, Sequence: d.Sequence, Status: d.Status, Reason: optional.Text(d.Reason), Attempts: d.Attempts,
 		Replays: d.Replays, NextAttemptAt: utc(d.NextAttemptAt), CreatedAt: d.CreatedAt.UTC(), FinishedAt: utc(d.FinishedAt)}
 }
 
@@ -127,7 +128,7 @@ func (h *handlers) AdminGetWebhookDelivery(ctx context.Context, r AdminGetWebhoo
 }
 
 func attemptBody(a postgres.WebhookAttempt) WebhookAttempt {
-	return WebhookAttempt{Attempt: a.Attempt, StartedAt: a.StartedAt.UTC(), FinishedAt: utc(a.FinishedAt), DurationMs: a.DurationMS, StatusCode: a.StatusCode, Answer: filled(a.Answer), Error: filled(a.Error)}
+	return WebhookAttempt{Attempt: a.Attempt, StartedAt: a.StartedAt.UTC(), FinishedAt: utc(a.FinishedAt), DurationMs: a.DurationMS, StatusCode: a.StatusCode, Answer: optional.Text(a.Answer), Error: optional.Text(a.Error)}
 }
 
 // AdminReplayWebhookDelivery has a delivery that is over sent again.

@@ -56,7 +56,7 @@ func (h *handlers) editCart(ctx context.Context, edit func(postgres.Shopper) err
 	return edit(s)
 }
 
-func (h *handlers) setCartItem(ctx context.Context, cartID string, line checkout.Wanted) error {
+func (h *handlers) setCartItem(ctx context.Context, cartID string, line checkout.LineRequest) error {
 	return h.editCart(ctx, func(s postgres.Shopper) error { return h.db.SetCartItem(ctx, s, cartID, line) })
 }
 
@@ -94,12 +94,12 @@ func (h *handlers) FillCart(ctx context.Context, r FillCartRequestObject) (FillC
 
 // SetCurrentCartItem sets one line of the current cart.
 func (h *handlers) SetCurrentCartItem(ctx context.Context, r SetCurrentCartItemRequestObject) (SetCurrentCartItemResponseObject, error) {
-	return SetCurrentCartItem204Response{}, h.setCartItem(ctx, postgres.CurrentCart, checkout.Wanted{SKU: r.ItemSku, Quantity: r.Body.Quantity})
+	return SetCurrentCartItem204Response{}, h.setCartItem(ctx, postgres.CurrentCart, checkout.LineRequest{SKU: r.ItemSku, Quantity: r.Body.Quantity})
 }
 
 // SetCartItem sets one line of a cart.
 func (h *handlers) SetCartItem(ctx context.Context, r SetCartItemRequestObject) (SetCartItemResponseObject, error) {
-	return SetCartItem204Response{}, h.setCartItem(ctx, r.CartID, checkout.Wanted{SKU: r.ItemSku, Quantity: r.Body.Quantity})
+	return SetCartItem204Response{}, h.setCartItem(ctx, r.CartID, checkout.LineRequest{SKU: r.ItemSku, Quantity: r.Body.Quantity})
 }
 
 // DeleteCurrentCartItem takes one line away from the current cart.

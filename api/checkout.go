@@ -13,17 +13,18 @@ import (
 	"github.com/quickpass/quickpass/internal/checkout"
 	"github.com/quickpass/quickpass/internal/contract"
 	"github.com/quickpass/quickpass/internal/inventory"
+	"github.com/quickpass/quickpass/internal/optional"
 	"github.com/quickpass/quickpass/internal/postgres"
 )
 
 // ShownOrder is an order as clients of /api/v2 read it, and when it expires.
 type ShownOrder struct {
 	checkout.ShownOrder
-	ExpiresAt    *time.Time           `json:"expires_at"`        // null when nothing was to be paid outside
-	Payable      *catalog.Charge      `json:"payable,omitempty"` // likewise missing
-	Reason       string               `json:"reason,omitempty"`  // why it was canceled, or what keeps it from being done
-	PriceChanges []checkout.PriceMove `json:"price_changes,omitempty"`
-	Keys         []inventory.Key      `json:"keys,omitempty"` // that it gave
+	ExpiresAt    *time.Time             `json:"expires_at"`        // null when nothing was to be paid outside
+	Payable      *catalog.Charge        `json:"payable,omitempty"` // likewise missing
+	Reason       string                 `json:"reason,omitempty"`  // why it was canceled, or what keeps it from being done
+	PriceChanges []checkout.PriceChange `json:"price_changes,omitempty"`
+	Keys         []inventory.Key        `json:"keys,omitempty"` // that it gave
 	// Deliveries are what the main product gives; none when it gives nothing.
 	Deliveries []checkout.ShownDelivery `json:"deliveries,omitempty"`
 }
@@ -33,7 +34,7 @@ func shownOrder(o postgres.CheckoutOrder, now time.Time) ShownOrder {
 	if o.Status == checkout.New && !now.Before(o.ExpiresAt) {
 		o.Status = checkout.Expired
 	}
-	shown := ShownOrder{ShownOrder: checkout.ShowOrder(o.Order), Payable: catalog.ChargeOf(o.Price), Keys: o.Keys, Reason: o.Reason, PriceChanges: o.Moved, Deliveries: checkout.ShowDeliveries(o.Deliveries)}
+	shown := ShownOrder{ShownOrder: checkout.ShowOrder(o.Order), Payable: catalog.ChargeOf(o.Price), Keys: o.Keys, Reason: o.Reason, PriceChanges: o.PriceChanges, Deliveries: checkout.ShowDeliveries(o.Deliveries)}
 	if !o.ExpiresAt.IsZero() {
 		shown.ExpiresAt = &o.ExpiresAt
 	}
@@ -44,12 +45,12 @@ func shownOrder(o postgres.CheckoutOrder, now time.Time) ShownOrder {
 type orderRequest struct {
 	form    checkout.Form
 	cartID  string
-	wanted  []checkout.Wanted
+	wanted  []checkout.LineRequest
 	virtual string
 	input   OrderInput
 }
 
-// order makes an order for the user who calls.
+// makeOrder makes an order for the user who calls.
 func (h *handlers) makeOrder(ctx context.Context, r orderRequest) (MadeOrder, *string, error) {
 	return h.makeOrderFor(ctx, callOf(ctx).caller.userID, r)
 }
@@ -86,11 +87,11 @@ func (h *handlers) makeOrderFor(ctx context.Context, userID string, r orderReque
 	if created.Change.OrderID != 0 {
 		h.starter.OfferCheckout(created.Change)
 	} else {
-		h.starter.OfferWebhooks() // it is done
+		h.starter.OfferWebhooks() // no workflow has to know: it is done, or was made before
 	}
-	made := MadeOrder{OrderID: created.OrderID, Token: filled(created.Token), ExpiresAt: utc(created.ExpiresAt), Payable: catalog.ChargeOf(created.Price)}
-	if len(created.Moved) > 0 {
-		made.PriceChanges = &created.Moved
+	made := MadeOrder{OrderID: created.OrderID, Token: optional.Text(created.Token), ExpiresAt: utc(created.ExpiresAt), Payable: catalog.ChargeOf(created.Price)}
+	if len(created.PriceChanges) > 0 {
+		made.PriceChanges = &created.PriceChanges
 	}
 	return made, flag(created.Replayed), nil
 }
@@ -159,14 +160,14 @@ func itemOrder(form checkout.Form, sku string, in ItemOrderInput) (orderRequest,
 	if value(in.PromoCode) != "" {
 		return orderRequest{}, checkout.Refuse(checkout.CouponNotFound, "there is no such promo code", checkout.Detail{Property: "promo_code", Message: "leave it out"})
 	}
-	return orderRequest{form: form, wanted: []checkout.Wanted{{SKU: sku, Quantity: or(in.Quantity, 1)}},
+	return orderRequest{form: form, wanted: []checkout.LineRequest{{SKU: sku, Quantity: or(in.Quantity, 1)}},
 		input: OrderInput{Currency: in.Currency, Country: in.Country, Locale: in.Locale, Sandbox: in.Sandbox, User: in.User, Settings: in.Settings, CustomParameters: in.CustomParameters}}, nil
 }
 
 // OrderItemVirtual buys one item for a virtual currency, at once.
 func (h *handlers) OrderItemVirtual(ctx context.Context, r OrderItemVirtualRequestObject) (OrderItemVirtualResponseObject, error) {
 	in := value(r.Body)
-	made, replayed, err := h.makeOrder(ctx, orderRequest{form: checkout.VirtualItem, wanted: []checkout.Wanted{{SKU: r.ItemSku, Quantity: or(in.Quantity, 1)}}, virtual: r.VirtualCurrencySku,
+	made, replayed, err := h.makeOrder(ctx, orderRequest{form: checkout.VirtualItem, wanted: []checkout.LineRequest{{SKU: r.ItemSku, Quantity: or(in.Quantity, 1)}}, virtual: r.VirtualCurrencySku,
 		input: OrderInput{CustomParameters: in.CustomParameters}})
 	return OrderItemVirtual200JSONResponse{Body: made, Headers: OrderItemVirtual200ResponseHeaders{IdempotencyReplayed: replayed}}, err
 }
@@ -288,9 +289,9 @@ func (h *handlers) SearchCheckoutOrders(ctx context.Context, r SearchCheckoutOrd
 // foundOrder tells an order with the ids that its items have in the catalog.
 func foundOrder(o postgres.CheckoutOrder, items *catalog.Catalog, now time.Time) FoundOrder {
 	shown := shownOrder(o, now)
-	found := FoundOrder{OrderID: o.OrderID, ProjectID: o.ProjectID, Status: shown.Status, DateCreated: o.CreatedAt.UTC(), Mode: FoundOrderMode(modeOf(o.Sandbox)), IsFree: shown.Content.IsFree,
+	found := FoundOrder{OrderID: o.OrderID, ProjectID: o.ProjectID, Status: shown.Status, DateCreated: o.CreatedAt.UTC(), Mode: FoundOrderMode(checkout.ModeOf(o.Sandbox)), IsFree: shown.Content.IsFree,
 		Items: []FoundOrderItem{}, Promotions: []map[string]any{}, Coupons: []map[string]any{}}
-	found.User.ID, found.User.Country = o.UserID, filled(o.Country)
+	found.User.ID, found.User.Country = o.UserID, optional.Text(o.Country)
 	switch {
 	case o.Virtual != nil:
 		v := shown.Content.VirtualPrice
@@ -303,17 +304,10 @@ func foundOrder(o postgres.CheckoutOrder, items *catalog.Catalog, now time.Time)
 		if listed, ok := items.Item(line.SKU); ok {
 			item.ItemID = &listed.ItemID
 		}
-		item.Description.Name, item.Description.Description, item.Description.ImageURL = line.Name, line.Description, filled(line.ImageURL)
+		item.Description.Name, item.Description.Description, item.Description.ImageURL = line.Name, line.Description, optional.Text(line.ImageURL)
 		found.Items = append(found.Items, item)
 	}
 	return found
-}
-
-func modeOf(sandbox bool) string {
-	if sandbox {
-		return "sandbox"
-	}
-	return "default"
 }
 
 // StreamCheckoutOrder follows an order as server-sent events until it is final.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/quickpass/quickpass/internal/optional"
 	"github.com/quickpass/quickpass/internal/payments"
 	"github.com/quickpass/quickpass/internal/postgres"
 )
@@ -27,8 +28,8 @@ func (h *handlers) AdminListCheckoutReturns(ctx context.Context, r AdminListChec
 }
 
 func returnBody(r postgres.CheckoutReturn) CheckoutReturn {
-	return CheckoutReturn{ReturnID: r.ReturnID, OrderID: r.OrderID, PaymentID: r.PaymentID, RefundID: filled(r.RefundID), Provider: r.Provider, ProviderID: r.ProviderID,
-		Amount: r.Amount, Currency: r.Currency, CreatedAt: r.CreatedAt.UTC(), Given: r.GivenAt != nil, Reference: filled(r.Reference), GivenBy: filled(r.GivenBy), GivenAt: utc(r.GivenAt)}
+	return CheckoutReturn{ReturnID: r.ReturnID, OrderID: r.OrderID, PaymentID: r.PaymentID, RefundID: optional.Text(r.RefundID), Provider: r.Provider, ProviderID: r.ProviderID,
+		Amount: r.Amount, Currency: r.Currency, CreatedAt: r.CreatedAt.UTC(), Given: r.GivenAt != nil, Reference: optional.Text(r.Reference), GivenBy: optional.Text(r.GivenBy), GivenAt: utc(r.GivenAt)}
 }
 
 // AdminGiveCheckoutReturn writes down that an admin has given the money back.

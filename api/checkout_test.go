@@ -15,13 +15,16 @@ import (
 	"github.com/shopspring/decimal"
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/quickpass/quickpass/internal/catalog"
 	"github.com/quickpass/quickpass/internal/checkout"
+	"github.com/quickpass/quickpass/internal/contract"
 	"github.com/quickpass/quickpass/internal/events"
 	"github.com/quickpass/quickpass/internal/payments"
 	"github.com/quickpass/quickpass/internal/postgres"
 	"github.com/quickpass/quickpass/internal/subscriptions"
+	"github.com/quickpass/quickpass/internal/testkit"
 )
 
 const project = "/api/v2/project/1"
@@ -73,6 +76,21 @@ func (s *shop) deliver(orderID int64) {
 	_, err := s.db.SettleCheckout(s.t.Context(), orderID, time.Now())
 	require.NoError(s.t, err)
 	s.watcher.Changed(fmt.Sprint("checkout/", orderID))
+}
+
+// payAndDeliver does it beside a test that waits for it.
+func (s *shop) payAndDeliver(orderID int64) error {
+	order, err := s.db.GetCheckout(s.t.Context(), testkit.Project, orderID)
+	if err != nil {
+		return err
+	}
+	payment := checkout.Payment{Provider: payments.SandboxName, ProviderID: fmt.Sprint("of ", orderID), Amount: order.Price.Payable(), Currency: order.Price.Currency, Sandbox: true}
+	if _, err := s.db.RecordPayment(s.t.Context(), orderID, payment, time.Now()); err != nil {
+		return err
+	}
+	_, err = s.db.SettleCheckout(s.t.Context(), orderID, time.Now())
+	s.watcher.Changed(contract.CheckoutWorkflowID(orderID))
+	return err
 }
 
 func (s *shop) status(orderID int64) checkout.OrderStatus {
@@ -453,7 +471,7 @@ func TestRefundOverHTTP(t *testing.T) {
 	require.Equal(t, checkout.Canceled, s.status(made.OrderID))
 	detail := into[CheckoutOrderDetail](t, s.call("support", "GET", path, ""))
 	require.Equal(t, []int{1, 1, 2}, []int{len(detail.Lines), len(detail.Payments), len(detail.Refunds)})
-	require.Equal(t, "all of it", *detail.Order.Reason)
+	require.Equal(t, []string{"refunded", "all of it"}, []string{*detail.Order.Reason, detail.Refunds[1].Reason}, "the admin's words are not for the buyer")
 	require.Equal(t, "order_not_found", s.call("admin", "POST", "/api/v1/admin/checkout-orders/999/refund", `{"reason": "x"}`).code())
 	require.Equal(t, "order_not_found", s.call("admin", "GET", "/api/v1/admin/checkout-orders/999", "").code())
 
@@ -506,11 +524,10 @@ func TestWaitForAnOrder(t *testing.T) {
 	short := s.v2(200, "GET", path, "", header("Prefer", "wait=0"))
 	require.Equal(t, "wait=0", short.header.Get("Preference-Applied"))
 	require.Equal(t, checkout.New, into[ShownOrder](t, short).Status)
-	go func() {
-		s.card(*made.Token, payments.CardPays, "")
-		s.deliver(made.OrderID)
-	}()
+	var paying errgroup.Group
+	paying.Go(func() error { return s.payAndDeliver(made.OrderID) })
 	require.Equal(t, checkout.Done, into[ShownOrder](t, s.v2(200, "GET", path, "", header("Prefer", "wait=60"))).Status)
+	require.NoError(t, paying.Wait())
 }
 
 func TestStreamOfAnOrder(t *testing.T) {

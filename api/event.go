@@ -7,6 +7,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/quickpass/quickpass/internal/events"
+	"github.com/quickpass/quickpass/internal/optional"
 	"github.com/quickpass/quickpass/internal/tasks"
 )
 
@@ -77,7 +78,7 @@ func (h *handlers) takeIn(c echo.Context, message events.Message) error {
 	received, indices := make([]tasks.Received, 0, len(items)), make([]int, 0, len(items))
 	for _, item := range items {
 		if r := item.Rejection; r != nil {
-			answer.Rejected = append(answer.Rejected, RejectedEvent{Index: r.Index, EventID: filled(r.EventID), Code: r.Code, Message: r.Message})
+			answer.Rejected = append(answer.Rejected, RejectedEvent{Index: r.Index, EventID: optional.Text(r.EventID), Code: r.Code, Message: r.Message})
 			continue
 		}
 		received, indices = append(received, item.Received), append(indices, item.Index)

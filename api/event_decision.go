@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/quickpass/quickpass/internal/events"
+	"github.com/quickpass/quickpass/internal/optional"
 	"github.com/quickpass/quickpass/internal/postgres"
 	"github.com/quickpass/quickpass/internal/tasks"
 )
@@ -103,7 +104,7 @@ func parseEvent(payload json.RawMessage, now time.Time, limits tasks.EventLimits
 }
 
 func (h *handlers) decisionBody(ctx context.Context, projectID int32, catalog *taskCatalog, d tasks.Decision) (EventDecision, error) {
-	body := EventDecision{Code: d.Code, Message: decisionMessages[d.Code], Added: d.Added, Values: d.Values, WindowID: filled(d.WindowID)}
+	body := EventDecision{Code: d.Code, Message: decisionMessages[d.Code], Added: d.Added, Values: d.Values, WindowID: optional.Text(d.WindowID)}
 	if body.Values == nil {
 		body.Values = map[string]string{}
 	}

@@ -68,14 +68,6 @@ func utc(t *time.Time) *time.Time {
 	return new(t.UTC())
 }
 
-// filled is nil for an empty text, which is null in JSON.
-func filled(s string) *string {
-	if s == "" {
-		return nil
-	}
-	return &s
-}
-
 // orElse names what was not found.
 func orElse(err error, missing *failure) error {
 	if errors.Is(err, postgres.ErrNotFound) {

@@ -386,6 +386,7 @@ func (e OrderStatus) Valid() bool {
 const (
 	ProblemCodeAddressDenied           ProblemCode = "address_denied"
 	ProblemCodeAddressNotDenied        ProblemCode = "address_not_denied"
+	ProblemCodeAlertNotFound           ProblemCode = "alert_not_found"
 	ProblemCodeAlreadyActive           ProblemCode = "already_active"
 	ProblemCodeAlreadyCompleted        ProblemCode = "already_completed"
 	ProblemCodeAlreadyUsed             ProblemCode = "already_used"
@@ -477,6 +478,8 @@ func (e ProblemCode) Valid() bool {
 	case ProblemCodeAddressDenied:
 		return true
 	case ProblemCodeAddressNotDenied:
+		return true
+	case ProblemCodeAlertNotFound:
 		return true
 	case ProblemCodeAlreadyActive:
 		return true
@@ -1254,6 +1257,12 @@ type AlertPage struct {
 	NextCursor *string `json:"next_cursor"`
 }
 
+// AlertResolution defines model for AlertResolution.
+type AlertResolution struct {
+	// Reason For the audit.
+	Reason string `json:"reason"`
+}
+
 // Approval An act above the limit, carried out when a second admin approves it.
 type Approval struct {
 	Action ApprovalAction `json:"action"`
@@ -1420,7 +1429,7 @@ type CartFill struct {
 type CartItem = checkout.ShownLine
 
 // CartLine defines model for CartLine.
-type CartLine = checkout.Wanted
+type CartLine = checkout.LineRequest
 
 // CartQuantity defines model for CartQuantity.
 type CartQuantity struct {
@@ -2727,7 +2736,7 @@ type PerkPage struct {
 type PriceAmount = json.RawMessage
 
 // PriceChange defines model for PriceChange.
-type PriceChange = checkout.PriceMove
+type PriceChange = checkout.PriceChange
 
 // Problem What went wrong (RFC 9457).
 type Problem struct {
@@ -5570,6 +5579,9 @@ type CreatePaymentTokenParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// AdminResolveAlertJSONRequestBody defines body for AdminResolveAlert for application/json ContentType.
+type AdminResolveAlertJSONRequestBody = AlertResolution
+
 // AdminApproveJSONRequestBody defines body for AdminApprove for application/json ContentType.
 type AdminApproveJSONRequestBody = DecisionInput
 
@@ -6121,6 +6133,9 @@ type ServerInterface interface {
 	// AdminListAlerts List what needs an admin
 	// (GET /api/v1/admin/alerts)
 	AdminListAlerts(ctx echo.Context, params AdminListAlertsParams) error
+	// AdminResolveAlert Resolve an alert
+	// (POST /api/v1/admin/alerts/{alert_id}/resolve)
+	AdminResolveAlert(ctx echo.Context, alertID int64) error
 	// AdminListApprovals List what awaits a second admin
 	// (GET /api/v1/admin/approvals)
 	AdminListApprovals(ctx echo.Context, params AdminListApprovalsParams) error
@@ -6637,6 +6652,22 @@ func (w *ServerInterfaceWrapper) AdminListAlerts(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.AdminListAlerts(ctx, params)
+	return err
+}
+
+// AdminResolveAlert converts echo context to params.
+func (w *ServerInterfaceWrapper) AdminResolveAlert(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "alert_id" -------------
+	var alertID int64
+
+	err = runtime.BindStyledParameterWithOptions("simple", "alert_id", ctx.Param("alert_id"), &alertID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter alert_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdminResolveAlert(ctx, alertID)
 	return err
 }
 
@@ -12323,6 +12354,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/api/v1/admin/stock/:sku/history", wrapper.AdminGetStockHistory, options.OperationMiddlewares["AdminGetStockHistory"]...)
 	router.GET(options.BaseURL+"/api/v1/admin/stock/:sku/forecast", wrapper.AdminGetStockForecast, options.OperationMiddlewares["AdminGetStockForecast"]...)
 	router.GET(options.BaseURL+"/api/v1/admin/alerts", wrapper.AdminListAlerts, options.OperationMiddlewares["AdminListAlerts"]...)
+	router.POST(options.BaseURL+"/api/v1/admin/alerts/:alert_id/resolve", wrapper.AdminResolveAlert, options.OperationMiddlewares["AdminResolveAlert"]...)
 	router.GET(options.BaseURL+"/api/v1/admin/replays", wrapper.AdminListReplays, options.OperationMiddlewares["AdminListReplays"]...)
 	router.POST(options.BaseURL+"/api/v1/admin/replays", wrapper.AdminCreateReplay, options.OperationMiddlewares["AdminCreateReplay"]...)
 	router.GET(options.BaseURL+"/api/v1/admin/replays/:id", wrapper.AdminGetReplay, options.OperationMiddlewares["AdminGetReplay"]...)
@@ -12431,6 +12463,60 @@ type AdminListAlertsdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response AdminListAlertsdefaultApplicationProblemPlusJSONResponse) VisitAdminListAlertsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminResolveAlertRequestObject struct {
+	AlertID int64 `json:"alert_id"`
+	Body    *AdminResolveAlertJSONRequestBody
+}
+
+type AdminResolveAlertResponseObject interface {
+	VisitAdminResolveAlertResponse(w http.ResponseWriter) error
+}
+
+type AdminResolveAlert200JSONResponse Alert
+
+func (response AdminResolveAlert200JSONResponse) VisitAdminResolveAlertResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminResolveAlert404ApplicationProblemPlusJSONResponse Problem
+
+func (response AdminResolveAlert404ApplicationProblemPlusJSONResponse) VisitAdminResolveAlertResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminResolveAlertdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminResolveAlertdefaultApplicationProblemPlusJSONResponse) VisitAdminResolveAlertResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -21858,6 +21944,9 @@ type StrictServerInterface interface {
 	// AdminListAlerts List what needs an admin
 	// (GET /api/v1/admin/alerts)
 	AdminListAlerts(ctx context.Context, request AdminListAlertsRequestObject) (AdminListAlertsResponseObject, error)
+	// AdminResolveAlert Resolve an alert
+	// (POST /api/v1/admin/alerts/{alert_id}/resolve)
+	AdminResolveAlert(ctx context.Context, request AdminResolveAlertRequestObject) (AdminResolveAlertResponseObject, error)
 	// AdminListApprovals List what awaits a second admin
 	// (GET /api/v1/admin/approvals)
 	AdminListApprovals(ctx context.Context, request AdminListApprovalsRequestObject) (AdminListApprovalsResponseObject, error)
@@ -22371,6 +22460,54 @@ func (sh *strictHandler) AdminListAlerts(ctx echo.Context, params AdminListAlert
 		return err
 	} else if validResponse, ok := response.(AdminListAlertsResponseObject); ok {
 		return validResponse.VisitAdminListAlertsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AdminResolveAlert operation middleware
+func (sh *strictHandler) AdminResolveAlert(ctx echo.Context, alertID int64) error {
+	var request AdminResolveAlertRequestObject
+
+	request.AlertID = alertID
+
+	var body AdminResolveAlertJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminResolveAlert(ctx.Request().Context(), request.(AdminResolveAlertRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminResolveAlert")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdminResolveAlertResponseObject); ok {
+		return validResponse.VisitAdminResolveAlertResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

@@ -63,9 +63,10 @@ func TestWaitsAreCountedApart(t *testing.T) {
 	require.Equal(t, 200, s.call("storefront", "GET", "/api/v1/orders/"+in.OrderID+"/stream", "").status)
 }
 
+// A request gives up waiting for a connection long before its own time is up, which would be an hour.
 func TestDatabaseConnectionsBusy(t *testing.T) {
 	t.Parallel()
-	s := newShop(t, func(o *Options) { o.DatabaseWait = 50 * time.Millisecond })
+	s := newShop(t, func(o *Options) { o.DatabaseWait, o.RequestTimeout = 50*time.Millisecond, time.Hour })
 	require.Equal(t, 200, s.call("storefront", "GET", "/api/v1/users/rich", "").status)
 	pool := s.db.Pool()
 	for range pool.Config().MaxConns {
@@ -73,12 +74,10 @@ func TestDatabaseConnectionsBusy(t *testing.T) {
 		require.NoError(t, err)
 		t.Cleanup(conn.Release)
 	}
-	start := time.Now()
 	recorder := httptest.NewRecorder()
 	r := httptest.NewRequest("GET", "/api/v1/users/rich", nil)
 	r.Header.Set("Authorization", "Bearer key-of-storefront")
 	s.server.Handler().ServeHTTP(recorder, r)
 	require.Equal(t, 503, recorder.Code)
 	require.Equal(t, "1", recorder.Header().Get("Retry-After"))
-	require.Less(t, time.Since(start), 5*time.Second, "well before the request's own 10 s")
 }

@@ -94,6 +94,7 @@ var problemKinds = map[ProblemCode]struct {
 	ProblemCodePaymentTimeout:          {http.StatusGatewayTimeout, "The payment provider did not answer"},
 	ProblemCodePaymentNotTaken:         {http.StatusConflict, "The order takes no payment"},
 	ProblemCodeSandboxOff:              {http.StatusConflict, "Not a sandbox order"},
+	ProblemCodeAlertNotFound:           {http.StatusNotFound, "No such alert"},
 	ProblemCodePaymentNotFound:         {http.StatusNotFound, "No such payment"},
 	ProblemCodeReturnNotFound:          {http.StatusNotFound, "Nothing of this id is owed"},
 	ProblemCodeReturnGiven:             {http.StatusConflict, "It went back by another transaction"},

@@ -11,6 +11,7 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/labstack/echo/v4"
 
+	"github.com/quickpass/quickpass/internal/optional"
 	"github.com/quickpass/quickpass/internal/postgres"
 	"github.com/quickpass/quickpass/internal/store"
 )
@@ -42,7 +43,7 @@ func (h *handlers) AdminImportProducts(ctx context.Context, r AdminImportProduct
 	}
 	return AdminImportProducts200JSONResponse{
 		Body: ProductImport{
-			ImportID: filled(report.ImportID), DryRun: dryRun, Created: report.Count(store.ImportCreate), Replaced: report.Count(store.ImportReplace),
+			ImportID: optional.Text(report.ImportID), DryRun: dryRun, Created: report.Count(store.ImportCreate), Replaced: report.Count(store.ImportReplace),
 			Unchanged: report.Count(store.ImportUnchanged), Items: each(report.Items, func(i postgres.ImportedItem) ImportedProduct {
 				return ImportedProduct{Row: i.Row, Sku: i.SKU, Action: i.Action}
 			}),

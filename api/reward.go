@@ -6,6 +6,7 @@ import (
 	"errors"
 
 	"github.com/quickpass/quickpass/internal/contract"
+	"github.com/quickpass/quickpass/internal/optional"
 	"github.com/quickpass/quickpass/internal/postgres"
 )
 
@@ -44,8 +45,8 @@ func (h *handlers) AdminReplayReward(ctx context.Context, r AdminReplayRewardReq
 
 func rewardBody(r postgres.Reward) Reward {
 	body := Reward{
-		RewardID: r.RewardID, WindowID: r.WindowID, UserID: r.UserID, TaskID: r.TaskID, TaskName: r.TaskName, RewardType: filled(r.RewardType), Amount: r.Amount,
-		Status: r.Status, Calls: r.Calls, TransactionID: filled(r.TransactionID), NewBalance: r.NewBalance, CreatedAt: r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC(),
+		RewardID: r.RewardID, WindowID: r.WindowID, UserID: r.UserID, TaskID: r.TaskID, TaskName: r.TaskName, RewardType: optional.Text(r.RewardType), Amount: r.Amount,
+		Status: r.Status, Calls: r.Calls, TransactionID: optional.Text(r.TransactionID), NewBalance: r.NewBalance, CreatedAt: r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC(),
 	}
 	body.Items = itemsOf(r.Items)
 	if r.Coins != 0 {

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -38,46 +37,16 @@ type orderStream struct {
 	last    int64 // the entry that the client has
 }
 
+// VisitStreamOrderResponse writes the entries of the order's timeline, and at its end the order.
 func (s *orderStream) VisitStreamOrderResponse(w http.ResponseWriter) error {
-	header := w.Header()
-	header.Set("Content-Type", "text/event-stream")
-	header.Set("X-Accel-Buffering", "no") // nginx would collect it
 	changed, stop := s.watcher.watch(s.orderID)
 	defer stop()
-	refresh, heartbeat := time.NewTicker(streamRefresh), time.NewTicker(streamHeartbeat)
-	defer refresh.Stop()
-	defer heartbeat.Stop()
-	if err := s.call.send(w, []byte("retry: 2000\n\n"), s.timeout); err != nil { // the client knows at once that it is heard
-		return err
-	}
-	for {
-		events, final, err := s.news()
-		if err == nil && len(events) > 0 {
-			err = s.call.send(w, events, s.timeout)
-		}
-		if err != nil || final {
-			return err
-		}
-		select {
-		case <-changed:
-		case <-refresh.C:
-		case <-heartbeat.C:
-			if err := s.call.send(w, []byte(":\n\n"), s.timeout); err != nil {
-				return err
-			}
-		case <-s.call.client.Done():
-			return nil
-		case <-s.stopping:
-			return nil
-		}
-	}
+	return s.follow(w, s.call, changed, s.news)
 }
 
 // news is what happened since the last look. The order is read before its timeline: when it is final,
 // all entries are there.
-func (s *orderStream) news() (events []byte, final bool, err error) {
-	ctx, cancel := context.WithTimeout(s.call.client, s.timeout)
-	defer cancel()
+func (s *orderStream) news(ctx context.Context) (events []byte, final bool, err error) {
 	order, err := s.db.GetOrder(ctx, s.call.key.ProjectID, s.orderID)
 	if err != nil {
 		return nil, false, err
@@ -86,26 +55,64 @@ func (s *orderStream) news() (events []byte, final bool, err error) {
 	if err != nil {
 		return nil, false, err
 	}
-	var buf bytes.Buffer
 	for _, entry := range entries {
 		s.last = entry.ID
-		if err := writeEvent(&buf, "timeline", entry.ID, timelineBody(entry)); err != nil {
+		if events, err = appendEvent(events, "timeline", strconv.FormatInt(entry.ID, 10), timelineBody(entry)); err != nil {
 			return nil, false, err
 		}
 	}
 	if order.Status.Final() {
-		err = writeEvent(&buf, "order", s.last, orderBody(order))
+		events, err = appendEvent(events, "order", strconv.FormatInt(s.last, 10), orderBody(order))
 	}
-	return buf.Bytes(), order.Status.Final(), err
+	return events, order.Status.Final(), err
 }
 
-func writeEvent(buf *bytes.Buffer, event string, id int64, data any) error {
-	encoded, err := json.Marshal(data)
-	if err != nil {
+// follow answers with server-sent events: what news finds at once, then whenever something has changed or a refresh is due; nothing new is no event.
+// It ends after the last event, when the client leaves and when the server stops.
+func (h *handlers) follow(w http.ResponseWriter, call *call, changed <-chan struct{}, news func(context.Context) (events []byte, last bool, err error)) error {
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("X-Accel-Buffering", "no") // nginx would collect it
+	refresh, heartbeat := time.NewTicker(streamRefresh), time.NewTicker(streamHeartbeat)
+	defer refresh.Stop()
+	defer heartbeat.Stop()
+	if err := call.send(w, []byte("retry: 2000\n\n"), h.timeout); err != nil { // the client knows at once that it is heard
 		return err
 	}
-	_, err = fmt.Fprintf(buf, "id: %d\nevent: %s\ndata: %s\n\n", id, event, encoded)
-	return err
+	for {
+		reading, cancel := context.WithTimeout(call.client, h.timeout)
+		events, last, err := news(reading)
+		cancel()
+		if err == nil && len(events) > 0 {
+			err = call.send(w, events, h.timeout)
+		}
+		if err != nil || last {
+			return err
+		}
+		select {
+		case <-changed:
+		case <-refresh.C:
+		case <-heartbeat.C:
+			if err := call.send(w, []byte(":\n\n"), h.timeout); err != nil {
+				return err
+			}
+		case <-call.client.Done():
+			return nil
+		case <-h.stopping:
+			return nil
+		}
+	}
+}
+
+// appendEvent adds an event to others; the id, from which a client goes on, may be empty.
+func appendEvent(events []byte, name, id string, data any) ([]byte, error) {
+	encoded, err := json.Marshal(data)
+	if err != nil {
+		return nil, err
+	}
+	if id != "" {
+		events = fmt.Appendf(events, "id: %s\n", id)
+	}
+	return fmt.Appendf(events, "event: %s\ndata: %s\n\n", name, encoded), nil
 }
 
 // send writes and flushes; a client that does not take it in time is given up.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/quickpass/quickpass/internal/optional"
 	"github.com/quickpass/quickpass/internal/postgres"
 	"github.com/quickpass/quickpass/internal/tasks"
 )
@@ -189,7 +190,7 @@ func (h *handlers) userTask(ctx context.Context, projectID int32, view taskView,
 func userTaskBody(task tasks.Task, state tasks.UserTask, rewards []postgres.ReceivedReward) UserTask {
 	body := UserTask{
 		TaskID: task.TaskID, Name: task.Name, Description: task.Description, Status: state.Status,
-		Progress: quantity(task, state.Progress), Target: quantity(task, state.Target), WindowID: filled(state.WindowID),
+		Progress: quantity(task, state.Progress), Target: quantity(task, state.Target), WindowID: optional.Text(state.WindowID),
 		ActivatedAt: utc(state.ActivatedAt), EndsAt: utc(state.EndsAt), Missing: state.Missing,
 		Activation: task.Activation, Recurring: task.Recurring, Count: task.Count, Reward: task.Reward, RewardsReceived: []ReceivedReward{},
 	}
@@ -202,7 +203,7 @@ func userTaskBody(task tasks.Task, state tasks.UserTask, rewards []postgres.Rece
 	for _, r := range rewards {
 		if r.TaskID == task.TaskID {
 			body.RewardsReceived = append(body.RewardsReceived, ReceivedReward{RewardID: r.RewardID, WindowID: r.WindowID, Coins: r.Coins,
-				RewardType: filled(r.RewardType), Amount: r.Amount, Items: itemsOf(r.Items), ReceivedAt: r.ReceivedAt.UTC()})
+				RewardType: optional.Text(r.RewardType), Amount: r.Amount, Items: itemsOf(r.Items), ReceivedAt: r.ReceivedAt.UTC()})
 		}
 	}
 	return body

@@ -1,14 +1,11 @@
 package api
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
-	"fmt"
 	"net/http"
-	"time"
 )
 
 // StreamUserTasks follows a user's tasks as server-sent events (seed 001, "What the User Sees").
@@ -30,58 +27,24 @@ type taskStream struct {
 	last   string // stands for the list that the client has
 }
 
+// VisitStreamUserTasksResponse writes the list as it is, and each time it has changed, which only a look tells.
 func (s *taskStream) VisitStreamUserTasksResponse(w http.ResponseWriter) error {
-	header := w.Header()
-	header.Set("Content-Type", "text/event-stream")
-	header.Set("X-Accel-Buffering", "no") // nginx would collect it
-	refresh, heartbeat := time.NewTicker(streamRefresh), time.NewTicker(streamHeartbeat)
-	defer refresh.Stop()
-	defer heartbeat.Stop()
-	if err := s.call.send(w, []byte("retry: 2000\n\n"), s.timeout); err != nil { // the client knows at once that it is heard
-		return err
-	}
-	for {
-		event, err := s.news()
-		if err == nil && event != nil {
-			err = s.call.send(w, event, s.timeout)
-		}
-		if err != nil {
-			return err
-		}
-		select {
-		case <-refresh.C:
-		case <-heartbeat.C:
-			if err := s.call.send(w, []byte(":\n\n"), s.timeout); err != nil {
-				return err
-			}
-		case <-s.call.client.Done():
-			return nil
-		case <-s.stopping:
-			return nil
-		}
-	}
+	return s.follow(w, s.call, nil, s.news)
 }
 
-// news is the list if it is another than the one that the client has.
-func (s *taskStream) news() ([]byte, error) {
-	ctx, cancel := context.WithTimeout(s.call.client, s.timeout)
-	defer cancel()
+// news is the list if it is another than the one that the client has; there is never a last one.
+func (s *taskStream) news(ctx context.Context) (event []byte, last bool, err error) {
 	list, err := s.userTasks(ctx, s.call.key.ProjectID, s.userID)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	id, err := taskListID(list)
 	if err != nil || id == s.last {
-		return nil, err
-	}
-	encoded, err := json.Marshal(UserTasks{Tasks: list})
-	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	s.last = id
-	var buf bytes.Buffer
-	_, err = fmt.Fprintf(&buf, "id: %s\nevent: tasks\ndata: %s\n\n", id, encoded)
-	return buf.Bytes(), err
+	event, err = appendEvent(nil, "tasks", id, UserTasks{Tasks: list})
+	return event, false, err
 }
 
 // taskListID stands for all that a list shows but the seconds that are left, which the client counts down by itself.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strconv"
 
+	"github.com/quickpass/quickpass/internal/optional"
 	"github.com/quickpass/quickpass/internal/postgres"
 )
 
@@ -59,7 +60,7 @@ func userBody(u postgres.User) User {
 	if u.Blocked {
 		status = Blocked
 	}
-	return User{UserID: u.UserID, Status: status, BlockedReason: filled(u.BlockedReason), Vip: u.VIP, VipUntil: utc(u.VIPUntil), Attributes: u.Attributes,
+	return User{UserID: u.UserID, Status: status, BlockedReason: optional.Text(u.BlockedReason), Vip: u.VIP, VipUntil: utc(u.VIPUntil), Attributes: u.Attributes,
 		CreatedAt: u.CreatedAt.UTC(), UpdatedAt: u.UpdatedAt.UTC()}
 }
 
@@ -68,5 +69,5 @@ func walletBody(u postgres.User) Wallet {
 }
 
 func notificationBody(n postgres.Notification) Notification {
-	return Notification{ID: n.ID, OrderID: filled(n.OrderID), Kind: n.Kind, Detail: n.Detail, CreatedAt: n.CreatedAt.UTC()}
+	return Notification{ID: n.ID, OrderID: optional.Text(n.OrderID), Kind: n.Kind, Detail: n.Detail, CreatedAt: n.CreatedAt.UTC()}
 }

@@ -4,9 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"time"
+
+	"github.com/quickpass/quickpass/internal/devstack"
 )
 
 // repeat is one round through all cells.
@@ -97,23 +98,16 @@ func profileServe(ctx context.Context, st *stack, o settings, name string, p *pr
 }
 
 func fetch(ctx context.Context, address, path string) (err error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	answer, err := devstack.Get(ctx, address)
 	if err != nil {
 		return err
 	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return err
-	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s: %s", address, response.Status)
-	}
+	defer answer.Close()
 	file, err := os.Create(path)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
-	_, err = file.ReadFrom(response.Body)
+	_, err = file.ReadFrom(answer)
 	return err
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -161,7 +160,7 @@ func (st *stack) startServe(ctx context.Context) error {
 			"QUICKPASS_MAIN_PRODUCT_URL=" + st.product.url, "QUICKPASS_MAIN_PRODUCT_API_KEY=" + productKey,
 			"QUICKPASS_STORE_PURCHASE_INTERVAL=1us", // the rule is on, and refuses nobody here
 		},
-		Ready: func(ctx context.Context) error { return expectOK(ctx, st.apiURL+"/readyz") }, StopTimeout: stopTimeout,
+		Ready: func(ctx context.Context) error { return devstack.ExpectOK(ctx, st.apiURL+"/readyz") }, StopTimeout: stopTimeout,
 	})
 	if err != nil {
 		return err
@@ -233,21 +232,4 @@ func removeAbandoned() {
 func freeAddress() (string, error) {
 	port, err := devstack.FreePort()
 	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), err
-}
-
-// expectOK gets a page and wants status 200.
-func expectOK(ctx context.Context, address string) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
-	if err != nil {
-		return err
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return err
-	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s answers %s", address, response.Status)
-	}
-	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/quickpass/quickpass/internal/devstack"
 	"github.com/quickpass/quickpass/internal/mainproduct/fake"
 )
 
@@ -113,17 +114,10 @@ func readBooks(ctx context.Context, s *stack) (map[string]fake.Entry, fake.Total
 }
 
 func getJSON(ctx context.Context, url string, into any) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	answer, err := devstack.Get(ctx, url)
 	if err != nil {
 		return err
 	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return err
-	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s: %s", url, response.Status)
-	}
-	return json.NewDecoder(response.Body).Decode(into)
+	defer answer.Close()
+	return json.NewDecoder(answer).Decode(into)
 }

@@ -6,10 +6,11 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"runtime"
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/quickpass/quickpass/internal/devstack"
 )
 
 // process is a child whose exit code matters: a SIGTERM must end in 0. (devstack's processes do not tell theirs.)
@@ -25,18 +26,6 @@ type process struct {
 	done chan struct{}
 }
 
-// starts are made by one thread that stays: the kernel takes the end of the starting thread for that of its parent.
-var starts = sync.OnceValue(func() chan<- func() {
-	calls := make(chan func())
-	go func() {
-		runtime.LockOSThread()
-		for call := range calls {
-			call()
-		}
-	}()
-	return calls
-})
-
 func (p *process) start(ctx context.Context) error {
 	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
@@ -47,9 +36,7 @@ func (p *process) start(ctx context.Context) error {
 	cmd.Env = append(os.Environ(), p.env...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = childAttributes()
-	started := make(chan error)
-	starts() <- func() { started <- cmd.Start() }
-	if err := <-started; err != nil {
+	if err := devstack.StartFromLastingThread(cmd); err != nil {
 		return err
 	}
 	done := make(chan struct{})

@@ -121,6 +121,10 @@ func TestOrdersOfATroubledMainProduct(t *testing.T) {
 		fake.Behaviour{Kind: fake.Drop, CreditFirst: true, Calls: 3, Users: []string{"dropped"}},
 		fake.Behaviour{Kind: fake.Hang, Calls: 2, Users: []string{"hanging"}},
 		fake.Behaviour{Kind: fake.Delay, DelayMS: 900, Users: []string{"slow"}})
+	refused := n.awaitOrder(n.orderAndPay("refused"))
+	require.Equal(t, []string{"done", "", "5.97"}, []string{refused.Order.Status, refused.Order.Reason, refused.Order.Refunded}, "2 and 1 pieces of 1.99")
+	require.Equal(t, []string{"refused", "refused"}, []string{refused.Deliveries[0].Status, refused.Deliveries[1].Status})
+
 	users := []string{"fine", "away", "refused", "dropped", "hanging", "slow"}
 	orders := map[string]int64{}
 	for _, user := range users {
@@ -149,7 +153,7 @@ func TestOrdersOfATroubledMainProduct(t *testing.T) {
 		o := n.awaitOrder(orders[user])
 		require.Equal(t, "done", o.Order.Status, "%s: %+v", user, o)
 	}
-	refused := n.awaitOrder(orders["refused"])
+	refused = n.awaitOrder(orders["refused"])
 
 	s.misbehave()
 	n.deliverAgain(orders["away"], away)
@@ -157,9 +161,6 @@ func TestOrdersOfATroubledMainProduct(t *testing.T) {
 	for _, user := range users {
 		n.awaitOrder(orders[user])
 		require.Equal(t, "done", n.requireSettled(orders[user]).Order.Status)
-	}
-	if refused.Order.Reason == "" {
-		require.Equal(t, []string{"refused", "refused", "5.97"}, []string{refused.Deliveries[0].Status, refused.Deliveries[1].Status, refused.Order.Refunded}, "2 and 1 pieces of 1.99")
 	}
 	ids := []int64{}
 	require.NoError(t, s.db.Pool().QueryRow(t.Context(), "SELECT array_agg(order_id) FROM checkout_orders").Scan(&ids))

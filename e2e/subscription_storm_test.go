@@ -18,12 +18,15 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/quickpass/quickpass/internal/inventory"
+	"github.com/quickpass/quickpass/internal/postgres"
 	"github.com/quickpass/quickpass/internal/testkit"
 )
 
 const (
 	stormPasses = 10_000
-	stormPass   = "storm-pass"          // of one minute
+	stormPass   = "storm-pass" // of one minute a piece
+	stormBegins = time.Minute  // from now, time enough to grant most of them
+	stormLasts  = 55 * time.Second
 	checkPause  = 10 * time.Millisecond // of each who asks: it is not their number that is tested
 )
 
@@ -40,7 +43,7 @@ func TestTenThousandSubscriptionsEndInOneMinute(t *testing.T) {
 	serve := s.serve("serve", "QUICKPASS_DATABASE_MAX_CONNECTIONS=16")
 	api, worker := s.serve("api"), s.worker("worker")
 
-	serve.givePasses()
+	s.givePasses()
 	ends := s.passEnds()
 	require.Len(t, ends, stormPasses)
 	first, last := ends[0].at, ends[len(ends)-1].at
@@ -79,25 +82,26 @@ type passEnd struct {
 	at   time.Time
 }
 
-// givePasses grants every user a subscription of a minute over HTTP, as many in a call as it takes.
-func (n *node) givePasses() {
-	n.t.Helper()
+// givePasses grants every user a subscription, as many in a call as it takes. When they end does not depend on how long that takes: each is granted as of
+// some instant of the minute before.
+func (s *stack) givePasses() {
+	s.t.Helper()
+	const pieces = 2
+	firstGrant := time.Now().Add(stormBegins - pieces*time.Minute)
 	var group errgroup.Group
 	group.SetLimit(4)
 	for from := 0; from < stormPasses; from += inventory.MaxOperations {
 		group.Go(func() error {
-			grants := make([]object, inventory.MaxOperations)
-			for i := range grants {
-				grants[i] = object{"user": object{"id": fmt.Sprintf("storm-%05d", from+i)}, "items": []object{{"sku": stormPass, "quantity": 1}}}
+			requests := make([]inventory.Request, inventory.MaxOperations)
+			for i := range requests {
+				requests[i] = inventory.Request{User: inventory.User{ID: fmt.Sprintf("storm-%05d", from+i)}, Items: []inventory.RequestedItem{{SKU: stormPass, Quantity: pieces}}}
 			}
-			a, err := n.try("server", http.MethodPost, "/api/v2/project/1/inventory/reward", grants, "Authorization", n.basic())
-			if err == nil && a.status != http.StatusOK {
-				err = fmt.Errorf("%d: %s", a.status, a.body)
-			}
+			_, _, err := s.db.ChangeInventory(s.t.Context(), postgres.InventoryCall{ProjectID: testkit.Project, Action: inventory.ActionGrant, Source: postgres.SourceReward, Zone: time.UTC, Requests: requests},
+				firstGrant.Add(stormLasts*time.Duration(from)/stormPasses))
 			return err
 		})
 	}
-	require.NoError(n.t, group.Wait())
+	require.NoError(s.t, group.Wait())
 }
 
 func (s *stack) basic() string {

@@ -93,7 +93,7 @@ func (s checkoutScenario) record(t *testing.T) {
 		VirtualItemType: catalog.Consumable, Status: catalog.Published, Name: catalog.Text{"en": "Basic Blaster"},
 		MainProduct: recordedPart(s.told), Prices: []catalog.Price{{Amount: decimal.RequireFromString("1.99"), Currency: "USD", IsDefault: true}}}}, time.Now())
 	require.NoError(t, err)
-	made, err := r.db.CreateCheckout(t.Context(), postgres.NewCheckout{Form: checkout.PaidItem, Wanted: []checkout.Wanted{{SKU: "gun_1", Quantity: 1}}, Sandbox: true, Zone: time.UTC, TTL: s.ttl,
+	made, err := r.db.CreateCheckout(t.Context(), postgres.NewCheckout{Form: checkout.PaidItem, Wanted: []checkout.LineRequest{{SKU: "gun_1", Quantity: 1}}, Sandbox: true, Zone: time.UTC, TTL: s.ttl,
 		Shopper: postgres.Shopper{ProjectID: testkit.Project, UserID: "12345", Catalog: catalog.New([]catalog.Item{item}, nil), View: catalog.View{Locale: "en", DefaultLocale: "en", Now: time.Now()}}})
 	require.NoError(t, err)
 	r.in = contract.CheckoutInput{ProjectID: testkit.Project, OrderID: made.OrderID, UserID: "12345"}

@@ -1,7 +1,6 @@
 package catalog
 
 import (
-	"sync"
 	"time"
 
 	"github.com/quickpass/quickpass/internal/store"
@@ -34,30 +33,15 @@ type Recurrence struct {
 	TimeZone string   `json:"time_zone,omitempty"` // IANA; UTC if empty
 }
 
-var zones sync.Map // *time.Location by name: reading one from the zone files is slow
-
-// zone that Validate has found to exist; UTC otherwise.
-func (r Recurrence) zone() *time.Location {
-	if zone, ok := zones.Load(r.TimeZone); ok {
-		return zone.(*time.Location)
-	}
-	zone, err := time.LoadLocation(r.TimeZone)
-	if err != nil {
-		return time.UTC
-	}
-	zones.Store(r.TimeZone, zone)
-	return zone
-}
-
 // PeriodAt is the day, week or month around now in which a user's purchases count.
 func (r Recurrence) PeriodAt(now time.Time) store.Period {
 	switch r.Interval {
 	case Daily:
-		return store.DayOf(now, r.zone())
+		return store.DayOf(now, store.Zone(r.TimeZone))
 	case Weekly:
-		return store.WeekOf(now, r.zone())
+		return store.WeekOf(now, store.Zone(r.TimeZone))
 	default:
-		return store.MonthOf(now, r.zone())
+		return store.MonthOf(now, store.Zone(r.TimeZone))
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/quickpass/quickpass/internal/catalog"
 	"github.com/quickpass/quickpass/internal/inventory"
@@ -18,19 +17,19 @@ const (
 	MaxQuantity = 1_000_000 // of one line
 )
 
-// Wanted is a line of a cart as the user has set it. A cart has at most one of a SKU.
-type Wanted struct {
+// LineRequest is a line of a cart as the user has set it. A cart has at most one of a SKU.
+type LineRequest struct {
 	SKU      string `json:"sku"`
 	Quantity int64  `json:"quantity"`
 }
 
 // Set sets the quantity of a SKU and leaves the other lines alone; 0 takes the line away.
-func Set(lines []Wanted, sku string, quantity int64) ([]Wanted, *Refusal) {
+func Set(lines []LineRequest, sku string, quantity int64) ([]LineRequest, *Refusal) {
 	if quantity < 0 || quantity > MaxQuantity {
 		return nil, Refuse(InvalidField, "the quantity of "+sku+" is not allowed", Detail{"quantity", "a whole number from 0 to 1,000,000"})
 	}
 	set := slices.Clone(lines)
-	at := slices.IndexFunc(set, func(line Wanted) bool { return line.SKU == sku })
+	at := slices.IndexFunc(set, func(line LineRequest) bool { return line.SKU == sku })
 	switch {
 	case quantity == 0 && at >= 0:
 		return slices.Delete(set, at, at+1), nil
@@ -42,12 +41,12 @@ func Set(lines []Wanted, sku string, quantity int64) ([]Wanted, *Refusal) {
 	case len(set) == MaxLines:
 		return nil, Refuse(TooManyItems, fmt.Sprintf("a cart has at most %d lines", MaxLines))
 	default:
-		return append(set, Wanted{sku, quantity}), nil
+		return append(set, LineRequest{sku, quantity}), nil
 	}
 }
 
 // Fill sets several lines, all or none; of two with one SKU the later counts.
-func Fill(lines, wanted []Wanted) ([]Wanted, *Refusal) {
+func Fill(lines, wanted []LineRequest) ([]LineRequest, *Refusal) {
 	if len(wanted) == 0 {
 		return nil, Refuse(InvalidField, "there is nothing to fill in", Detail{"items", "at least one"})
 	}
@@ -62,10 +61,10 @@ func Fill(lines, wanted []Wanted) ([]Wanted, *Refusal) {
 }
 
 // Merge adds up the lines of one SKU, each at the place of its first: what an order holds of limits is known by the SKU.
-func Merge(lines []Wanted) []Wanted {
-	var merged []Wanted
+func Merge(lines []LineRequest) []LineRequest {
+	var merged []LineRequest
 	for _, line := range lines {
-		at := slices.IndexFunc(merged, func(m Wanted) bool { return m.SKU == line.SKU })
+		at := slices.IndexFunc(merged, func(m LineRequest) bool { return m.SKU == line.SKU })
 		if at < 0 {
 			merged = append(merged, line)
 		} else {
@@ -76,8 +75,8 @@ func Merge(lines []Wanted) []Wanted {
 }
 
 // Delete takes a line away.
-func Delete(lines []Wanted, sku string) ([]Wanted, *Refusal) {
-	left := slices.DeleteFunc(slices.Clone(lines), func(line Wanted) bool { return line.SKU == sku })
+func Delete(lines []LineRequest, sku string) ([]LineRequest, *Refusal) {
+	left := slices.DeleteFunc(slices.Clone(lines), func(line LineRequest) bool { return line.SKU == sku })
 	if len(left) == len(lines) {
 		return nil, Refuse(ItemNotFound, sku+" is not in the cart")
 	}
@@ -111,22 +110,21 @@ type Warning struct {
 	SKU          string `json:"sku"`
 	Quantity     int64  `json:"quantity"`
 	ErrorCode    Code   `json:"errorCode"`
-	ErrorMessage string `json:"errorMessage"`
+	ErrorMessage string `json:"errorMessage"` // with the code in front
+	refusal      *Refusal
 }
 
 // Refusal is the same for a call that is about this line alone.
-func (w Warning) Refusal() *Refusal {
-	return &Refusal{Code: w.ErrorCode, Message: strings.TrimPrefix(w.ErrorMessage, Refuse(w.ErrorCode, "").Text())}
-}
+func (w Warning) Refusal() *Refusal { return w.refusal }
 
 // PriceCart accepts what can be bought now, prices it in one currency, adds the bonus lines, and tells about all
 // the rest. The currency is the view's; when it names none, that of the first line with a price.
-func PriceCart(c *catalog.Catalog, view catalog.View, wanted []Wanted) (Cart, []Warning) {
+func PriceCart(c *catalog.Catalog, view catalog.View, wanted []LineRequest) (Cart, []Warning) {
 	p := newPricing(c, view)
 	warnings := []Warning{}
 	for _, line := range wanted {
 		if refusal := p.add(line); refusal != nil {
-			warnings = append(warnings, Warning{line.SKU, line.Quantity, refusal.Code, refusal.Text()})
+			warnings = append(warnings, Warning{line.SKU, line.Quantity, refusal.Code, refusal.Text(), refusal})
 		}
 	}
 	p.addBonuses(view)
@@ -143,7 +141,7 @@ type pricing struct {
 }
 
 // check answers with the item if so many of it can be sold now, whatever they cost.
-func (p *pricing) check(wanted Wanted) (catalog.Item, *Refusal) {
+func (p *pricing) check(wanted LineRequest) (catalog.Item, *Refusal) {
 	item, ok := p.catalog.Item(wanted.SKU)
 	if !ok {
 		return item, Refuse(ItemNotFound, "there is no item "+wanted.SKU)
@@ -160,7 +158,7 @@ func (p *pricing) check(wanted Wanted) (catalog.Item, *Refusal) {
 	return item, nil
 }
 
-func (p *pricing) add(wanted Wanted) *Refusal {
+func (p *pricing) add(wanted LineRequest) *Refusal {
 	item, refusal := p.check(wanted)
 	if refusal != nil {
 		return refusal
@@ -217,13 +215,13 @@ func (p *pricing) take(line Line) {
 // addBonuses adds one line for each item that the promotions of the lines give. A bonus that cannot be given, because
 // its keys ran out or the user has it, is left out and keeps nobody from buying.
 func (p *pricing) addBonuses(view catalog.View) {
-	var bonuses []Wanted
+	var bonuses []LineRequest
 	for _, line := range p.lines {
 		bonus, _ := line.Item.BonusOf(line.Quantity, view.Now, view.Usages[line.Item.SKU])
 		for _, one := range bonus {
-			at := slices.IndexFunc(bonuses, func(b Wanted) bool { return b.SKU == one.SKU })
+			at := slices.IndexFunc(bonuses, func(b LineRequest) bool { return b.SKU == one.SKU })
 			if at < 0 {
-				bonuses = append(bonuses, Wanted(one))
+				bonuses = append(bonuses, LineRequest(one))
 				continue
 			}
 			bonuses[at].Quantity += one.Quantity
@@ -279,7 +277,7 @@ func refusalOf(obstacle catalog.Obstacle, sku string) *Refusal {
 }
 
 // PriceItemVirtual prices an order of one item for a virtual currency, coins among them.
-func PriceItemVirtual(c *catalog.Catalog, view catalog.View, wanted Wanted, currency string) (Cart, *Refusal) {
+func PriceItemVirtual(c *catalog.Catalog, view catalog.View, wanted LineRequest, currency string) (Cart, *Refusal) {
 	p := newPricing(c, view)
 	item, refusal := p.check(wanted)
 	if refusal != nil {

@@ -14,23 +14,23 @@ import (
 
 func TestLinesOfACart(t *testing.T) {
 	t.Parallel()
-	lines, refusal := checkout.Fill(nil, []checkout.Wanted{want("a", 1), want("b", 2), want("a", 3)})
+	lines, refusal := checkout.Fill(nil, []checkout.LineRequest{want("a", 1), want("b", 2), want("a", 3)})
 	require.Nil(t, refusal)
-	require.Equal(t, []checkout.Wanted{want("a", 3), want("b", 2)}, lines)
-	filled, refusal := checkout.Fill(lines, []checkout.Wanted{want("b", 5), want("c", 1)})
+	require.Equal(t, []checkout.LineRequest{want("a", 3), want("b", 2)}, lines)
+	filled, refusal := checkout.Fill(lines, []checkout.LineRequest{want("b", 5), want("c", 1)})
 	require.Nil(t, refusal)
-	require.Equal(t, []checkout.Wanted{want("a", 3), want("b", 5), want("c", 1)}, filled)
-	require.Equal(t, []checkout.Wanted{want("a", 3), want("b", 2)}, lines, "the lines given are not touched")
+	require.Equal(t, []checkout.LineRequest{want("a", 3), want("b", 5), want("c", 1)}, filled)
+	require.Equal(t, []checkout.LineRequest{want("a", 3), want("b", 2)}, lines, "the lines given are not touched")
 
 	set, refusal := checkout.Set(filled, "a", 0)
 	require.Nil(t, refusal)
-	require.Equal(t, []checkout.Wanted{want("b", 5), want("c", 1)}, set)
+	require.Equal(t, []checkout.LineRequest{want("b", 5), want("c", 1)}, set)
 	set, refusal = checkout.Set(set, "a", 0)
 	require.Nil(t, refusal)
 	require.Len(t, set, 2)
 	set, refusal = checkout.Delete(set, "b")
 	require.Nil(t, refusal)
-	require.Equal(t, []checkout.Wanted{want("c", 1)}, set)
+	require.Equal(t, []checkout.LineRequest{want("c", 1)}, set)
 	_, refusal = checkout.Delete(set, "b")
 	require.Equal(t, checkout.ItemNotFound, refusal.Code)
 	_, refusal = checkout.Fill(set, nil)
@@ -39,8 +39,8 @@ func TestLinesOfACart(t *testing.T) {
 
 func TestMerge(t *testing.T) {
 	t.Parallel()
-	require.Equal(t, []checkout.Wanted{{SKU: "a", Quantity: 5}, {SKU: "b", Quantity: 1}},
-		checkout.Merge([]checkout.Wanted{{SKU: "a", Quantity: 2}, {SKU: "b", Quantity: 1}, {SKU: "a", Quantity: 3}}))
+	require.Equal(t, []checkout.LineRequest{{SKU: "a", Quantity: 5}, {SKU: "b", Quantity: 1}},
+		checkout.Merge([]checkout.LineRequest{{SKU: "a", Quantity: 2}, {SKU: "b", Quantity: 1}, {SKU: "a", Quantity: 3}}))
 	require.Empty(t, checkout.Merge(nil))
 }
 
@@ -55,7 +55,7 @@ func TestBoundsOfACart(t *testing.T) {
 		require.Equal(t, checkout.InvalidField, refusal.Code, quantity)
 		require.Equal(t, "quantity", refusal.Details[0].Property)
 	}
-	var lines []checkout.Wanted
+	var lines []checkout.LineRequest
 	for i := range checkout.MaxLines {
 		var refusal *checkout.Refusal
 		lines, refusal = checkout.Set(lines, fmt.Sprint(i), 1)
@@ -65,14 +65,14 @@ func TestBoundsOfACart(t *testing.T) {
 	require.Equal(t, checkout.TooManyItems, refusal.Code)
 	lines, refusal = checkout.Set(lines, "7", 2)
 	require.Nil(t, refusal, "a line that is there")
-	_, refusal = checkout.Fill(lines, []checkout.Wanted{want("0", 0), want("one more", 1)})
+	_, refusal = checkout.Fill(lines, []checkout.LineRequest{want("0", 0), want("one more", 1)})
 	require.Nil(t, refusal, "in place of another")
 }
 
 // The seeds' cart of 123 guns, whose sums the seeds' sample gets wrong.
 func TestSeedsCart(t *testing.T) {
 	t.Parallel()
-	cart, warnings := checkout.PriceCart(shop(), view, []checkout.Wanted{want("gun_1", 123)})
+	cart, warnings := checkout.PriceCart(shop(), view, []checkout.LineRequest{want("gun_1", 123)})
 	require.Empty(t, warnings)
 	shown := checkout.ShowCart(shop(), view, "custom_id", cart, nil)
 	total, err := json.Marshal(shown.Price)
@@ -91,7 +91,7 @@ func TestSeedsCart(t *testing.T) {
 func TestWarnings(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
-		wanted   checkout.Wanted
+		wanted   checkout.LineRequest
 		usage    catalog.Usage
 		currency string
 		code     checkout.Code // 0: accepted
@@ -126,7 +126,7 @@ func TestWarnings(t *testing.T) {
 		})
 		looking := using(map[string]catalog.Usage{test.wanted.SKU: test.usage})
 		looking.Currency = test.currency
-		cart, warnings := checkout.PriceCart(shop(hoard), looking, []checkout.Wanted{test.wanted})
+		cart, warnings := checkout.PriceCart(shop(hoard), looking, []checkout.LineRequest{test.wanted})
 		if test.code == 0 {
 			require.Empty(t, warnings, name)
 			require.Len(t, cart.Lines, 1, name)
@@ -134,7 +134,7 @@ func TestWarnings(t *testing.T) {
 		}
 		require.Empty(t, cart.Lines, name)
 		require.Len(t, warnings, 1, name)
-		require.Equal(t, test.wanted, checkout.Wanted{SKU: warnings[0].SKU, Quantity: warnings[0].Quantity}, name)
+		require.Equal(t, test.wanted, checkout.LineRequest{SKU: warnings[0].SKU, Quantity: warnings[0].Quantity}, name)
 		require.Equal(t, test.code, warnings[0].ErrorCode, name)
 		require.Contains(t, warnings[0].ErrorMessage, fmt.Sprintf("[0401-%d]: ", test.code), name)
 	}
@@ -143,23 +143,23 @@ func TestWarnings(t *testing.T) {
 // Lines are not judged one by one: together they must not take more than there is.
 func TestLinesShareWhatThereIs(t *testing.T) {
 	t.Parallel()
-	cart, warnings := checkout.PriceCart(shop(), using(map[string]catalog.Usage{"key": {Keys: 2}}), []checkout.Wanted{want("chest", 1), want("key", 2)})
+	cart, warnings := checkout.PriceCart(shop(), using(map[string]catalog.Usage{"key": {Keys: 2}}), []checkout.LineRequest{want("chest", 1), want("key", 2)})
 	require.Len(t, cart.Lines, 1)
 	require.Equal(t, checkout.TooManyKeys, warnings[0].ErrorCode)
 	set := with(good("set", "", usd("9")), func(i *catalog.Item) {
 		i.Type, i.BundleType, i.Content = catalog.Bundle, catalog.StandardBundle, []catalog.Content{{SKU: "skin", Quantity: 1}}
 	})
-	_, warnings = checkout.PriceCart(shop(set), view, []checkout.Wanted{want("set", 1), want("skin", 1)})
+	_, warnings = checkout.PriceCart(shop(set), view, []checkout.LineRequest{want("set", 1), want("skin", 1)})
 	require.Equal(t, checkout.AlreadyOwned, warnings[0].ErrorCode)
-	_, warnings = checkout.PriceCart(shop(), view, []checkout.Wanted{want("dear", 999), want("gun_1", 1)})
+	_, warnings = checkout.PriceCart(shop(), view, []checkout.LineRequest{want("dear", 999), want("gun_1", 1)})
 	require.Empty(t, warnings)
-	_, warnings = checkout.PriceCart(shop(), view, []checkout.Wanted{want("dear", 1000), want("gun_1", 1)})
+	_, warnings = checkout.PriceCart(shop(), view, []checkout.LineRequest{want("dear", 1000), want("gun_1", 1)})
 	require.Equal(t, checkout.TooManyItems, warnings[0].ErrorCode)
 }
 
 func TestACartHasOneCurrency(t *testing.T) {
 	t.Parallel()
-	cart, warnings := checkout.PriceCart(shop(), view, []checkout.Wanted{want("free", 1), want("euro", 2), want("gun_1", 1)})
+	cart, warnings := checkout.PriceCart(shop(), view, []checkout.LineRequest{want("free", 1), want("euro", 2), want("gun_1", 1)})
 	require.Equal(t, "EUR", cart.Price.Currency)
 	require.Len(t, cart.Lines, 2)
 	require.Equal(t, "gun_1", warnings[0].SKU)
@@ -169,7 +169,7 @@ func TestACartHasOneCurrency(t *testing.T) {
 func TestFreeCarts(t *testing.T) {
 	t.Parallel()
 	whole := with(good("gift", catalog.Consumable, usd("3")), func(i *catalog.Item) { i.Promotions = percentOff("100") })
-	for name, wanted := range map[string][]checkout.Wanted{"empty": nil, "free": {want("free", 2)}, "a full discount": {want("gift", 2), want("free", 1)}} {
+	for name, wanted := range map[string][]checkout.LineRequest{"empty": nil, "free": {want("free", 2)}, "a full discount": {want("gift", 2), want("free", 1)}} {
 		cart, warnings := checkout.PriceCart(shop(whole), view, wanted)
 		require.Empty(t, warnings, name)
 		require.True(t, cart.Free, name)
@@ -178,7 +178,7 @@ func TestFreeCarts(t *testing.T) {
 			require.True(t, line.IsFree(), name)
 		}
 	}
-	cart, _ := checkout.PriceCart(shop(whole), view, []checkout.Wanted{want("gift", 2), want("gun_1", 1)})
+	cart, _ := checkout.PriceCart(shop(whole), view, []checkout.LineRequest{want("gift", 2), want("gun_1", 1)})
 	require.False(t, cart.Free)
 	require.Equal(t, "0.995", cart.Price.Amount.String())
 	require.Equal(t, "7.99", cart.Price.WithoutDiscount.String())
@@ -186,7 +186,7 @@ func TestFreeCarts(t *testing.T) {
 
 func TestBonusLines(t *testing.T) {
 	t.Parallel()
-	bonuses := func(view catalog.View, wanted ...checkout.Wanted) map[string]int64 {
+	bonuses := func(view catalog.View, wanted ...checkout.LineRequest) map[string]int64 {
 		cart, warnings := checkout.PriceCart(shop(), view, wanted)
 		require.Empty(t, warnings)
 		found := map[string]int64{}
@@ -212,7 +212,7 @@ func TestTotals(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		var items []catalog.Item
-		var wanted []checkout.Wanted
+		var wanted []checkout.LineRequest
 		for i := range rapid.IntRange(0, 8).Draw(t, "lines") {
 			sku := fmt.Sprint("item", i)
 			price := dec("1").Mul(dec(rapid.StringMatching(`[1-9][0-9]{0,9}`).Draw(t, "price"))).Shift(-4)
@@ -248,9 +248,9 @@ func TestPriceInAVirtualCurrency(t *testing.T) {
 	require.Equal(t, &catalog.VirtualQuote{SKU: "coins", Amount: 2700, WithoutDiscount: 2700}, cart.Virtual)
 	require.Nil(t, cart.Price)
 	require.False(t, cart.Free)
-	require.Nil(t, checkout.DecideOrder(checkout.VirtualItem, cart, nil))
+	require.Nil(t, checkout.DecideOrder(checkout.VirtualItem, cart, nil, nil))
 	for name, test := range map[string]struct {
-		wanted   checkout.Wanted
+		wanted   checkout.LineRequest
 		currency string
 		code     checkout.Code
 	}{
@@ -266,35 +266,35 @@ func TestPriceInAVirtualCurrency(t *testing.T) {
 	}
 }
 
-func TestReprice(t *testing.T) {
+func TestPriceChanges(t *testing.T) {
 	t.Parallel()
 	priced := func(items ...catalog.Item) checkout.Cart {
-		cart, warnings := checkout.PriceCart(shop(items...), view, []checkout.Wanted{want("gun_1", 2), want("pass", 1), want("gives", 1), want("free", 1)})
+		cart, warnings := checkout.PriceCart(shop(items...), view, []checkout.LineRequest{want("gun_1", 2), want("pass", 1), want("gives", 1), want("free", 1)})
 		require.Empty(t, warnings)
 		return cart
 	}
 	then := checkout.ShownOf(priced())
-	require.Empty(t, checkout.Reprice(then, priced()))
-	moved := checkout.Reprice(then, priced(
+	require.Empty(t, checkout.PriceChanges(then, priced()))
+	changes := checkout.PriceChanges(then, priced(
 		good("gun_1", catalog.Consumable, usd("1.99")), // the discount is over
 		good("pass", catalog.Consumable, usd("9.00")),  // the same in other figures
 		good("gives", catalog.Consumable, nil), good("free", catalog.Consumable, usd("1"))))
-	require.Len(t, moved, 3)
-	require.Equal(t, []string{"gun_1", "gives", "free"}, []string{moved[0].SKU, moved[1].SKU, moved[2].SKU})
-	require.Equal(t, []string{"0.995", "1.99"}, []string{moved[0].Then.Amount.String(), moved[0].Now.Amount.String()})
-	require.Nil(t, moved[1].Now)
-	require.Nil(t, moved[2].Then)
+	require.Len(t, changes, 3)
+	require.Equal(t, []string{"gun_1", "gives", "free"}, []string{changes[0].SKU, changes[1].SKU, changes[2].SKU})
+	require.Equal(t, []string{"0.995", "1.99"}, []string{changes[0].Then.Amount.String(), changes[0].Now.Amount.String()})
+	require.Nil(t, changes[1].Now)
+	require.Nil(t, changes[2].Then)
 	delete(then, "gun_1")
-	require.Empty(t, checkout.Reprice(then, priced(good("gun_1", catalog.Consumable, usd("7")))), "never shown with a price")
+	require.Empty(t, checkout.PriceChanges(then, priced(good("gun_1", catalog.Consumable, usd("7")))), "never shown with a price")
 }
 
-// Whatever is priced anew: a line has moved if and only if it costs another amount.
-func TestRepricingFindsEveryMove(t *testing.T) {
+// Whatever is priced anew: a line is listed if and only if it costs another amount.
+func TestEveryPriceChangeIsFound(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		draw := func(name string) (checkout.Cart, map[string]string) {
 			var items []catalog.Item
-			var wanted []checkout.Wanted
+			var wanted []checkout.LineRequest
 			prices := map[string]string{}
 			for _, sku := range []string{"a", "b", "c"} {
 				if rapid.Bool().Draw(t, name+" has "+sku) {
@@ -307,15 +307,15 @@ func TestRepricingFindsEveryMove(t *testing.T) {
 		}
 		then, thenPrices := draw("then")
 		now, nowPrices := draw("now")
-		moved := map[string]bool{}
-		for _, move := range checkout.Reprice(checkout.ShownOf(then), now) {
-			moved[move.SKU] = true
+		changed := map[string]bool{}
+		for _, change := range checkout.PriceChanges(checkout.ShownOf(then), now) {
+			changed[change.SKU] = true
 		}
 		for _, sku := range []string{"a", "b", "c"} {
 			before, had := thenPrices[sku]
 			after, has := nowPrices[sku]
-			if moved[sku] != (had && has && before != after) {
-				t.Fatalf("%s: %q, then %q: %v", sku, before, after, moved)
+			if changed[sku] != (had && has && before != after) {
+				t.Fatalf("%s: %q, then %q: %v", sku, before, after, changed)
 			}
 		}
 	})

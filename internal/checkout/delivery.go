@@ -234,7 +234,7 @@ type GivenPart struct {
 func (o Order) GivenFor(refund Refund) []GivenPart {
 	var given []GivenPart
 	for _, d := range o.Deliveries {
-		pieces := quantityOf(refund.Lines, d.LineID)
+		pieces := refund.QuantityOf(d.LineID)
 		line := slices.IndexFunc(o.Lines, func(l OrderLine) bool { return l.LineID == d.LineID })
 		if d.Status != DeliveryDelivered || pieces == 0 || line < 0 {
 			continue

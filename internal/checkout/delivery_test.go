@@ -19,7 +19,7 @@ func toldOf(amount string, instead bool) *catalog.MainProduct {
 		Integration: store.Integration{ResourceType: catalog.DefaultResourceType, Endpoint: store.DefaultEndpoint, Amount: dec(amount), Currency: "credits", Parameters: json.RawMessage(`{"a":1}`)}}
 }
 
-func frozen(t *testing.T, c *catalog.Catalog, wanted ...checkout.Wanted) ([]checkout.OrderLine, *checkout.Refusal) {
+func frozen(t *testing.T, c *catalog.Catalog, wanted ...checkout.LineRequest) ([]checkout.OrderLine, *checkout.Refusal) {
 	t.Helper()
 	cart, warnings := checkout.PriceCart(c, view, wanted)
 	require.Empty(t, warnings)
@@ -71,7 +71,7 @@ func restored(t *testing.T, lines []checkout.OrderLine) (read []checkout.OrderLi
 func TestOrdersOfTooMuchAreRefused(t *testing.T) {
 	t.Parallel()
 	var items []catalog.Item
-	var wanted []checkout.Wanted
+	var wanted []checkout.LineRequest
 	for k := range checkout.MaxDeliveries + 1 {
 		items = append(items, with(good(fmt.Sprint("c", k), catalog.Consumable, usd("1")), func(i *catalog.Item) { i.MainProduct = toldOf("1", true) }))
 		wanted = append(wanted, want(fmt.Sprint("c", k), 1))

@@ -76,6 +76,6 @@ func using(usages map[string]catalog.Usage) catalog.View {
 	return v
 }
 
-func want(sku string, quantity int64) checkout.Wanted {
-	return checkout.Wanted{SKU: sku, Quantity: quantity}
+func want(sku string, quantity int64) checkout.LineRequest {
+	return checkout.LineRequest{SKU: sku, Quantity: quantity}
 }

@@ -81,8 +81,8 @@ const (
 )
 
 // DecideOrder tells whether an order may be made of the cart. Every line must be accepted: what an order leaves out
-// nobody would notice.
-func DecideOrder(form Form, cart Cart, warnings []Warning) *Refusal {
+// nobody would notice. The changes are those since the user was last told the prices.
+func DecideOrder(form Form, cart Cart, warnings []Warning, changes []PriceChange) *Refusal {
 	single := form == PaidItem || form == FreeItem || form == VirtualItem
 	switch {
 	case len(warnings) > 0:
@@ -95,6 +95,8 @@ func DecideOrder(form Form, cart Cart, warnings []Warning) *Refusal {
 		return Refuse(ItemNotAllowed, "a free item is not paid for")
 	case (form == FreeCart || form == FreeItem) != cart.Free && single:
 		return Refuse(InvalidItem, "free items are ordered as free, all others are paid for")
+	case form == PaidCart && cart.Free && slices.ContainsFunc(changes, PriceChange.becameFree):
+		return Refuse(ItemBecameFree, "the cart has become free since its prices were shown; order it as free")
 	case (form == FreeCart || form == FreeItem) != cart.Free:
 		return Refuse(InvalidCart, "a free cart is ordered as free, all others are paid for")
 	default:
@@ -194,6 +196,17 @@ type Order struct {
 	Deliveries []Delivery
 }
 
+// SandboxMode is the mode of an order for which no money moves.
+const SandboxMode = "sandbox"
+
+// ModeOf is an order's mode in the words of the API that clients know.
+func ModeOf(sandbox bool) string {
+	if sandbox {
+		return SandboxMode
+	}
+	return "default"
+}
+
 // paid is the payment that paid the order.
 func (o Order) paid() (Payment, bool) {
 	for _, record := range o.Payments {
@@ -204,11 +217,15 @@ func (o Order) paid() (Payment, bool) {
 	return Payment{}, false
 }
 
-// PriceMove is a line whose unit price is another than it was.
-type PriceMove struct {
+// PriceChange is a line whose unit price is another than it was.
+type PriceChange struct {
 	SKU  string         `json:"sku"`
 	Then *catalog.Quote `json:"then"` // nil: free
 	Now  *catalog.Quote `json:"now"`  // nil: free
+}
+
+func (c PriceChange) becameFree() bool {
+	return c.Then != nil && c.Then.Amount.IsPositive() && (c.Now == nil || c.Now.Amount.IsZero())
 }
 
 // Shown is the unit price that a user was told last, by SKU.
@@ -228,18 +245,18 @@ func ShownOf(cart Cart) Shown {
 // Equal says whether the same items were shown at the same prices.
 func (s Shown) Equal(other Shown) bool { return maps.EqualFunc(s, other, samePrice) }
 
-// Reprice tells which lines cost another amount now than the user was told. A line that the user has never seen with a price,
-// and one that is not in the cart any more, has not moved.
-func Reprice(then Shown, now Cart) []PriceMove {
-	var moved []PriceMove
+// PriceChanges tells which lines cost another amount now than the user was told. A line that the user has never seen with a price,
+// and one that is not in the cart any more, has not changed.
+func PriceChanges(then Shown, now Cart) []PriceChange {
+	var changes []PriceChange
 	for _, line := range now.Lines {
 		before, told := then[line.Item.SKU]
 		if line.IsBonus || !told || samePrice(before, line.Unit) {
 			continue
 		}
-		moved = append(moved, PriceMove{line.Item.SKU, before, line.Unit})
+		changes = append(changes, PriceChange{line.Item.SKU, before, line.Unit})
 	}
-	return moved
+	return changes
 }
 
 func samePrice(a, b *catalog.Quote) bool {

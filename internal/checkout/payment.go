@@ -35,7 +35,7 @@ func (p Payment) Validate() []Detail {
 		}
 	}
 	check(len(p.Provider) >= 1 && len(p.Provider) <= 64, "provider", "1 to 64 characters")
-	check(len(p.ProviderID) >= 1 && len(p.ProviderID) <= 255, "transaction_id", "1 to 255 characters")
+	check(len(p.ProviderID) >= 1 && len(p.ProviderID) <= 255, "provider_id", "1 to 255 characters")
 	_, known := catalog.Decimals(p.Currency)
 	check(known, "currency", "three capital letters of ISO 4217, such as EUR")
 	check(!known || catalog.ValidAmount(p.Amount, p.Currency), "amount", "above 0, at most 1,000,000,000,000, at most two decimals more than the currency has")

@@ -164,5 +164,5 @@ func TestPaymentsAreValidated(t *testing.T) {
 	for _, detail := range (checkout.Payment{ProviderID: strings.Repeat("x", 256), Currency: "usd"}).Validate() {
 		properties = append(properties, detail.Property)
 	}
-	require.Equal(t, []string{"provider", "transaction_id", "currency"}, properties)
+	require.Equal(t, []string{"provider", "provider_id", "currency"}, properties)
 }

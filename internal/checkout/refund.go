@@ -24,7 +24,11 @@ type Refund struct {
 	Whole  bool            `json:"whole"`  // nothing is left of the order, which is canceled
 	// NotTakenBack is what the main product has given for these pieces; only it can take that back.
 	NotTakenBack []GivenPart `json:"not_taken_back,omitempty"`
+	Reason       string      `json:"reason,omitempty"` // in the words of who wanted it; not for the buyer
 }
+
+// QuantityOf is how many pieces of a line go back.
+func (r Refund) QuantityOf(lineID string) int64 { return quantityOf(r.Lines, lineID) }
 
 // DecideRefund says what a refund of so many pieces of these lines gives back; without lines, of all that is left.
 //
@@ -114,7 +118,7 @@ func (o Order) left() []RefundLine {
 	for _, line := range o.Lines {
 		quantity := line.Quantity
 		for _, refund := range o.Refunds {
-			quantity -= quantityOf(refund.Lines, line.LineID)
+			quantity -= refund.QuantityOf(line.LineID)
 		}
 		if quantity > 0 {
 			left = append(left, RefundLine{line.LineID, quantity})

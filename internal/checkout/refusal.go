@@ -14,17 +14,12 @@ const (
 	CredentialsMissing   Code = 1501
 	UnknownToken         Code = 1013
 
-	ProjectNotFound   Code = 2002
-	ItemNotFound      Code = 4001
-	GroupNotFound     Code = 4403 // or it is off
-	UserNotFound      Code = 5008
-	OrderNotFound     Code = 9001
-	GameCodeNotFound  Code = 4603
-	GameNotFound      Code = 4604
-	CouponNotFound    Code = 9802
-	PromoCodeNotFound Code = 9811
-	PromotionNotFound Code = 9502
-	RegionNotFound    Code = 9701
+	ProjectNotFound Code = 2002
+	ItemNotFound    Code = 4001
+	GroupNotFound   Code = 4403 // or it is off
+	UserNotFound    Code = 5008
+	OrderNotFound   Code = 9001
+	CouponNotFound  Code = 9802
 
 	InvalidField       Code = 1102 // missing or wrong
 	InvalidCart        Code = 1401
@@ -34,20 +29,12 @@ const (
 	TooManyKeys        Code = 1424
 	TooManyItems       Code = 1459
 	ItemUnavailable    Code = 1455
-	ItemBecameFree     Code = 1456
+	ItemBecameFree     Code = 1456 // after the user was told a price
 	AlreadyOwned       Code = 1468
 	LimitReached       Code = 1000 // of the user, for good
 	LimitUntilReset    Code = 1460 // of the user, until it begins anew
 	InvalidConsumption Code = 5002
 	NotEnoughCurrency  Code = 5006
-	EntitlementExists  Code = 5101
-	NotDRMFree         Code = 5103
-	NotReleased        Code = 5106
-	GameCodeUsed       Code = 5107
-	PromoCodeLimit     Code = 9804
-	PromoCodeRegion    Code = 9808
-	PromoCodeExpired   Code = 9810
-	PromoCodeExists    Code = 9803
 )
 
 // Status is the HTTP status that goes with a code.
@@ -57,8 +44,7 @@ func (c Code) Status() int {
 		return 401
 	case AuthorizationMissing:
 		return 403
-	case ProjectNotFound, ItemNotFound, GroupNotFound, UserNotFound, OrderNotFound, GameCodeNotFound, GameNotFound, CouponNotFound, PromoCodeNotFound,
-		PromotionNotFound, RegionNotFound:
+	case ProjectNotFound, ItemNotFound, GroupNotFound, UserNotFound, OrderNotFound, CouponNotFound:
 		return 404
 	default:
 		return 422

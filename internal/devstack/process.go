@@ -107,7 +107,7 @@ func (p *Process) start(ctx context.Context) error {
 		}
 		cmd.Stdout = &lineWatcher{out: output, prefix: []byte(p.opts.ReadyLine), seen: lineSeen}
 	}
-	if err := startFromLastingThread(cmd); err != nil {
+	if err := StartFromLastingThread(cmd); err != nil {
 		return fmt.Errorf("start %s: %w", p.opts.Name, err)
 	}
 	done := make(chan struct{})
@@ -314,7 +314,8 @@ var starts = sync.OnceValue(func() chan<- func() {
 	return calls
 })
 
-func startFromLastingThread(cmd *exec.Cmd) error {
+// StartFromLastingThread starts a child that is to be sent OrphanSignal when this process ends, and not before.
+func StartFromLastingThread(cmd *exec.Cmd) error {
 	result := make(chan error)
 	starts() <- func() { result <- cmd.Start() }
 	return <-result

@@ -30,19 +30,6 @@ func (o *Outbox) OfferCheckout(order postgres.CheckoutChange) {
 	}
 }
 
-// dispatchCheckouts tells of orders as they come, those that wait together.
-func (o *Outbox) dispatchCheckouts(ctx context.Context) {
-	for {
-		first, ok := next(ctx, o.checkouts)
-		if !ok {
-			return // the sweep of another process, or of the next, tells what is left
-		}
-		if err := o.tellCheckouts(context.WithoutCancel(ctx), queued(first, o.checkouts, checkoutBatch)); err != nil {
-			o.options.Logger.Warn("orders not told of, the sweep will", "error", err)
-		}
-	}
-}
-
 // sweepCheckouts also deletes abandoned carts.
 func (o *Outbox) sweepCheckouts(ctx context.Context) {
 	o.sweepEvery(ctx, sweepInterval, "orders and carts", func(ctx context.Context) error {

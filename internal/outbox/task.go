@@ -31,19 +31,6 @@ func (o *Outbox) OfferTaskWindows(windows ...postgres.TaskWindowChange) {
 	}
 }
 
-// dispatchWindows tells of windows as they come, those that wait together.
-func (o *Outbox) dispatchWindows(ctx context.Context) {
-	for {
-		first, ok := next(ctx, o.windows)
-		if !ok {
-			return // the sweep of another process, or of the next, tells what is left
-		}
-		if err := o.tellWindows(context.WithoutCancel(ctx), queued(first, o.windows, windowBatch)); err != nil {
-			o.options.Logger.Warn("windows not told of, the sweep will", "error", err)
-		}
-	}
-}
-
 func (o *Outbox) sweepWindows(ctx context.Context) {
 	o.sweepEvery(ctx, sweepInterval, "windows", func(ctx context.Context) error {
 		return o.SweepTaskWindows(ctx, time.Now().Add(-sweepAge)) // what is younger is still in a dispatcher's hands

@@ -78,6 +78,19 @@ func tellAll[T any](ctx context.Context, atOnce int, all []T, tell func(context.
 	return errors.Join(err, mark(ctx, told))
 }
 
+// dispatch tells of what comes through a queue, of all that waits there together.
+func dispatch[T any](ctx context.Context, o *Outbox, what string, queue <-chan T, batch int, tell func(context.Context, []T) error) {
+	for {
+		first, ok := next(ctx, queue)
+		if !ok {
+			return // the sweep of another process, or of the next, tells what is left
+		}
+		if err := tell(context.WithoutCancel(ctx), queued(first, queue, batch)); err != nil {
+			o.options.Logger.Warn(what+" not told of, the sweep will", "error", err)
+		}
+	}
+}
+
 // next waits for the next of the queue, and is not ok once ctx has ended, whatever waits there: a select alone would take either, and
 // go on for as long as luck has it.
 func next[T any](ctx context.Context, queue <-chan T) (one T, ok bool) {

@@ -114,7 +114,7 @@ func TestNotificationsListTheirMistakes(t *testing.T) {
 	t.Parallel()
 	for body, fields := range map[string][]string{
 		`[]`: nil,
-		`{"order_id": 41, "provider": "sandbox", "provider_id": "", "amount": "0", "currency": "EUR"}`: {"transaction_id", "amount", "provider"},
+		`{"order_id": 41, "provider": "sandbox", "provider_id": "", "amount": "0", "currency": "EUR"}`: {"provider_id", "amount", "provider"},
 		`{"order_id": 41, "provider_id": "p1", "amount": "1", "currency": "euro"}`:                     {"currency"},
 	} {
 		_, err := notifications(nil).Read(t.Context(), payments.Message{Body: []byte(body)})

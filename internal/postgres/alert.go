@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/quickpass/quickpass/internal/postgres/sqlc"
@@ -58,7 +59,39 @@ func (db *DB) Alerts(ctx context.Context, projectID int32, open *bool, before in
 	}
 	alerts := make([]Alert, len(rows))
 	for i, row := range rows {
-		alerts[i] = Alert{ID: row.AlertID, Kind: row.Kind, Subject: row.Subject, Detail: row.Detail, OpenedAt: row.OpenedAt, ResolvedAt: row.ResolvedAt}
+		alerts[i] = alertOf(row)
 	}
 	return alerts, nil
+}
+
+func alertOf(row sqlc.ListAlertsRow) Alert {
+	return Alert{ID: row.AlertID, Kind: row.Kind, Subject: row.Subject, Detail: row.Detail, OpenedAt: row.OpenedAt, ResolvedAt: row.ResolvedAt}
+}
+
+// AlertResolution closes an alert by hand.
+type AlertResolution struct {
+	ProjectID int32
+	AlertID   int64
+	Reason    string // for the audit
+	Actor     string
+}
+
+// ResolveAlert closes an alert, once: one that is resolved stays as it is. What is still wrong opens a new one. It fails with ErrNotFound.
+func (db *DB) ResolveAlert(ctx context.Context, r AlertResolution, now time.Time) (alert Alert, err error) {
+	now = now.UTC().Truncate(time.Microsecond)
+	err = db.inTx(ctx, func(q *sqlc.Queries) error {
+		row, err := q.LockAlert(ctx, sqlc.LockAlertParams{ProjectID: r.ProjectID, AlertID: r.AlertID})
+		if err != nil {
+			return notFound(err)
+		}
+		if alert = alertOf(sqlc.ListAlertsRow(row)); alert.ResolvedAt != nil {
+			return nil
+		}
+		if err := q.ResolveAlert(ctx, sqlc.ResolveAlertParams{ProjectID: r.ProjectID, Kind: alert.Kind, Subject: alert.Subject, Now: now}); err != nil {
+			return fmt.Errorf("resolve alert: %w", err)
+		}
+		alert.ResolvedAt = &now
+		return audit(ctx, q, r.ProjectID, r.Actor, "alert.resolve", strconv.FormatInt(r.AlertID, 10), map[string]any{"kind": alert.Kind, "subject": alert.Subject, "reason": r.Reason}, now)
+	})
+	return alert, err
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/rs/xid"
 
+	"github.com/quickpass/quickpass/internal/optional"
 	"github.com/quickpass/quickpass/internal/postgres/sqlc"
 	"github.com/quickpass/quickpass/internal/store"
 )
@@ -70,7 +71,7 @@ func approvalOf(ctx context.Context, q *sqlc.Queries, projectID int32, effectID 
 
 func askApproval(ctx context.Context, q *sqlc.Queries, a Approval, now time.Time) (*Approval, error) {
 	row, err := q.InsertApproval(ctx, sqlc.InsertApprovalParams{ApprovalID: a.ApprovalID, ProjectID: a.ProjectID, Action: a.Action, Subject: a.Subject,
-		AmountCoins: a.AmountCoins, TransactionID: optional(a.TransactionID), Reason: a.Reason, RequestedBy: a.RequestedBy, Now: now})
+		AmountCoins: a.AmountCoins, TransactionID: optional.Text(a.TransactionID), Reason: a.Reason, RequestedBy: a.RequestedBy, Now: now})
 	if err != nil {
 		return nil, fmt.Errorf("ask for approval: %w", err)
 	}
@@ -130,7 +131,7 @@ func decide(ctx context.Context, q *sqlc.Queries, approval Approval, d Decision,
 			return approval, err
 		}
 	}
-	row, err := q.DecideApproval(ctx, sqlc.DecideApprovalParams{ApprovalID: approval.ApprovalID, Status: status, Actor: d.Actor, Reason: optional(d.Reason), Now: now})
+	row, err := q.DecideApproval(ctx, sqlc.DecideApprovalParams{ApprovalID: approval.ApprovalID, Status: status, Actor: d.Actor, Reason: optional.Text(d.Reason), Now: now})
 	if err != nil {
 		return approval, fmt.Errorf("decide approval: %w", err)
 	}
@@ -169,7 +170,7 @@ func (db *DB) GetApproval(ctx context.Context, projectID int32, id string) (Appr
 // Approvals lists what waited or waits for a second admin, newest first, before the given one (empty: from the
 // newest); status may be empty.
 func (db *DB) Approvals(ctx context.Context, projectID int32, status, before string, limit int) ([]Approval, error) {
-	rows, err := db.q.ListApprovals(ctx, sqlc.ListApprovalsParams{ProjectID: projectID, Status: optional(status), Before: optional(before), MaxApprovals: int32(limit)})
+	rows, err := db.q.ListApprovals(ctx, sqlc.ListApprovalsParams{ProjectID: projectID, Status: optional.Text(status), Before: optional.Text(before), MaxApprovals: int32(limit)})
 	if err != nil {
 		return nil, fmt.Errorf("list approvals: %w", err)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/quickpass/quickpass/internal/catalog"
 	"github.com/quickpass/quickpass/internal/checkout"
+	"github.com/quickpass/quickpass/internal/optional"
 	"github.com/quickpass/quickpass/internal/postgres/sqlc"
 )
 
@@ -30,7 +31,7 @@ type Shopper struct {
 // cart of a user; the zero value is one that nobody has filled.
 type cart struct {
 	currency, country string // as its filler has asked for
-	lines             []checkout.Wanted
+	lines             []checkout.LineRequest
 	shown             checkout.Shown
 }
 
@@ -76,7 +77,7 @@ func (db *DB) ShowCart(ctx context.Context, s Shopper, cartID string) (checkout.
 }
 
 // FillCart sets several lines. Those that can't be bought are left out, with a warning each, and change nothing.
-func (db *DB) FillCart(ctx context.Context, s Shopper, cartID string, wanted []checkout.Wanted) (shown checkout.ShownCart, err error) {
+func (db *DB) FillCart(ctx context.Context, s Shopper, cartID string, wanted []checkout.LineRequest) (shown checkout.ShownCart, err error) {
 	err = db.editCart(ctx, s, cartID, func(q *sqlc.Queries, c *cart) error {
 		s.remember(c)
 		filled, refusal := checkout.Fill(c.lines, wanted)
@@ -89,9 +90,9 @@ func (db *DB) FillCart(ctx context.Context, s Shopper, cartID string, wanted []c
 		}
 		_, warnings := checkout.PriceCart(s.Catalog, view, filled)
 		warnings = slices.DeleteFunc(warnings, func(w checkout.Warning) bool {
-			return !slices.ContainsFunc(wanted, func(line checkout.Wanted) bool { return line.SKU == w.SKU })
+			return !slices.ContainsFunc(wanted, func(line checkout.LineRequest) bool { return line.SKU == w.SKU })
 		})
-		accepted := slices.DeleteFunc(slices.Clone(wanted), func(line checkout.Wanted) bool {
+		accepted := slices.DeleteFunc(slices.Clone(wanted), func(line checkout.LineRequest) bool {
 			return slices.ContainsFunc(warnings, func(w checkout.Warning) bool { return w.SKU == line.SKU })
 		})
 		if len(accepted) > 0 {
@@ -108,7 +109,7 @@ func (db *DB) FillCart(ctx context.Context, s Shopper, cartID string, wanted []c
 }
 
 // SetCartItem sets the quantity of one line; 0 takes it away. It is refused when so many can't be bought.
-func (db *DB) SetCartItem(ctx context.Context, s Shopper, cartID string, line checkout.Wanted) error {
+func (db *DB) SetCartItem(ctx context.Context, s Shopper, cartID string, line checkout.LineRequest) error {
 	return db.editCart(ctx, s, cartID, func(q *sqlc.Queries, c *cart) error {
 		lines, refusal := checkout.Set(c.lines, line.SKU, line.Quantity)
 		if refusal != nil {
@@ -177,7 +178,7 @@ func (db *DB) editCart(ctx context.Context, s Shopper, cartID string, edit func(
 		if err := edit(q, &c); err != nil {
 			return err
 		}
-		params := sqlc.SaveCartParams{ProjectID: s.ProjectID, UserID: s.UserID, CartID: cartID, Currency: optional(c.currency), Country: optional(c.country),
+		params := sqlc.SaveCartParams{ProjectID: s.ProjectID, UserID: s.UserID, CartID: cartID, Currency: optional.Text(c.currency), Country: optional.Text(c.country),
 			Now: now, ExpiresAt: now.Add(s.CartTTL)}
 		if params.Lines, err = json.Marshal(c.lines); err != nil {
 			return err
@@ -209,7 +210,7 @@ func (s Shopper) remember(c *cart) {
 
 // viewOf is how the shopper sees these lines: what the call does not say is as the cart's filler said, and what was
 // taken of each item is read now.
-func (s Shopper) viewOf(ctx context.Context, q *sqlc.Queries, c cart, lines []checkout.Wanted) (catalog.View, error) {
+func (s Shopper) viewOf(ctx context.Context, q *sqlc.Queries, c cart, lines []checkout.LineRequest) (catalog.View, error) {
 	view := s.View
 	if view.Currency == "" {
 		view.Currency = c.currency
@@ -223,7 +224,7 @@ func (s Shopper) viewOf(ctx context.Context, q *sqlc.Queries, c cart, lines []ch
 }
 
 // relatedSKUs are those of the lines, of what they contain, and of what comes as a bonus.
-func relatedSKUs(c *catalog.Catalog, lines []checkout.Wanted) []string {
+func relatedSKUs(c *catalog.Catalog, lines []checkout.LineRequest) []string {
 	seen := map[string]bool{}
 	skus := []string{}
 	var add func(string)

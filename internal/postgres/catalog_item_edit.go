@@ -12,6 +12,7 @@ import (
 	"github.com/rs/xid"
 
 	"github.com/quickpass/quickpass/internal/catalog"
+	"github.com/quickpass/quickpass/internal/optional"
 	"github.com/quickpass/quickpass/internal/postgres/sqlc"
 )
 
@@ -50,7 +51,7 @@ type ItemFilter struct {
 // ListItems lists items in the order of their SKU, drafts too.
 func (db *DB) ListItems(ctx context.Context, projectID int32, f ItemFilter) ([]catalog.Item, error) {
 	rows, err := db.q.PageOfCatalogItems(ctx, sqlc.PageOfCatalogItemsParams{ProjectID: projectID, After: f.After,
-		Type: optional(string(f.Type)), Status: optional(string(f.Status)), MaxItems: int32(f.Limit)})
+		Type: optional.Text(string(f.Type)), Status: optional.Text(string(f.Status)), MaxItems: int32(f.Limit)})
 	if err != nil {
 		return nil, fmt.Errorf("list items: %w", err)
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/quickpass/quickpass/internal/catalog"
 	"github.com/quickpass/quickpass/internal/checkout"
 	"github.com/quickpass/quickpass/internal/inventory"
+	"github.com/quickpass/quickpass/internal/optional"
 	"github.com/quickpass/quickpass/internal/postgres/sqlc"
 	"github.com/quickpass/quickpass/internal/store"
 )
@@ -27,28 +28,28 @@ import (
 type NewCheckout struct {
 	Shopper
 	Form            checkout.Form
-	CartID          string            // of the forms of a cart
-	Wanted          []checkout.Wanted // of all other forms
-	VirtualCurrency string            // of checkout.VirtualItem
-	Sandbox         bool              // no money moves
-	Zone            *time.Location    // of the project
-	TTL             time.Duration     // until it expires unpaid
-	ExternalID      string            // the caller's; may be empty
-	ReturnURL       string            // where the payment page leads back to; may be empty
-	Custom          json.RawMessage   // custom_parameters; may be nil
-	Idempotency     *Idempotency      // may be nil
+	CartID          string                 // of the forms of a cart
+	Wanted          []checkout.LineRequest // of all other forms
+	VirtualCurrency string                 // of checkout.VirtualItem
+	Sandbox         bool                   // no money moves
+	Zone            *time.Location         // of the project
+	TTL             time.Duration          // until it expires unpaid
+	ExternalID      string                 // the caller's; may be empty
+	ReturnURL       string                 // where the payment page leads back to; may be empty
+	Custom          json.RawMessage        // custom_parameters; may be nil
+	Idempotency     *Idempotency           // may be nil
 }
 
 // CreatedCheckout is an order that was just made, or was made before under the same idempotency key.
 type CreatedCheckout struct {
-	OrderID   int64
-	Token     string // of its payment; empty when nothing is to be paid outside
-	Status    checkout.OrderStatus
-	Price     *catalog.Quote       // nil when nothing is to be paid outside
-	ExpiresAt *time.Time           // unless it is done
-	Moved     []checkout.PriceMove // lines whose price is another than the cart was shown with
-	Change    CheckoutChange       // of which its workflow is to know, unless it is done
-	Replayed  bool
+	OrderID      int64
+	Token        string // of its payment; empty when nothing is to be paid outside
+	Status       checkout.OrderStatus
+	Price        *catalog.Quote         // nil when nothing is to be paid outside
+	ExpiresAt    *time.Time             // unless it is done
+	PriceChanges []checkout.PriceChange // lines whose price is another than the cart was shown with
+	Change       CheckoutChange         // of which its workflow is to know, unless it is done
+	Replayed     bool
 }
 
 // errRace: somebody took what the rules had just seen.
@@ -91,7 +92,7 @@ func createCheckout(ctx context.Context, q *sqlc.Queries, o NewCheckout) (Create
 	if buyer == "blocked" {
 		return CreatedCheckout{}, &store.Refusal{Code: store.UserBlocked, Message: "the account is blocked"}
 	}
-	c, view, priced, err := o.price(ctx, q)
+	priced, changes, view, err := o.price(ctx, q)
 	if err != nil {
 		return CreatedCheckout{}, err
 	}
@@ -99,14 +100,14 @@ func createCheckout(ctx context.Context, q *sqlc.Queries, o NewCheckout) (Create
 	if refusal != nil {
 		return CreatedCheckout{}, refusal
 	}
-	draft := checkoutDraft{NewCheckout: o, id: next.OrderID, view: view, cart: priced, lines: lines, moved: checkout.Reprice(c.shown, priced)}
+	draft := checkoutDraft{NewCheckout: o, id: next.OrderID, view: view, cart: priced, lines: lines, priceChanges: changes}
 	if o.Form == checkout.PaidCart || o.Form == checkout.FreeCart {
 		if err := q.DeleteCart(ctx, sqlc.DeleteCartParams{ProjectID: o.ProjectID, UserID: o.UserID, CartID: o.CartID}); err != nil {
 			return CreatedCheckout{}, fmt.Errorf("clear cart: %w", err)
 		}
 	}
 	if draft.atOnce() {
-		return draft.deliver(ctx, q)
+		return draft.completeAtOnce(ctx, q)
 	}
 	return draft.await(ctx, q, next.TokenSecret)
 }
@@ -131,7 +132,7 @@ func checkoutCreatedBefore(ctx context.Context, q *sqlc.Queries, o NewCheckout, 
 			return created, fmt.Errorf("order %d: %w", orderID, err)
 		}
 	}
-	return created, json.Unmarshal(row.Moved, &created.Moved)
+	return created, json.Unmarshal(row.Moved, &created.PriceChanges)
 }
 
 // checkoutToken of an order: nobody can guess it, and the same request is answered with the same one.
@@ -142,42 +143,43 @@ func checkoutToken(secret []byte, orderID int64) string {
 }
 
 // price prices what is to be ordered, a cart under its lock, and refuses what the form does not allow.
-func (o NewCheckout) price(ctx context.Context, q *sqlc.Queries) (c cart, view catalog.View, priced checkout.Cart, err error) {
+func (o NewCheckout) price(ctx context.Context, q *sqlc.Queries) (priced checkout.Cart, changes []checkout.PriceChange, view catalog.View, err error) {
+	var c cart
 	wanted := o.Wanted
 	if o.Form == checkout.PaidCart || o.Form == checkout.FreeCart {
 		if c, err = lockCart(ctx, q, o.Shopper, o.CartID); err != nil {
-			return c, view, priced, err
+			return priced, nil, view, err
 		}
 		wanted = c.lines
 	}
 	if view, err = o.viewOf(ctx, q, c, wanted); err != nil {
-		return c, view, priced, err
+		return priced, nil, view, err
 	}
 	var refusal *checkout.Refusal
+	var warnings []checkout.Warning
 	if o.Form == checkout.VirtualItem {
 		priced, refusal = checkout.PriceItemVirtual(o.Catalog, view, wanted[0], o.VirtualCurrency)
-		if refusal == nil {
-			refusal = checkout.DecideOrder(o.Form, priced, nil)
-		}
 	} else {
-		var warnings []checkout.Warning
 		priced, warnings = checkout.PriceCart(o.Catalog, view, wanted)
-		refusal = checkout.DecideOrder(o.Form, priced, warnings)
+	}
+	changes = checkout.PriceChanges(c.shown, priced)
+	if refusal == nil {
+		refusal = checkout.DecideOrder(o.Form, priced, warnings, changes)
 	}
 	if refusal != nil {
-		return c, view, priced, refusal
+		return priced, nil, view, refusal
 	}
-	return c, view, priced, nil
+	return priced, changes, view, nil
 }
 
 // checkoutDraft is an order that is about to be written.
 type checkoutDraft struct {
 	NewCheckout
-	id    int64
-	view  catalog.View
-	cart  checkout.Cart
-	lines []checkout.OrderLine
-	moved []checkout.PriceMove
+	id           int64
+	view         catalog.View
+	cart         checkout.Cart
+	lines        []checkout.OrderLine
+	priceChanges []checkout.PriceChange
 }
 
 // atOnce says whether nothing is to be paid outside.
@@ -193,19 +195,19 @@ func (d checkoutDraft) await(ctx context.Context, q *sqlc.Queries, secret []byte
 		return CreatedCheckout{}, err
 	}
 	params.TokenHash, params.ExpiresAt = hash[:], &expires
-	if err := d.reserve(ctx, q, false); err != nil {
+	if err := d.reserve(ctx, q, pieceReserved); err != nil {
 		return CreatedCheckout{}, err
 	}
 	if err := q.InsertCheckoutOrder(ctx, params); err != nil {
 		return CreatedCheckout{}, fmt.Errorf("write order: %w", err)
 	}
-	return CreatedCheckout{OrderID: d.id, Token: token, Status: checkout.New, Price: d.cart.Price, ExpiresAt: &expires, Moved: d.moved,
+	return CreatedCheckout{OrderID: d.id, Token: token, Status: checkout.New, Price: d.cart.Price, ExpiresAt: &expires, PriceChanges: d.priceChanges,
 		Change: CheckoutChange{ProjectID: d.ProjectID, OrderID: d.id, UserID: d.UserID, Status: checkout.New, ExpiresAt: &expires, Changes: 1}}, nil
 }
 
 func (d checkoutDraft) params(status checkout.OrderStatus) (sqlc.InsertCheckoutOrderParams, error) {
-	params := sqlc.InsertCheckoutOrderParams{OrderID: d.id, ProjectID: d.ProjectID, UserID: d.UserID, Status: string(status), Mode: modeOf(d.Sandbox), CurrencyType: "free",
-		CartID: optional(d.CartID), Country: optional(d.view.Country), CustomParameters: d.Custom, ExternalID: optional(d.ExternalID), ReturnUrl: optional(d.ReturnURL), SweepAt: d.view.Now, Now: d.view.Now}
+	params := sqlc.InsertCheckoutOrderParams{OrderID: d.id, ProjectID: d.ProjectID, UserID: d.UserID, Status: string(status), Mode: checkout.ModeOf(d.Sandbox), CurrencyType: "free",
+		CartID: optional.Text(d.CartID), Country: optional.Text(d.view.Country), CustomParameters: d.Custom, ExternalID: optional.Text(d.ExternalID), ReturnUrl: optional.Text(d.ReturnURL), SweepAt: d.view.Now, Now: d.view.Now}
 	var err error
 	encode := func(v any) (encoded json.RawMessage) {
 		if err == nil {
@@ -213,10 +215,10 @@ func (d checkoutDraft) params(status checkout.OrderStatus) (sqlc.InsertCheckoutO
 		}
 		return encoded
 	}
-	if d.moved == nil {
-		d.moved = []checkout.PriceMove{}
+	if d.priceChanges == nil {
+		d.priceChanges = []checkout.PriceChange{}
 	}
-	params.Lines, params.Moved, params.Holds = encode(d.lines), encode(d.moved), encode(d.holds())
+	params.Lines, params.Moved, params.Holds = encode(d.lines), encode(d.priceChanges), encode(d.holds())
 	switch {
 	case d.cart.Price != nil:
 		params.CurrencyType, params.Price = "real", encode(d.cart.Price)
@@ -227,61 +229,8 @@ func (d checkoutDraft) params(status checkout.OrderStatus) (sqlc.InsertCheckoutO
 	return params, err
 }
 
-func modeOf(sandbox bool) string {
-	if sandbox {
-		return "sandbox"
-	}
-	return "default"
-}
-
-// checkoutHolds are what an order has taken of limits, and gives back when it ends or is refunded.
-type checkoutHolds struct {
-	Sales  []heldSale  `json:"sales,omitempty"`
-	Usages []heldUsage `json:"usages,omitempty"`
-}
-
-// heldSale is of a limit for all users.
-type heldSale struct {
-	SKU      string `json:"sku"`
-	Quantity int64  `json:"quantity"`
-	total    int64  // of the limit
-}
-
-// heldUsage is of a limit for the user, or of a promotion's.
-type heldUsage struct {
-	SKU         string    `json:"sku"`
-	Promotion   string    `json:"promotion,omitempty"`
-	PeriodStart time.Time `json:"period_start"`
-	Quantity    int64     `json:"quantity"`
-	most        int64     // of the limit
-}
-
-// holds are in the order in which their rows are locked. Bonus lines count for no limit.
-func (d checkoutDraft) holds() checkoutHolds {
-	var h checkoutHolds
-	for _, line := range d.cart.Lines {
-		item := line.Item
-		if line.IsBonus {
-			continue
-		}
-		if item.Limits.PerItem > 0 {
-			h.Sales = append(h.Sales, heldSale{SKU: item.SKU, Quantity: line.Quantity, total: item.Limits.PerItem})
-		}
-		if item.Limits.PerUser > 0 {
-			h.Usages = append(h.Usages, heldUsage{SKU: item.SKU, PeriodStart: usagePeriod(item.Limits.Recurrent.PerUser, d.view.Now), Quantity: line.Quantity, most: item.Limits.PerUser})
-		}
-		for _, id := range item.UsedPromotions(d.view.Now, d.view.Usages[item.SKU]) {
-			k := slices.IndexFunc(item.Promotions, func(p catalog.Promotion) bool { return p.ID == id })
-			h.Usages = append(h.Usages, heldUsage{SKU: item.SKU, Promotion: id, PeriodStart: usagePeriod(nil, d.view.Now), Quantity: 1, most: item.Promotions[k].Limits.PerUser})
-		}
-	}
-	slices.SortFunc(h.Sales, func(a, b heldSale) int { return strings.Compare(a.SKU, b.SKU) })
-	slices.SortFunc(h.Usages, func(a, b heldUsage) int { return strings.Compare(a.SKU+"\x00"+a.Promotion, b.SKU+"\x00"+b.Promotion) })
-	return h
-}
-
 // reserve takes what the order needs of limits and game keys, or fails with errRace: the rules had seen enough.
-func (d checkoutDraft) reserve(ctx context.Context, q *sqlc.Queries, sold bool) error {
+func (d checkoutDraft) reserve(ctx context.Context, q *sqlc.Queries, state pieceState) error {
 	h := d.holds()
 	for _, u := range h.Usages {
 		taken, err := q.TakeUsage(ctx, sqlc.TakeUsageParams{ProjectID: d.ProjectID, UserID: d.UserID, Sku: u.SKU, Promotion: u.Promotion, PeriodStart: u.PeriodStart, Quantity: u.Quantity, Most: u.most})
@@ -290,7 +239,7 @@ func (d checkoutDraft) reserve(ctx context.Context, q *sqlc.Queries, sold bool) 
 		}
 	}
 	for _, s := range h.Sales {
-		taken, err := q.TakeSale(ctx, sqlc.TakeSaleParams{ProjectID: d.ProjectID, Sku: s.SKU, Total: s.total, Sold: sold, Quantity: s.Quantity})
+		taken, err := q.TakeSale(ctx, sqlc.TakeSaleParams{ProjectID: d.ProjectID, Sku: s.SKU, Total: s.total, Sold: bool(state), Quantity: s.Quantity})
 		if err := enough(taken, 1, err); err != nil {
 			return err
 		}

@@ -14,9 +14,9 @@ import (
 	"github.com/quickpass/quickpass/internal/webhook"
 )
 
-// deliver writes an order that needs no payment from outside: it is free, or a virtual currency pays for it. It is done at once,
+// completeAtOnce writes an order that needs no payment from outside: it is free, or a virtual currency pays for it. It is done at once,
 // unless the main product has to give a part of it.
-func (d checkoutDraft) deliver(ctx context.Context, q *sqlc.Queries) (CreatedCheckout, error) {
+func (d checkoutDraft) completeAtOnce(ctx context.Context, q *sqlc.Queries) (CreatedCheckout, error) {
 	now, status := d.view.Now, checkout.Done
 	if checkout.OfMainProduct(d.lines) {
 		status = checkout.Paid
@@ -32,7 +32,7 @@ func (d checkoutDraft) deliver(ctx context.Context, q *sqlc.Queries) (CreatedChe
 	if err := d.payWithCoins(ctx, q); err != nil {
 		return CreatedCheckout{}, err
 	}
-	if err := d.reserve(ctx, q, true); err != nil {
+	if err := d.reserve(ctx, q, pieceSold); err != nil {
 		return CreatedCheckout{}, err
 	}
 	owed, err := checkout.Deliveries(d.lines)
@@ -49,7 +49,7 @@ func (d checkoutDraft) deliver(ctx context.Context, q *sqlc.Queries) (CreatedChe
 	if err := d.give(ctx, q); err != nil {
 		return CreatedCheckout{}, err
 	}
-	created := CreatedCheckout{OrderID: d.id, Status: status, Moved: d.moved}
+	created := CreatedCheckout{OrderID: d.id, Status: status, PriceChanges: d.priceChanges}
 	row := rowOf(params)
 	if status == checkout.Done {
 		if err := tellOfCheckout(ctx, q, row, "checkout_done", nil, now); err != nil {

@@ -101,17 +101,17 @@ func (o *lockedCheckout) refundLine(ctx context.Context, lineID string, in Deliv
 	if o.count(checkout.DeliveryPending) > 0 {
 		return ErrBeingDelivered
 	}
-	for k, other := range o.rules.Deliveries {
+	for k, other := range o.order.Deliveries {
 		if other.LineID == lineID && other.Status == checkout.DeliverySuspected {
-			o.rules.Deliveries[k].Status = checkout.DeliveryRefunded
+			o.order.Deliveries[k].Status = checkout.DeliveryRefunded
 		}
 	}
 	if err := o.writeDeliveries(ctx); err != nil {
 		return err
 	}
-	refund, left := o.rules.RefundOfLines("line", []string{lineID})
+	refund, left := o.order.RefundOfLines("line", []string{lineID})
 	if !left {
 		return fmt.Errorf("line %s of order %d is refunded, yet its delivery was open", lineID, o.row.OrderID)
 	}
-	return o.refund(ctx, refund, in.Reason, in.Actor)
+	return o.refund(ctx, refund, refundCause{refundedByAdmin, in.Reason, in.Actor})
 }

@@ -150,11 +150,11 @@ func answerOfOutcome(outcome contract.Outcome) checkout.DeliveryAnswer {
 
 // delivery is one of the order's, in place. It fails with ErrNotFound.
 func (o *lockedCheckout) delivery(number int) (*checkout.Delivery, error) {
-	k := slices.IndexFunc(o.rules.Deliveries, func(d checkout.Delivery) bool { return d.Number == number })
+	k := slices.IndexFunc(o.order.Deliveries, func(d checkout.Delivery) bool { return d.Number == number })
 	if k < 0 {
 		return nil, ErrNotFound
 	}
-	return &o.rules.Deliveries[k], nil
+	return &o.order.Deliveries[k], nil
 }
 
 func (o *lockedCheckout) recordDelivery(ctx context.Context, d *checkout.Delivery, answer checkout.DeliveryAnswer) error {
@@ -192,7 +192,7 @@ func (o *lockedCheckout) subject(number int) string {
 }
 
 func (o *lockedCheckout) count(status checkout.DeliveryStatus) (n int) {
-	for _, d := range o.rules.Deliveries {
+	for _, d := range o.order.Deliveries {
 		if d.Status == status {
 			n++
 		}
@@ -208,12 +208,12 @@ func (o *lockedCheckout) open() int {
 // finish writes the deliveries as they are now, and what follows: lines that were refused are paid back, and the order is done when none is
 // open. With tell, its workflow has to look at it.
 func (o *lockedCheckout) finish(ctx context.Context, tell bool) error {
-	refused := checkout.Refused(o.rules.Deliveries)
+	refused := checkout.Refused(o.order.Deliveries)
 	if err := o.writeDeliveries(ctx); err != nil {
 		return err
 	}
 	// While something is suspected nothing ends as a whole: a bonus may have been given after all.
-	if refund, left := o.rules.RefundOfLines("refused", refused); left && (!refund.Whole || o.open() == 0) {
+	if refund, left := o.order.RefundOfLines("refused", refused); left && (!refund.Whole || o.open() == 0) {
 		if err := o.payRefusedBack(ctx, refund); err != nil {
 			return err
 		}
@@ -224,7 +224,7 @@ func (o *lockedCheckout) finish(ctx context.Context, tell bool) error {
 	case o.open() > 0:
 		return o.awaitDeliveries(ctx, tell)
 	}
-	if err := o.move(ctx, checkout.Done, "", false); err != nil {
+	if err := o.move(ctx, checkoutMove{to: checkout.Done}); err != nil {
 		return err
 	}
 	return tellOfCheckout(ctx, o.q, o.row, "checkout_done", nil, o.now)
@@ -232,19 +232,19 @@ func (o *lockedCheckout) finish(ctx context.Context, tell bool) error {
 
 // payRefusedBack refunds lines that were refused. Money moves at the provider, so an admin has to know of it.
 func (o *lockedCheckout) payRefusedBack(ctx context.Context, refund checkout.Refund) error {
-	if o.rules.Price != nil && refund.Amount.IsPositive() {
+	if o.order.Price != nil && refund.Amount.IsPositive() {
 		err := o.alertAbout(ctx, "checkout_delivery_refused", refund.ID, map[string]any{"order_id": o.row.OrderID, "user_id": o.row.UserID, "refund_id": refund.ID, "amount": refund.Amount,
-			"currency": o.rules.Price.Currency, "lines": refund.Lines})
+			"currency": o.order.Price.Currency, "lines": refund.Lines})
 		if err != nil {
 			return err
 		}
 	}
-	return o.refund(ctx, refund, "refused_by_main_product", "quickpass")
+	return o.refund(ctx, refund, refundCause{"refused_by_main_product", "refused_by_main_product", "quickpass"})
 }
 
 // writeDeliveries writes those that have changed, and raises and resolves their alerts.
 func (o *lockedCheckout) writeDeliveries(ctx context.Context) error {
-	for k, d := range o.rules.Deliveries {
+	for k, d := range o.order.Deliveries {
 		was := o.written[k]
 		if reflect.DeepEqual(d, was) {
 			continue
@@ -303,9 +303,9 @@ func (o *lockedCheckout) awaitDeliveries(ctx context.Context, tell bool) error {
 
 // closeDeliveries ends those that are open of an order that is refunded as a whole. None of them is under way: the callers have looked.
 func (o *lockedCheckout) closeDeliveries(ctx context.Context) error {
-	for k, d := range o.rules.Deliveries {
+	for k, d := range o.order.Deliveries {
 		if d.Status.Open() {
-			o.rules.Deliveries[k].Status = checkout.DeliveryRefunded
+			o.order.Deliveries[k].Status = checkout.DeliveryRefunded
 		}
 	}
 	return o.writeDeliveries(ctx)
@@ -313,7 +313,7 @@ func (o *lockedCheckout) closeDeliveries(ctx context.Context) error {
 
 // dueDeliveries are what the main product is to be asked for now.
 func (o *lockedCheckout) dueDeliveries() (due []contract.CheckoutDelivery) {
-	for _, d := range o.rules.Deliveries {
+	for _, d := range o.order.Deliveries {
 		if d.Status == checkout.DeliveryPending {
 			due = append(due, contract.CheckoutDelivery{OrderID: o.row.OrderID, UserID: o.row.UserID, Number: d.Number, Round: d.Round, Suspected: d.Unsettled > 0,
 				Summary: d.Ask.Amount.String() + " " + d.Ask.Currency, Settings: d.Ask.DeliverySettings})

@@ -34,7 +34,7 @@ func (c *counter) settleDue(orderID int64) []contract.CheckoutDelivery {
 }
 
 // orderAndPay makes an order of these items, pays it, and settles it as far as the main product's part.
-func (c *counter) orderAndPay(wanted ...checkout.Wanted) (int64, []contract.CheckoutDelivery) {
+func (c *counter) orderAndPay(wanted ...checkout.LineRequest) (int64, []contract.CheckoutDelivery) {
 	c.t.Helper()
 	_, err := c.FillCart(c.t.Context(), c.shopper(buyer), postgres.CurrentCart, wanted)
 	require.NoError(c.t, err)
@@ -84,7 +84,7 @@ func (c *counter) suspectedAlerts() int64 {
 func TestOrderWithAPartOfTheMainProduct(t *testing.T) {
 	t.Parallel()
 	c := newCounter(t, told("gun_1", "100", false), told("gold", "0.5", true), func(items map[string]*catalog.Item) { items["pass"].VirtualPrices = nil })
-	id, due := c.orderAndPay(checkout.Wanted{SKU: "gun_1", Quantity: 3}, checkout.Wanted{SKU: "skin", Quantity: 1}, checkout.Wanted{SKU: "gold_100", Quantity: 2})
+	id, due := c.orderAndPay(checkout.LineRequest{SKU: "gun_1", Quantity: 3}, checkout.LineRequest{SKU: "skin", Quantity: 1}, checkout.LineRequest{SKU: "gold_100", Quantity: 2})
 	require.Len(t, due, 2)
 	require.Equal(t, []string{"300 credits", "100 credits"}, []string{due[0].Summary, due[1].Summary}, "quantities multiplied, also of what a bundle contains")
 	require.Equal(t, []int64{3, 1, 0}, []int64{c.owns("gun_1"), c.owns("skin"), c.owns("gold")}, "gold is the main product's alone")
@@ -152,7 +152,7 @@ func TestOrderForCoinsThatTheMainProductRefuses(t *testing.T) {
 func TestLineThatTheMainProductRefuses(t *testing.T) {
 	t.Parallel()
 	c := newCounter(t, told("gun_1", "100", false), told("pass", "7", false), func(items map[string]*catalog.Item) { items["gun_1"].Limits.PerItem = 10 })
-	id, due := c.orderAndPay(checkout.Wanted{SKU: "gun_1", Quantity: 2}, checkout.Wanted{SKU: "pass", Quantity: 1}, checkout.Wanted{SKU: "skin", Quantity: 1})
+	id, due := c.orderAndPay(checkout.LineRequest{SKU: "gun_1", Quantity: 2}, checkout.LineRequest{SKU: "pass", Quantity: 1}, checkout.LineRequest{SKU: "skin", Quantity: 1})
 	c.begin(due[0])
 	require.Equal(t, checkout.Paid, c.record(due[0], refusedOutcome).Order, "it waits until nothing is under way")
 	require.Empty(t, c.read(id).Refunds)
@@ -169,7 +169,7 @@ func TestLineThatTheMainProductRefuses(t *testing.T) {
 func TestSuspectedDelivery(t *testing.T) {
 	t.Parallel()
 	c := newCounter(t, told("gun_1", "100", false))
-	id, due := c.orderAndPay(checkout.Wanted{SKU: "gun_1", Quantity: 2})
+	id, due := c.orderAndPay(checkout.LineRequest{SKU: "gun_1", Quantity: 2})
 	c.begin(due[0])
 	require.Equal(t, contract.RecordedDelivery{Delivery: checkout.DeliverySuspected, Order: checkout.Paid, Code: "timeout"}, c.record(due[0], timedOut))
 	order := c.read(id)
@@ -218,7 +218,7 @@ func TestSuspectedDelivery(t *testing.T) {
 func TestRefusalAfterCallsWithoutEffect(t *testing.T) {
 	t.Parallel()
 	c := newCounter(t, told("gun_1", "100", false))
-	id, due := c.orderAndPay(checkout.Wanted{SKU: "gun_1", Quantity: 2})
+	id, due := c.orderAndPay(checkout.LineRequest{SKU: "gun_1", Quantity: 2})
 	c.begin(due[0])
 	require.NoError(t, c.SettleCheckoutCall(t.Context(), due[0], c.now))
 	c.begin(due[0])
@@ -232,7 +232,7 @@ func TestRefusalAfterCallsWithoutEffect(t *testing.T) {
 func TestBundleThatIsGivenInPart(t *testing.T) {
 	t.Parallel()
 	c := newCounter(t, told("gun_1", "100", false), told("pass", "7", false))
-	id, due := c.orderAndPay(checkout.Wanted{SKU: "chest", Quantity: 2}, checkout.Wanted{SKU: "skin", Quantity: 1})
+	id, due := c.orderAndPay(checkout.LineRequest{SKU: "chest", Quantity: 2}, checkout.LineRequest{SKU: "skin", Quantity: 1})
 	require.Equal(t, []string{"400 credits", "14 credits"}, []string{due[0].Summary, due[1].Summary})
 	c.begin(due[0])
 	c.begin(due[1])
@@ -258,14 +258,14 @@ func TestRefundOfAnOrderThatIsBeingDelivered(t *testing.T) {
 		return err
 	}
 	one := checkout.RefundLine{LineID: "1", Quantity: 1}
-	unbegun, due := c.orderAndPay(checkout.Wanted{SKU: "gun_1", Quantity: 2})
+	unbegun, due := c.orderAndPay(checkout.LineRequest{SKU: "gun_1", Quantity: 2})
 	require.ErrorIs(t, refund(unbegun, one), postgres.ErrBeingDelivered)
 	require.NoError(t, refund(unbegun))
 	require.False(t, c.begin(due[0]).Due, "it never will be called")
 	require.Equal(t, checkout.Canceled, c.settle(unbegun))
 	require.Zero(t, c.owns("gun_1"))
 
-	begun, due := c.orderAndPay(checkout.Wanted{SKU: "gun_1", Quantity: 2})
+	begun, due := c.orderAndPay(checkout.LineRequest{SKU: "gun_1", Quantity: 2})
 	c.begin(due[0])
 	require.ErrorIs(t, refund(begun), postgres.ErrBeingDelivered)
 	c.record(due[0], timedOut)
@@ -284,7 +284,7 @@ func TestRefundOfAnOrderThatIsBeingDelivered(t *testing.T) {
 func TestTransactionOfAnotherDelivery(t *testing.T) {
 	t.Parallel()
 	c := newCounter(t, told("gun_1", "100", false), told("pass", "7", false))
-	id, due := c.orderAndPay(checkout.Wanted{SKU: "gun_1", Quantity: 2}, checkout.Wanted{SKU: "pass", Quantity: 1})
+	id, due := c.orderAndPay(checkout.LineRequest{SKU: "gun_1", Quantity: 2}, checkout.LineRequest{SKU: "pass", Quantity: 1})
 	c.begin(due[0])
 	c.begin(due[1])
 	c.record(due[0], creditedAs("tx_1"))
@@ -310,7 +310,7 @@ func TestTransactionOfAPurchase(t *testing.T) {
 	require.NoError(t, err)
 	_, err = c.CaptureOrder(t.Context(), contract.CaptureInput{ProjectID: testkit.Project, OrderID: "qp_1", Attempt: 1, Calls: 1, Credit: store.Credit{TransactionID: "tx_1"}}, c.now)
 	require.NoError(t, err)
-	_, due := c.orderAndPay(checkout.Wanted{SKU: "gun_1", Quantity: 2})
+	_, due := c.orderAndPay(checkout.LineRequest{SKU: "gun_1", Quantity: 2})
 	c.begin(due[0])
 	_, err = c.RecordDelivery(t.Context(), contract.RecordDeliveryInput{Delivery: due[0], Outcome: creditedAs("tx_1")}, c.now)
 	require.ErrorIs(t, err, postgres.ErrTransactionClash)
@@ -322,7 +322,7 @@ func TestTransactionOfAPurchase(t *testing.T) {
 func TestDeliveryOfAnotherAmount(t *testing.T) {
 	t.Parallel()
 	c := newCounter(t, told("gun_1", "100", false))
-	_, due := c.orderAndPay(checkout.Wanted{SKU: "gun_1", Quantity: 2})
+	_, due := c.orderAndPay(checkout.LineRequest{SKU: "gun_1", Quantity: 2})
 	c.begin(due[0])
 	outcome := creditedAs("tx_1")
 	outcome.Credit.CreditedAmount = new(amount("150"))
@@ -335,7 +335,7 @@ func TestDeliveryOfAnotherAmount(t *testing.T) {
 func TestDeliveryGoesOnWhereItStopped(t *testing.T) {
 	t.Parallel()
 	c := newCounter(t, told("gun_1", "100", false), told("skin", "7", false))
-	id, first := c.orderAndPay(checkout.Wanted{SKU: "gun_1", Quantity: 2}, checkout.Wanted{SKU: "skin", Quantity: 1})
+	id, first := c.orderAndPay(checkout.LineRequest{SKU: "gun_1", Quantity: 2}, checkout.LineRequest{SKU: "skin", Quantity: 1})
 	c.begin(first[0])
 	c.record(first[0], creditedAs("tx_1"))
 	c.begin(first[1]) // and its worker dies
@@ -355,7 +355,7 @@ func TestDeliveryGoesOnWhereItStopped(t *testing.T) {
 func TestDecisionIsMadeOncePerKey(t *testing.T) {
 	t.Parallel()
 	c := newCounter(t, told("gun_1", "100", false))
-	id, due := c.orderAndPay(checkout.Wanted{SKU: "gun_1", Quantity: 2})
+	id, due := c.orderAndPay(checkout.LineRequest{SKU: "gun_1", Quantity: 2})
 	c.begin(due[0])
 	c.record(due[0], timedOut)
 	in := postgres.DeliveryDecision{ProjectID: testkit.Project, OrderID: id, Number: 1, Decision: checkout.DeliverAgain, Reason: "x", Actor: "admin",
@@ -372,7 +372,7 @@ func TestDecisionsAndRefundsRace(t *testing.T) {
 	t.Parallel()
 	c := newCounter(t, told("gun_1", "100", false))
 	for range 5 {
-		id, due := c.orderAndPay(checkout.Wanted{SKU: "gun_1", Quantity: 2})
+		id, due := c.orderAndPay(checkout.LineRequest{SKU: "gun_1", Quantity: 2})
 		var call postgres.CheckoutCall
 		errs := at(func() (err error) {
 			call, err = c.BeginCheckoutDelivery(t.Context(), due[0], c.now)
@@ -427,10 +427,10 @@ func TestVerifyFindsDamagedDeliveries(t *testing.T) {
 		t.Run(damage, func(t *testing.T) {
 			t.Parallel()
 			c := newCounter(t, told("gun_1", "100", false))
-			_, due := c.orderAndPay(checkout.Wanted{SKU: "gun_1", Quantity: 2})
+			_, due := c.orderAndPay(checkout.LineRequest{SKU: "gun_1", Quantity: 2})
 			c.begin(due[0])
 			c.record(due[0], creditedAs("tx_1"))
-			c.orderAndPay(checkout.Wanted{SKU: "gun_1", Quantity: 2})
+			c.orderAndPay(checkout.LineRequest{SKU: "gun_1", Quantity: 2})
 			testkit.RequireClean(t, c.DB)
 			testkit.Exec(t, c.DB, damage)
 			checks, err := c.Verify(t.Context(), postgres.VerifyOptions{Grace: time.Minute}, c.now)

@@ -57,6 +57,34 @@ func TestImportBesideRefunds(t *testing.T) {
 	}
 }
 
+// What is paid and not given yet is given before a part of it goes back.
+func TestPartialRefundBesideOrders(t *testing.T) {
+	t.Parallel()
+	c := newCounter(t, func(items map[string]*catalog.Item) {
+		items["gun_1"].Limits.PerItem = 100_000
+		items["gun_1"].VirtualPrices = []catalog.VirtualPrice{{SKU: catalog.CoinsSKU, Amount: 1, IsDefault: true}}
+	})
+	forCoins := c.order(checkout.VirtualItem, "gun_1", 1)
+	forCoins.VirtualCurrency = catalog.CoinsSKU
+	buy := func() error { _, err := c.CreateCheckout(t.Context(), forCoins); return err }
+	for round := range 25 {
+		made := c.buy(c.order(checkout.PaidItem, "gun_1", 2))
+		c.pay(made.OrderID, fmt.Sprint("p", round), c.read(made.OrderID).Price.Payable().String())
+		refund := func() error {
+			part, _, err := c.RefundCheckout(t.Context(), postgres.CheckoutRefund{ProjectID: testkit.Project, OrderID: made.OrderID,
+				Lines: []checkout.RefundLine{{LineID: "1", Quantity: 1}}, Reason: "goodwill", Actor: "test"}, c.now)
+			if err == nil && part.Whole {
+				err = fmt.Errorf("all of it")
+			}
+			return err
+		}
+		for _, err := range at(refund, buy, buy) {
+			require.NoError(t, err)
+		}
+		require.Equal(t, checkout.Done, c.read(made.OrderID).Status)
+	}
+}
+
 func encoded(t *testing.T, v any) json.RawMessage {
 	t.Helper()
 	raw, err := json.Marshal(v)

@@ -14,6 +14,7 @@ import (
 	"github.com/quickpass/quickpass/internal/catalog"
 	"github.com/quickpass/quickpass/internal/checkout"
 	"github.com/quickpass/quickpass/internal/inventory"
+	"github.com/quickpass/quickpass/internal/optional"
 	"github.com/quickpass/quickpass/internal/postgres/sqlc"
 	"github.com/quickpass/quickpass/internal/webhook"
 )
@@ -23,13 +24,11 @@ type lockedCheckout struct {
 	tx    pgx.Tx
 	q     *sqlc.Queries
 	row   sqlc.CheckoutOrder
-	rules checkout.Order
+	order checkout.Order
 	holds checkoutHolds
 	now   time.Time
 
-	refunding *checkout.Refund // by the move that comes
-
-	written    []checkout.Delivery // as they are stored; those of rules as they are to be
+	written    []checkout.Delivery // as they are stored; those of order as they are to be
 	openBefore int32               // deliveries, when it was locked
 	justGiven  bool                // its goods, in this transaction
 }
@@ -51,15 +50,15 @@ func lockCheckout(ctx context.Context, tx pgx.Tx, q *sqlc.Queries, orderID int64
 	if o.row, err = q.LockCheckoutOrder(ctx, orderID); err != nil {
 		return nil, notFound(err)
 	}
-	if o.rules, err = rulesOf(ctx, q, o.row, q.LockCheckoutDeliveries); err != nil {
+	if o.order, err = loadOrder(ctx, q, o.row, q.LockCheckoutDeliveries); err != nil {
 		return nil, err
 	}
-	o.written, o.openBefore = slices.Clone(o.rules.Deliveries), o.row.OpenDeliveries
+	o.written, o.openBefore = slices.Clone(o.order.Deliveries), o.row.OpenDeliveries
 	return o, json.Unmarshal(o.row.Holds, &o.holds)
 }
 
-// rulesOf reads what the rules need to know of an order; how its deliveries are read, the caller says.
-func rulesOf(ctx context.Context, q *sqlc.Queries, row sqlc.CheckoutOrder, deliveries listDeliveries) (checkout.Order, error) {
+// loadOrder reads what the rules need to know of an order; how its deliveries are read, the caller says.
+func loadOrder(ctx context.Context, q *sqlc.Queries, row sqlc.CheckoutOrder, deliveries listDeliveries) (checkout.Order, error) {
 	order, err := orderOfCheckout(row)
 	if err != nil {
 		return order, err
@@ -79,7 +78,7 @@ func rulesOf(ctx context.Context, q *sqlc.Queries, row sqlc.CheckoutOrder, deliv
 		return order, fmt.Errorf("refunds: %w", err)
 	}
 	for _, r := range refunds {
-		refund := checkout.Refund{ID: r.RefundID, Amount: r.Amount, Whole: r.Whole}
+		refund := checkout.Refund{ID: r.RefundID, Amount: r.Amount, Whole: r.Whole, Reason: r.Reason}
 		if err := json.Unmarshal(r.Lines, &refund.Lines); err != nil {
 			return order, fmt.Errorf("refund %s: %w", r.RefundID, err)
 		}
@@ -90,7 +89,7 @@ func rulesOf(ctx context.Context, q *sqlc.Queries, row sqlc.CheckoutOrder, deliv
 
 // orderOfCheckout is what the order's own row says.
 func orderOfCheckout(row sqlc.CheckoutOrder) (checkout.Order, error) {
-	order := checkout.Order{OrderID: row.OrderID, Status: checkout.OrderStatus(row.Status), Sandbox: row.Mode == "sandbox"}
+	order := checkout.Order{OrderID: row.OrderID, Status: checkout.OrderStatus(row.Status), Sandbox: row.Mode == checkout.SandboxMode}
 	if row.ExpiresAt != nil {
 		order.ExpiresAt = row.ExpiresAt.UTC()
 	}
@@ -114,57 +113,78 @@ func paymentRecord(p sqlc.CheckoutPayment) checkout.PaymentRecord {
 		Decision: checkout.Decision{Outcome: checkout.Outcome(p.Outcome), Reason: checkout.Reason(p.Reason)}}
 }
 
-func (o *lockedCheckout) status() checkout.OrderStatus { return o.rules.Status }
+func (o *lockedCheckout) status() checkout.OrderStatus { return o.order.Status }
 
-// due says whether an unpaid order has expired, whether or not its timer has fired.
-func (o *lockedCheckout) due() bool {
-	return o.status() == checkout.New && !o.now.Before(o.rules.ExpiresAt)
+// expired says whether the time of an unpaid order is up, whether or not its timer has fired.
+func (o *lockedCheckout) expired() bool {
+	return o.status() == checkout.New && !o.now.Before(o.order.ExpiresAt)
 }
 
-// move writes the order's new status; its own again when only a part was refunded. With tell, its workflow has to look at it.
-func (o *lockedCheckout) move(ctx context.Context, to checkout.OrderStatus, reason string, tell bool) error {
-	if to != o.status() && !o.status().CanBecome(to) {
-		return fmt.Errorf("order %d can't become %s: it is %s", o.row.OrderID, to, o.status())
+// checkoutMove is a change of an order's status.
+type checkoutMove struct {
+	to     checkout.OrderStatus // its own again when only a part was refunded
+	reason string               // may be empty
+	refund *checkout.Refund     // that brings it about; may be nil
+	tell   bool                 // its workflow has to look at it
+}
+
+// move writes the order's new status.
+func (o *lockedCheckout) move(ctx context.Context, m checkoutMove) error {
+	if m.to != o.status() && !o.status().CanBecome(m.to) {
+		return fmt.Errorf("order %d can't become %s: it is %s", o.row.OrderID, m.to, o.status())
 	}
 	holds, err := json.Marshal(o.holds)
 	if err != nil {
 		return err
 	}
-	params := sqlc.MoveCheckoutOrderParams{OrderID: o.row.OrderID, Status: string(to), Reason: optional(reason), Holds: holds, Paid: o.row.Paid, Refunded: o.row.Refunded,
-		OpenDeliveries: o.row.OpenDeliveries, Tell: tell, Now: o.now}
-	if to == checkout.Paid {
+	params := sqlc.MoveCheckoutOrderParams{OrderID: o.row.OrderID, Status: string(m.to), Reason: optional.Text(m.reason), Holds: holds, Paid: o.row.Paid, Refunded: o.row.Refunded,
+		OpenDeliveries: o.row.OpenDeliveries, Tell: m.tell, Now: o.now}
+	if m.to == checkout.Paid {
 		params.PaidAt = &o.now
 	}
 	if o.row.Changes, err = o.q.MoveCheckoutOrder(ctx, params); err != nil {
-		return fmt.Errorf("order %d to %s: %w", o.row.OrderID, to, err)
+		return fmt.Errorf("order %d to %s: %w", o.row.OrderID, m.to, err)
 	}
 	before := o.status()
-	o.rules.Status, o.row.Status = to, string(to)
-	if reason != "" {
-		o.row.Reason = &reason
+	o.order.Status, o.row.Status = m.to, string(m.to)
+	if m.reason != "" {
+		o.row.Reason = &m.reason
 	}
-	if event, told := webhook.EventOf(before, to); told {
-		return tellByWebhook(ctx, o.q, o.row, o.refunding, o.now, event)
+	if event, told := webhook.EventOf(before, m.to); told {
+		return tellByWebhook(ctx, o.q, o.row, m.refund, o.now, event)
 	}
 	return nil
 }
 
-// end ends an unpaid order and gives back all that it holds.
-func (o *lockedCheckout) end(ctx context.Context, to checkout.OrderStatus, reason string, tell bool) error {
-	if err := o.giveBack(ctx, o.holds, false); err != nil {
+// expire ends an unpaid order whose time is up.
+func (o *lockedCheckout) expire(ctx context.Context) error {
+	return o.close(ctx, checkoutMove{to: checkout.Expired})
+}
+
+// close ends an unpaid order and gives back all that it holds.
+func (o *lockedCheckout) close(ctx context.Context, m checkoutMove) error {
+	if err := o.giveBack(ctx, o.holds, pieceReserved); err != nil {
 		return err
 	}
+	if err := o.freeGameKeys(ctx); err != nil {
+		return err
+	}
+	if err := o.move(ctx, m); err != nil {
+		return err
+	}
+	return tellOfCheckout(ctx, o.q, o.row, "checkout_"+string(m.to), map[string]any{"reason": m.reason}, o.now)
+}
+
+// freeGameKeys frees those that are reserved.
+func (o *lockedCheckout) freeGameKeys(ctx context.Context) error {
 	if err := o.q.FreeGameKeys(ctx, sqlc.FreeGameKeysParams{OrderID: o.row.OrderID, Now: o.now}); err != nil {
 		return fmt.Errorf("free game keys: %w", err)
 	}
-	if err := o.move(ctx, to, reason, tell); err != nil {
-		return err
-	}
-	return tellOfCheckout(ctx, o.q, o.row, "checkout_"+string(to), map[string]any{"reason": reason}, o.now)
+	return nil
 }
 
 // giveBack gives back a part of what the order holds, or all.
-func (o *lockedCheckout) giveBack(ctx context.Context, back checkoutHolds, sold bool) error {
+func (o *lockedCheckout) giveBack(ctx context.Context, back checkoutHolds, state pieceState) error {
 	for _, u := range back.Usages {
 		err := o.q.GiveUsageBack(ctx, sqlc.GiveUsageBackParams{ProjectID: o.row.ProjectID, UserID: o.row.UserID, Sku: u.SKU, Promotion: u.Promotion, PeriodStart: u.PeriodStart, Quantity: u.Quantity})
 		if err != nil {
@@ -172,77 +192,13 @@ func (o *lockedCheckout) giveBack(ctx context.Context, back checkoutHolds, sold 
 		}
 	}
 	for _, s := range back.Sales {
-		err := o.q.GiveSaleBack(ctx, sqlc.GiveSaleBackParams{ProjectID: o.row.ProjectID, Sku: s.SKU, Sold: sold, Quantity: s.Quantity})
+		err := o.q.GiveSaleBack(ctx, sqlc.GiveSaleBackParams{ProjectID: o.row.ProjectID, Sku: s.SKU, Sold: bool(state), Quantity: s.Quantity})
 		if err != nil {
 			return fmt.Errorf("give back: %w", err)
 		}
 	}
 	o.holds = o.holds.minus(back)
 	return nil
-}
-
-func (h checkoutHolds) minus(back checkoutHolds) checkoutHolds {
-	var left checkoutHolds
-	for _, s := range h.Sales {
-		for _, b := range back.Sales {
-			if b.SKU == s.SKU {
-				s.Quantity -= b.Quantity
-			}
-		}
-		if s.Quantity > 0 {
-			left.Sales = append(left.Sales, s)
-		}
-	}
-	for _, u := range h.Usages {
-		for _, b := range back.Usages {
-			if b.SKU == u.SKU && b.Promotion == u.Promotion {
-				u.Quantity -= b.Quantity
-			}
-		}
-		if u.Quantity > 0 {
-			left.Usages = append(left.Usages, u)
-		}
-	}
-	return left
-}
-
-// of is what these pieces hold; the use of a promotion goes with the last piece of its line.
-func (h checkoutHolds) of(o checkout.Order, refund checkout.Refund) checkoutHolds {
-	var part checkoutHolds
-	for _, line := range o.Lines {
-		quantity, before := quantityOf(refund.Lines, line.LineID), int64(0)
-		for _, earlier := range o.Refunds {
-			before += quantityOf(earlier.Lines, line.LineID)
-		}
-		if line.IsBonus || quantity == 0 {
-			continue
-		}
-		for _, s := range h.Sales {
-			if s.SKU == line.SKU {
-				s.Quantity = quantity
-				part.Sales = append(part.Sales, s)
-			}
-		}
-		for _, u := range h.Usages {
-			if u.SKU != line.SKU || (u.Promotion != "" && before+quantity < line.Quantity) {
-				continue
-			}
-			if u.Promotion == "" {
-				u.Quantity = quantity
-			}
-			part.Usages = append(part.Usages, u)
-		}
-	}
-	return part
-}
-
-func quantityOf(lines []checkout.RefundLine, lineID string) int64 {
-	for _, line := range lines {
-		if line.LineID == lineID {
-			return line.Quantity
-		}
-	}
-	return 0
 }
 
 // pay makes an accepted payment the order's. What was reserved is sold.
@@ -253,102 +209,12 @@ func (o *lockedCheckout) pay(ctx context.Context, amount decimal.Decimal) error 
 		}
 	}
 	o.row.Paid = &amount
-	owed, err := oweDeliveries(ctx, o.q, o.row.ProjectID, o.row.OrderID, o.rules.Lines, o.now)
+	owed, err := oweDeliveries(ctx, o.q, o.row.ProjectID, o.row.OrderID, o.order.Lines, o.now)
 	if err != nil {
 		return err
 	}
-	o.rules.Deliveries, o.written, o.row.OpenDeliveries = owed, slices.Clone(owed), int32(len(owed))
-	return o.move(ctx, checkout.Paid, "", true)
-}
-
-func (o *lockedCheckout) undeliverable(ctx context.Context, refused *RefusedChangeError) error {
-	refund, refusal := checkout.DecideRefund(o.rules, "rf_"+strconv.FormatInt(o.row.OrderID, 10)+"_undeliverable", nil)
-	if refusal != nil {
-		return refusal
-	}
-	err := o.alert(ctx, "order_undeliverable", map[string]any{"user_id": o.row.UserID, "sku": refused.SKU, "code": refused.Refusal.Code, "message": refused.Refusal.Message, "refund_id": refund.ID})
-	if err != nil {
-		return err
-	}
-	return o.refund(ctx, refund, "undeliverable", "quickpass")
-}
-
-// refund gives money and limits back and takes what was given; the rules have decided it.
-func (o *lockedCheckout) refund(ctx context.Context, refund checkout.Refund, reason, actor string) error {
-	if !o.given() && !refund.Whole {
-		return fmt.Errorf("order %d is not delivered yet", o.row.OrderID)
-	}
-	lines, err := json.Marshal(refund.Lines)
-	if err != nil {
-		return err
-	}
-	err = o.q.InsertCheckoutRefund(ctx, sqlc.InsertCheckoutRefundParams{RefundID: refund.ID, OrderID: o.row.OrderID, Lines: lines, Amount: refund.Amount, Whole: refund.Whole, Reason: reason, Actor: actor, Now: o.now})
-	if err != nil {
-		return fmt.Errorf("write refund: %w", err)
-	}
-	if err := o.returnCoins(ctx, refund); err != nil {
-		return err
-	}
-	if err := o.oweRefund(ctx, refund.ID, refund.Amount); err != nil {
-		return err
-	}
-	if err := o.giveBack(ctx, o.holds.of(o.rules, refund), true); err != nil {
-		return err
-	}
-	if err := o.takeBack(ctx, refund); err != nil {
-		return err
-	}
-	o.row.Refunded = o.row.Refunded.Add(refund.Amount)
-	to, why := o.status(), ""
-	if refund.Whole {
-		to, why = checkout.Canceled, reason
-		if err := o.closeDeliveries(ctx); err != nil {
-			return err
-		}
-	}
-	o.refunding = &refund
-	o.rules.Refunds = append(o.rules.Refunds, refund)
-	if err := o.move(ctx, to, why, false); err != nil {
-		return err
-	}
-	o.refunding = nil
-	return tellOfCheckout(ctx, o.q, o.row, "checkout_refunded", map[string]any{"refund_id": refund.ID, "amount": refund.Amount, "whole": refund.Whole}, o.now)
-}
-
-func (o *lockedCheckout) returnCoins(ctx context.Context, refund checkout.Refund) error {
-	if o.rules.Virtual == nil || o.rules.Virtual.SKU != catalog.CoinsSKU || !refund.Amount.IsPositive() {
-		return nil
-	}
-	err := o.q.ReturnCoinsOfCheckout(ctx, sqlc.ReturnCoinsOfCheckoutParams{Amount: refund.Amount.IntPart(), UserID: o.row.UserID, ProjectID: o.row.ProjectID, Reference: refund.ID, Now: o.now})
-	if err != nil {
-		return fmt.Errorf("return coins: %w", err)
-	}
-	return nil
-}
-
-// takeBack takes what the refunded pieces gave, or frees what was reserved for them.
-func (o *lockedCheckout) takeBack(ctx context.Context, refund checkout.Refund) error {
-	if !o.given() {
-		if err := o.q.FreeGameKeys(ctx, sqlc.FreeGameKeysParams{OrderID: o.row.OrderID, Now: o.now}); err != nil {
-			return fmt.Errorf("free game keys: %w", err)
-		}
-		return nil
-	}
-	var lines []checkout.OrderLine
-	for _, line := range o.rules.Lines {
-		if line.Quantity = quantityOf(refund.Lines, line.LineID); line.Quantity > 0 {
-			lines = append(lines, line)
-		}
-	}
-	grants, err := checkout.LocalGrants(lines)
-	if err != nil {
-		return err
-	}
-	taking := TakingBack{ProjectID: o.row.ProjectID, UserID: o.row.UserID, Reference: checkoutReference(o.row.OrderID), RefundID: refund.ID, Grants: grants, Source: SourceOrder, OrderID: o.row.OrderID}
-	if v := o.rules.Virtual; v != nil && v.SKU != catalog.CoinsSKU && refund.Amount.IsPositive() {
-		taking.Return = &Spending{SKU: v.SKU, Amount: refund.Amount.IntPart()}
-	}
-	return takeBack(ctx, o.q, taking, o.now)
+	o.order.Deliveries, o.written, o.row.OpenDeliveries = owed, slices.Clone(owed), int32(len(owed))
+	return o.move(ctx, checkoutMove{to: checkout.Paid, tell: true})
 }
 
 // snapshotsOf reads the items as they are now; what the catalog has no more is left out.

@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/rs/xid"
 
 	"github.com/quickpass/quickpass/internal/checkout"
 	"github.com/quickpass/quickpass/internal/postgres/sqlc"
@@ -46,7 +44,7 @@ func (o *lockedCheckout) record(ctx context.Context, p checkout.Payment) (Record
 		return recorded, fmt.Errorf("find payment: %w", err)
 	}
 	recorded.PaymentID = known.PaymentID
-	recorded.Decision = checkout.DecidePayment(o.rules, p, o.now)
+	recorded.Decision = checkout.DecidePayment(o.order, p, o.now)
 	if known.PaymentID != 0 && known.OrderID != o.row.OrderID {
 		recorded.Decision = checkout.Decision{Outcome: checkout.Held, Reason: checkout.PaymentChanged}
 	}
@@ -120,7 +118,7 @@ func (o *lockedCheckout) review(ctx context.Context, r PaymentReview) (RecordedP
 		return recorded, notFound(err)
 	}
 	held := paymentRecord(row.CheckoutPayment)
-	decision, refusal := checkout.DecideReview(o.rules, held, r.Accept, o.now)
+	decision, refusal := checkout.DecideReview(o.order, held, r.Accept, o.now)
 	if refusal != nil {
 		return recorded, refusal
 	}
@@ -138,90 +136,4 @@ func (o *lockedCheckout) review(ctx context.Context, r PaymentReview) (RecordedP
 	}
 	return recorded, audit(ctx, o.q, r.ProjectID, r.Actor, "checkout.payment", "payment/"+subject,
 		map[string]any{"order_id": o.row.OrderID, "accept": r.Accept, "outcome": decision.Outcome, "reason": r.Reason}, o.now)
-}
-
-// CheckoutRefund gives back the money of lines of an order, or of all that is left.
-type CheckoutRefund struct {
-	ProjectID   int32
-	OrderID     int64
-	Lines       []checkout.RefundLine // nil: all that is left
-	Reason      string
-	Actor       string
-	Idempotency *Idempotency
-}
-
-// RefundCheckout writes the refund, takes what was given and gives back limits, in one transaction. A paid order that is not
-// delivered yet is delivered first unless nothing is left of it. It is refused with *checkout.Refusal, or *inventory.Refusal when only a part of the periods of a
-// subscription is to go back, and fails with ErrNotFound and ErrIdempotencyKeyReused. replayed tells that the key was used before.
-func (db *DB) RefundCheckout(ctx context.Context, r CheckoutRefund, now time.Time) (refund checkout.Refund, replayed bool, err error) {
-	err = pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
-		q, id := db.q.WithTx(tx), "rf_"+xid.New().String()
-		first, err := r.Idempotency.claim(ctx, q, r.ProjectID, checkoutRefund+id, now)
-		if err != nil {
-			return err
-		}
-		var ours bool
-		if id, ours = strings.CutPrefix(first, checkoutRefund); !ours {
-			return ErrIdempotencyKeyReused
-		}
-		o, err := lockCheckout(ctx, tx, q, r.OrderID, now)
-		if err != nil {
-			return err
-		}
-		if o.row.ProjectID != r.ProjectID {
-			return ErrNotFound
-		}
-		refund, replayed, err = o.decideRefund(ctx, r, id)
-		return err
-	})
-	return refund, replayed, err
-}
-
-const checkoutRefund = "checkout-refund/"
-
-func (o *lockedCheckout) decideRefund(ctx context.Context, r CheckoutRefund, id string) (refund checkout.Refund, replayed bool, err error) {
-	before := len(o.rules.Refunds)
-	refund, refusal := checkout.DecideRefund(o.rules, id, r.Lines)
-	if refusal != nil {
-		return refund, false, refusal
-	}
-	refund.NotTakenBack = o.rules.GivenFor(refund)
-	for _, earlier := range o.rules.Refunds[:before] {
-		if earlier.ID == id {
-			return refund, true, nil
-		}
-	}
-	if err := o.refundable(refund); err != nil {
-		return refund, false, err
-	}
-	if o.status() == checkout.Paid && !refund.Whole {
-		if err := o.deliver(ctx); err != nil {
-			return refund, false, err
-		}
-		if o.status() != checkout.Done {
-			return refund, false, checkout.Refuse(checkout.InvalidField, "the order can't be delivered; it is about to be refunded as a whole")
-		}
-	}
-	if err := o.refund(ctx, refund, r.Reason, r.Actor); err != nil {
-		return refund, false, err
-	}
-	return refund, false, audit(ctx, o.q, r.ProjectID, r.Actor, "checkout.refund", checkoutReference(o.row.OrderID),
-		map[string]any{"refund_id": refund.ID, "amount": refund.Amount, "whole": refund.Whole, "reason": r.Reason}, o.now)
-}
-
-// ErrBeingDelivered: the main product may be giving a part of the order at this moment.
-var ErrBeingDelivered = errors.New("the order is being delivered")
-
-// refundable keeps a refund from crossing a delivery: while a call may be under way nobody knows what is to be given back. One that
-// was not begun never will be, once the order is refunded as a whole.
-func (o *lockedCheckout) refundable(refund checkout.Refund) error {
-	for _, d := range o.rules.Deliveries {
-		switch {
-		case d.Status == checkout.DeliveryPending && (d.Begun || !refund.Whole):
-			return ErrBeingDelivered
-		case d.Status == checkout.DeliverySuspected && !refund.Whole:
-			return checkout.Refuse(checkout.InvalidField, fmt.Sprintf("delivery %d is suspected; decide about it first, or refund all that is left", d.Number))
-		}
-	}
-	return nil
 }

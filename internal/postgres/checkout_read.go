@@ -10,28 +10,29 @@ import (
 
 	"github.com/quickpass/quickpass/internal/checkout"
 	"github.com/quickpass/quickpass/internal/inventory"
+	"github.com/quickpass/quickpass/internal/optional"
 	"github.com/quickpass/quickpass/internal/postgres/sqlc"
 )
 
 // CheckoutOrder is an order as it is stored. Its payments and refunds are read for admins only, its keys for its buyer only.
 type CheckoutOrder struct {
 	checkout.Order
-	Keys       []inventory.Key // that it gave and that were not taken back
-	ProjectID  int32
-	UserID     string
-	CartID     string
-	Country    string
-	ExternalID string
-	ReturnURL  string
-	Custom     json.RawMessage // custom_parameters; may be nil
-	Reason     string          // why it was canceled, or what keeps it from being done
-	Moved      []checkout.PriceMove
-	Paid       *decimal.Decimal
-	Refunded   decimal.Decimal
-	CreatedAt  time.Time
-	UpdatedAt  time.Time
-	PaidAt     *time.Time
-	FinishedAt *time.Time
+	Keys         []inventory.Key // that it gave and that were not taken back
+	ProjectID    int32
+	UserID       string
+	CartID       string
+	Country      string
+	ExternalID   string
+	ReturnURL    string
+	Custom       json.RawMessage // custom_parameters; may be nil
+	Reason       string          // why it was canceled, or what keeps it from being done
+	PriceChanges []checkout.PriceChange
+	Paid         *decimal.Decimal
+	Refunded     decimal.Decimal
+	CreatedAt    time.Time
+	UpdatedAt    time.Time
+	PaidAt       *time.Time
+	FinishedAt   *time.Time
 }
 
 func checkoutOf(row sqlc.CheckoutOrder) (CheckoutOrder, error) {
@@ -41,7 +42,7 @@ func checkoutOf(row sqlc.CheckoutOrder) (CheckoutOrder, error) {
 	}
 	o := CheckoutOrder{Order: order, ProjectID: row.ProjectID, UserID: row.UserID, CartID: orZero(row.CartID), Country: orZero(row.Country), ExternalID: orZero(row.ExternalID), ReturnURL: orZero(row.ReturnUrl),
 		Custom: row.CustomParameters, Reason: orZero(row.Reason), Paid: row.Paid, Refunded: row.Refunded, CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt, PaidAt: row.PaidAt, FinishedAt: row.FinishedAt}
-	if err := json.Unmarshal(row.Moved, &o.Moved); err != nil {
+	if err := json.Unmarshal(row.Moved, &o.PriceChanges); err != nil {
 		return o, fmt.Errorf("order %d: %w", row.OrderID, err)
 	}
 	return o, nil
@@ -89,7 +90,7 @@ func (db *DB) CheckoutOfToken(ctx context.Context, hash []byte) (CheckoutOrder, 
 // CheckoutIsSandbox tells whether no money moves for an order; ErrNotFound.
 func (db *DB) CheckoutIsSandbox(ctx context.Context, orderID int64) (bool, error) {
 	mode, err := db.q.FindCheckoutMode(ctx, orderID)
-	return mode == "sandbox", notFound(err)
+	return mode == checkout.SandboxMode, notFound(err)
 }
 
 // GetCheckoutWhole reads an order with its payments and refunds.
@@ -102,7 +103,7 @@ func (db *DB) GetCheckoutWhole(ctx context.Context, projectID int32, orderID int
 	if err != nil {
 		return order, err
 	}
-	order.Order, err = rulesOf(ctx, db.q, row, db.q.ListCheckoutDeliveries)
+	order.Order, err = loadOrder(ctx, db.q, row, db.q.ListCheckoutDeliveries)
 	return order, err
 }
 
@@ -134,7 +135,7 @@ type CheckoutFilter struct {
 
 // ListCheckouts lists a project's orders, newest first.
 func (db *DB) ListCheckouts(ctx context.Context, projectID int32, f CheckoutFilter) ([]CheckoutOrder, error) {
-	return checkoutsOf(db.q.ListCheckoutOrders(ctx, sqlc.ListCheckoutOrdersParams{ProjectID: projectID, Before: f.Before, UserID: optional(f.UserID), Status: optional(f.Status), Delivery: optional(string(f.Delivery)), MaxOrders: int32(f.Limit)}))
+	return checkoutsOf(db.q.ListCheckoutOrders(ctx, sqlc.ListCheckoutOrdersParams{ProjectID: projectID, Before: f.Before, UserID: optional.Text(f.UserID), Status: optional.Text(f.Status), Delivery: optional.Text(string(f.Delivery)), MaxOrders: int32(f.Limit)}))
 }
 
 // ListedPayment is a payment with its order.
@@ -155,7 +156,7 @@ type PaymentFilter struct {
 
 // ListPayments lists a project's payments, newest first. Those that were returned are to be given back at their provider.
 func (db *DB) ListPayments(ctx context.Context, projectID int32, f PaymentFilter) ([]ListedPayment, error) {
-	rows, err := db.q.ListProjectPayments(ctx, sqlc.ListProjectPaymentsParams{ProjectID: projectID, Before: f.Before, Outcome: optional(f.Outcome), MaxPayments: int32(f.Limit)})
+	rows, err := db.q.ListProjectPayments(ctx, sqlc.ListProjectPaymentsParams{ProjectID: projectID, Before: f.Before, Outcome: optional.Text(f.Outcome), MaxPayments: int32(f.Limit)})
 	if err != nil {
 		return nil, fmt.Errorf("list payments: %w", err)
 	}

@@ -30,12 +30,12 @@ func (db *DB) SettleCheckout(ctx context.Context, orderID int64, now time.Time) 
 	err = db.withCheckout(ctx, orderID, now, func(o *lockedCheckout) error {
 		settled = contract.SettledCheckout{}
 		switch {
-		case o.due():
-			err = o.end(ctx, checkout.Expired, "", false)
+		case o.expired():
+			err = o.expire(ctx)
 		case o.status() == checkout.Paid:
 			err = o.deliver(ctx)
 		case o.status() == checkout.New:
-			settled.Until = &o.rules.ExpiresAt
+			settled.Until = &o.order.ExpiresAt
 		}
 		if o.status() == checkout.Paid {
 			settled.Deliveries = o.dueDeliveries()
@@ -66,7 +66,7 @@ func (o *lockedCheckout) deliver(ctx context.Context) error {
 // give puts the goods into the inventory. What can't be given any more, such as a non-consumable that the user has got elsewhere meanwhile, is
 // paid back as a whole, and admins are alerted.
 func (o *lockedCheckout) give(ctx context.Context) error {
-	grants, err := checkout.LocalGrants(o.rules.Lines)
+	grants, err := checkout.LocalGrants(o.order.Lines)
 	if err != nil {
 		return fmt.Errorf("order %d: %w", o.row.OrderID, err)
 	}
@@ -85,7 +85,7 @@ func (o *lockedCheckout) give(ctx context.Context) error {
 	var refused *RefusedChangeError
 	switch {
 	case errors.As(err, &refused):
-		return o.undeliverable(ctx, refused)
+		return o.refundUndeliverable(ctx, refused)
 	case err != nil:
 		return fmt.Errorf("give: %w", err)
 	}
@@ -104,10 +104,10 @@ func (db *DB) CancelCheckout(ctx context.Context, projectID int32, userID string
 			return nil
 		case o.status() != checkout.New:
 			return checkout.Refuse(checkout.InvalidField, "the order is "+string(o.status())+"; only one that is not paid can be canceled")
-		case o.due():
-			return o.end(ctx, checkout.Expired, "", false)
+		case o.expired():
+			return o.expire(ctx)
 		}
-		if err := o.end(ctx, checkout.Canceled, "canceled_by_user", true); err != nil {
+		if err := o.close(ctx, checkoutMove{to: checkout.Canceled, reason: "canceled_by_user", tell: true}); err != nil {
 			return err
 		}
 		change = o.change()

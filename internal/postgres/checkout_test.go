@@ -77,7 +77,7 @@ func (c *counter) shopper(userID string) postgres.Shopper {
 }
 
 func (c *counter) order(form checkout.Form, sku string, quantity int64) postgres.NewCheckout {
-	return postgres.NewCheckout{Shopper: c.shopper(buyer), Form: form, CartID: postgres.CurrentCart, Wanted: []checkout.Wanted{{SKU: sku, Quantity: quantity}},
+	return postgres.NewCheckout{Shopper: c.shopper(buyer), Form: form, CartID: postgres.CurrentCart, Wanted: []checkout.LineRequest{{SKU: sku, Quantity: quantity}},
 		Sandbox: true, Zone: time.UTC, TTL: time.Hour}
 }
 
@@ -155,18 +155,18 @@ func TestCart(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []any{"custom_id", true, 0, (*catalog.Quote)(nil)}, []any{empty.CartID, empty.IsFree, len(empty.Items), empty.Price})
 
-	filled, err := c.FillCart(t.Context(), s, "custom_id", []checkout.Wanted{{SKU: "gun_1", Quantity: 123}, {SKU: "none", Quantity: 1}, {SKU: "game", Quantity: 1}})
+	filled, err := c.FillCart(t.Context(), s, "custom_id", []checkout.LineRequest{{SKU: "gun_1", Quantity: 123}, {SKU: "none", Quantity: 1}, {SKU: "game", Quantity: 1}})
 	require.NoError(t, err)
 	require.Equal(t, "122.385", filled.Price.Amount.String(), "seed 002's sum")
 	require.Equal(t, "244.77", filled.Price.WithoutDiscount.String())
 	require.Len(t, filled.Items, 1)
 	require.Equal(t, []checkout.Code{checkout.ItemNotFound, checkout.ItemNotAllowed}, []checkout.Code{filled.Warnings[0].ErrorCode, filled.Warnings[1].ErrorCode})
 
-	require.NoError(t, c.SetCartItem(t.Context(), s, "custom_id", checkout.Wanted{SKU: "pass", Quantity: 2}))
-	require.NoError(t, c.SetCartItem(t.Context(), s, "custom_id", checkout.Wanted{SKU: "gun_1", Quantity: 0}))
-	c.refused(c.SetCartItem(t.Context(), s, "custom_id", checkout.Wanted{SKU: "none", Quantity: 1}), checkout.ItemNotFound)
-	c.refused(c.SetCartItem(t.Context(), s, "custom_id", checkout.Wanted{SKU: "game", Quantity: 1}), checkout.ItemNotAllowed)
-	c.refused(c.SetCartItem(t.Context(), s, "custom_id", checkout.Wanted{SKU: "pass", Quantity: -1}), checkout.InvalidField)
+	require.NoError(t, c.SetCartItem(t.Context(), s, "custom_id", checkout.LineRequest{SKU: "pass", Quantity: 2}))
+	require.NoError(t, c.SetCartItem(t.Context(), s, "custom_id", checkout.LineRequest{SKU: "gun_1", Quantity: 0}))
+	c.refused(c.SetCartItem(t.Context(), s, "custom_id", checkout.LineRequest{SKU: "none", Quantity: 1}), checkout.ItemNotFound)
+	c.refused(c.SetCartItem(t.Context(), s, "custom_id", checkout.LineRequest{SKU: "game", Quantity: 1}), checkout.ItemNotAllowed)
+	c.refused(c.SetCartItem(t.Context(), s, "custom_id", checkout.LineRequest{SKU: "pass", Quantity: -1}), checkout.InvalidField)
 	c.refused(c.DeleteCartItem(t.Context(), s, "custom_id", "gun_1"), checkout.ItemNotFound)
 	shown, err := c.ShowCart(t.Context(), s, "custom_id")
 	require.NoError(t, err)
@@ -178,7 +178,7 @@ func TestCart(t *testing.T) {
 	require.Empty(t, others.Items, "a cart is its user's own")
 
 	require.NoError(t, c.DeleteCartItem(t.Context(), s, "custom_id", "pass"))
-	require.NoError(t, c.SetCartItem(t.Context(), s, "custom_id", checkout.Wanted{SKU: "gun_1", Quantity: 1}))
+	require.NoError(t, c.SetCartItem(t.Context(), s, "custom_id", checkout.LineRequest{SKU: "gun_1", Quantity: 1}))
 	require.NoError(t, c.ClearCart(t.Context(), s, "custom_id"))
 	shown, err = c.ShowCart(t.Context(), s, "custom_id")
 	require.NoError(t, err)
@@ -188,7 +188,7 @@ func TestCart(t *testing.T) {
 func TestAbandonedCart(t *testing.T) {
 	t.Parallel()
 	c := newCounter(t)
-	require.NoError(t, c.SetCartItem(t.Context(), c.shopper(buyer), "a", checkout.Wanted{SKU: "gun_1", Quantity: 2}))
+	require.NoError(t, c.SetCartItem(t.Context(), c.shopper(buyer), "a", checkout.LineRequest{SKU: "gun_1", Quantity: 2}))
 	c.now = c.now.Add(time.Hour)
 	shown, err := c.ShowCart(t.Context(), c.shopper(buyer), "a")
 	require.NoError(t, err)
@@ -199,7 +199,7 @@ func TestAbandonedCart(t *testing.T) {
 		return o
 	}())
 	c.refused(err, checkout.InvalidCart)
-	require.NoError(t, c.SetCartItem(t.Context(), c.shopper(buyer), "a", checkout.Wanted{SKU: "pass", Quantity: 1}))
+	require.NoError(t, c.SetCartItem(t.Context(), c.shopper(buyer), "a", checkout.LineRequest{SKU: "pass", Quantity: 1}))
 	shown, err = c.ShowCart(t.Context(), c.shopper(buyer), "a")
 	require.NoError(t, err)
 	require.Len(t, shown.Items, 1, "it begins anew")
@@ -214,18 +214,43 @@ func TestAbandonedCart(t *testing.T) {
 	require.Equal(t, 1, deleted)
 }
 
+// The cart is refused until its user has seen that it is free.
+func TestOrderOfACartThatBecameFree(t *testing.T) {
+	t.Parallel()
+	c := newCounter(t)
+	_, err := c.FillCart(t.Context(), c.shopper(buyer), postgres.CurrentCart, []checkout.LineRequest{{SKU: "skin", Quantity: 1}})
+	require.NoError(t, err)
+	for i, item := range c.items {
+		if item.SKU == "skin" {
+			c.items[i].IsFree, c.items[i].Prices = true, nil
+		}
+	}
+	refused := func() checkout.Code {
+		_, err := c.CreateCheckout(t.Context(), c.order(checkout.PaidCart, "", 0))
+		var refusal *checkout.Refusal
+		require.ErrorAs(t, err, &refusal)
+		return refusal.Code
+	}
+	require.Equal(t, checkout.ItemBecameFree, refused())
+	shown, err := c.ShowCart(t.Context(), c.shopper(buyer), postgres.CurrentCart)
+	require.NoError(t, err)
+	require.True(t, shown.IsFree)
+	require.Equal(t, checkout.InvalidCart, refused())
+	require.Equal(t, checkout.Done, c.buy(c.order(checkout.FreeCart, "", 0)).Status)
+}
+
 func TestOrderOfACart(t *testing.T) {
 	t.Parallel()
 	c := newCounter(t)
 	s := c.shopper(buyer)
-	_, err := c.FillCart(t.Context(), s, postgres.CurrentCart, []checkout.Wanted{{SKU: "gun_1", Quantity: 123}, {SKU: "chest", Quantity: 2}, {SKU: "gold_100", Quantity: 3}})
+	_, err := c.FillCart(t.Context(), s, postgres.CurrentCart, []checkout.LineRequest{{SKU: "gun_1", Quantity: 123}, {SKU: "chest", Quantity: 2}, {SKU: "gold_100", Quantity: 3}})
 	require.NoError(t, err)
 	c.items[1].Promotions = nil // the price moves before the order
 	created := c.buy(c.order(checkout.PaidCart, "", 0))
 	require.Equal(t, checkout.New, created.Status)
 	require.NotEmpty(t, created.Token)
-	require.Len(t, created.Moved, 1)
-	require.Equal(t, []string{"gun_1", "0.995", "1.99"}, []string{created.Moved[0].SKU, created.Moved[0].Then.Amount.String(), created.Moved[0].Now.Amount.String()})
+	require.Len(t, created.PriceChanges, 1)
+	require.Equal(t, []string{"gun_1", "0.995", "1.99"}, []string{created.PriceChanges[0].SKU, created.PriceChanges[0].Then.Amount.String(), created.PriceChanges[0].Now.Amount.String()})
 	shown, err := c.ShowCart(t.Context(), s, postgres.CurrentCart)
 	require.NoError(t, err)
 	require.Empty(t, shown.Items, "the cart is cleared")
@@ -276,7 +301,7 @@ func TestOrderIsMadeOncePerKey(t *testing.T) {
 func TestRefusedOrders(t *testing.T) {
 	t.Parallel()
 	c := newCounter(t)
-	require.NoError(t, c.SetCartItem(t.Context(), c.shopper(buyer), "gifts", checkout.Wanted{SKU: "gift", Quantity: 1}))
+	require.NoError(t, c.SetCartItem(t.Context(), c.shopper(buyer), "gifts", checkout.LineRequest{SKU: "gift", Quantity: 1}))
 	for name, test := range map[string]struct {
 		form     checkout.Form
 		sku      string
@@ -610,7 +635,7 @@ func TestOrdersRaceForTheLastPieces(t *testing.T) {
 func TestOneCartIsOrderedOnce(t *testing.T) {
 	t.Parallel()
 	c := newCounter(t)
-	require.NoError(t, c.SetCartItem(t.Context(), c.shopper(buyer), postgres.CurrentCart, checkout.Wanted{SKU: "gun_1", Quantity: 1}))
+	require.NoError(t, c.SetCartItem(t.Context(), c.shopper(buyer), postgres.CurrentCart, checkout.LineRequest{SKU: "gun_1", Quantity: 1}))
 	order := func() error {
 		_, err := c.CreateCheckout(t.Context(), c.order(checkout.PaidCart, "", 0))
 		return err
@@ -630,14 +655,14 @@ func TestCartChangesWhileItIsOrdered(t *testing.T) {
 	t.Parallel()
 	c := newCounter(t)
 	for range 10 {
-		_, err := c.FillCart(t.Context(), c.shopper(buyer), postgres.CurrentCart, []checkout.Wanted{{SKU: "gun_1", Quantity: 1}, {SKU: "pass", Quantity: 1}})
+		_, err := c.FillCart(t.Context(), c.shopper(buyer), postgres.CurrentCart, []checkout.LineRequest{{SKU: "gun_1", Quantity: 1}, {SKU: "pass", Quantity: 1}})
 		require.NoError(t, err)
 		var created postgres.CreatedCheckout
 		errs := at(func() (err error) {
 			created, err = c.CreateCheckout(t.Context(), c.order(checkout.PaidCart, "", 0))
 			return err
 		}, func() error {
-			_, err := c.FillCart(t.Context(), c.shopper(buyer), postgres.CurrentCart, []checkout.Wanted{{SKU: "gun_1", Quantity: 2}, {SKU: "pass", Quantity: 2}})
+			_, err := c.FillCart(t.Context(), c.shopper(buyer), postgres.CurrentCart, []checkout.LineRequest{{SKU: "gun_1", Quantity: 2}, {SKU: "pass", Quantity: 2}})
 			return err
 		})
 		require.NoError(t, errors.Join(errs...))
@@ -680,46 +705,69 @@ func TestTwoPaymentsRace(t *testing.T) {
 	testkit.RequireClean(t, c.DB)
 }
 
-// A payment races a cancel, the expiry, and both deliveries race each other: one outcome each.
+// A payment races a cancel or the expiry, and two deliveries race each other: one outcome each. In the end each side has won.
 func TestPaymentRacesCancelAndExpiry(t *testing.T) {
 	t.Parallel()
 	c := newCounter(t, func(items map[string]*catalog.Item) { items["gun_1"].Limits.PerItem = 1000 })
-	paid := 0
-	for k := range 20 {
-		created := c.buy(c.order(checkout.PaidItem, "gun_1", 2))
-		var payment postgres.RecordedPayment
-		settle := func(now time.Time) func() error {
-			return func() error {
-				_, err := c.SettleCheckout(t.Context(), created.OrderID, now)
-				return err
-			}
+	var paid int64
+	for _, rival := range []checkout.OrderStatus{checkout.Canceled, checkout.Expired} {
+		won := map[checkout.OrderStatus]int{}
+		for round := 0; round < 10 || (round < 100 && len(won) < 2); round++ {
+			won[c.racePayment(rival, won[checkout.Done]-won[rival])]++ // who leads starts later
 		}
-		other := settle(c.now.Add(time.Hour))
-		if k%2 == 0 {
-			other = func() error {
-				_, err := c.CancelCheckout(t.Context(), testkit.Project, buyer, created.OrderID, c.now)
-				var refusal *checkout.Refusal
-				if errors.As(err, &refusal) {
-					return nil // the payment came first
-				}
-				return err
-			}
-		}
-		require.NoError(t, errors.Join(at(func() (err error) {
-			payment, err = c.RecordPayment(t.Context(), created.OrderID, c.payment(created.Token, "1.99"), c.now)
-			return err
-		}, other, settle(c.now), settle(c.now))...))
-		status := c.settle(created.OrderID)
-		require.Contains(t, []checkout.OrderStatus{checkout.Done, checkout.Canceled, checkout.Expired}, status)
-		require.Equal(t, status == checkout.Done, payment.Outcome == checkout.Accepted, "%s %s", status, payment.Outcome)
-		if status == checkout.Done {
-			paid++
-		} else {
-			require.Equal(t, checkout.Returned, payment.Outcome)
-		}
+		require.Positive(t, won[checkout.Done], "payments against %s: %v", rival, won)
+		require.Positive(t, won[rival], "payments against %s: %v", rival, won)
+		paid += int64(won[checkout.Done])
 	}
 	require.EqualValues(t, 2*paid, c.owns("gun_1"))
 	testkit.RequireClean(t, c.DB)
+}
+
+// racePayment has an order paid and ended at once, and tells what became of it. The payment has to read the order so many times
+// before it starts; a negative handicap is its rival's.
+func (c *counter) racePayment(rival checkout.OrderStatus, handicap int) checkout.OrderStatus {
+	c.t.Helper()
+	created := c.buy(c.order(checkout.PaidItem, "gun_1", 2))
+	settle := func(now time.Time) error {
+		_, err := c.SettleCheckout(c.t.Context(), created.OrderID, now)
+		return err
+	}
+	deliver := func() error { return settle(c.now) }
+	late := func(reads int) (err error) {
+		for range reads {
+			_, readErr := c.GetCheckout(c.t.Context(), testkit.Project, created.OrderID)
+			err = errors.Join(err, readErr)
+		}
+		return err
+	}
+	var payment postgres.RecordedPayment
+	pay := func() (err error) {
+		if err := late(handicap); err != nil {
+			return err
+		}
+		payment, err = c.RecordPayment(c.t.Context(), created.OrderID, c.payment(created.Token, "1.99"), c.now)
+		return err
+	}
+	end := func() error {
+		if err := late(-handicap); err != nil {
+			return err
+		}
+		if rival == checkout.Expired {
+			return settle(c.now.Add(time.Hour))
+		}
+		_, err := c.CancelCheckout(c.t.Context(), testkit.Project, buyer, created.OrderID, c.now)
+		var refusal *checkout.Refusal
+		if errors.As(err, &refusal) {
+			return nil // the payment came first
+		}
+		return err
+	}
+	require.NoError(c.t, errors.Join(at(pay, end, deliver, deliver)...))
+	status := c.settle(created.OrderID)
+	outcome := map[checkout.OrderStatus]checkout.Outcome{checkout.Done: checkout.Accepted, rival: checkout.Returned}
+	require.Contains(c.t, outcome, status)
+	require.Equal(c.t, outcome[status], payment.Outcome)
+	return status
 }
 
 func TestRefundRacesDelivery(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/rs/xid"
 
+	"github.com/quickpass/quickpass/internal/optional"
 	"github.com/quickpass/quickpass/internal/postgres/sqlc"
 	"github.com/quickpass/quickpass/internal/store"
 )
@@ -119,7 +120,7 @@ func note(ctx context.Context, q *sqlc.Queries, a DisputeAct, now time.Time) err
 }
 
 func noteDispute(ctx context.Context, q *sqlc.Queries, a DisputeAct, orderID, action string, now time.Time) error {
-	err := q.InsertDisputeNote(ctx, sqlc.InsertDisputeNoteParams{DisputeID: a.DisputeID, Author: a.Actor, State: optional(string(a.State)), Note: optional(a.Note), Now: now})
+	err := q.InsertDisputeNote(ctx, sqlc.InsertDisputeNoteParams{DisputeID: a.DisputeID, Author: a.Actor, State: optional.Text(string(a.State)), Note: optional.Text(a.Note), Now: now})
 	if err != nil {
 		return fmt.Errorf("note dispute: %w", err)
 	}
@@ -156,8 +157,8 @@ type DisputeFilter struct {
 
 // Disputes lists a project's disputes without their notes, newest first.
 func (db *DB) Disputes(ctx context.Context, projectID int32, f DisputeFilter) ([]Dispute, error) {
-	rows, err := db.q.ListDisputes(ctx, sqlc.ListDisputesParams{ProjectID: projectID, Before: optional(f.Before), State: optional(f.State),
-		OrderID: optional(f.OrderID), UserID: optional(f.UserID), MaxDisputes: int32(f.Limit)})
+	rows, err := db.q.ListDisputes(ctx, sqlc.ListDisputesParams{ProjectID: projectID, Before: optional.Text(f.Before), State: optional.Text(f.State),
+		OrderID: optional.Text(f.OrderID), UserID: optional.Text(f.UserID), MaxDisputes: int32(f.Limit)})
 	if err != nil {
 		return nil, fmt.Errorf("list disputes: %w", err)
 	}

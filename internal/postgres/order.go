@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/quickpass/quickpass/internal/contract"
+	"github.com/quickpass/quickpass/internal/optional"
 	"github.com/quickpass/quickpass/internal/postgres/sqlc"
 	"github.com/quickpass/quickpass/internal/store"
 )
@@ -32,8 +33,8 @@ type OrderFilter struct {
 // ListOrders lists a project's orders, newest first.
 func (db *DB) ListOrders(ctx context.Context, projectID int32, f OrderFilter) ([]store.Order, error) {
 	rows, err := db.q.ListOrders(ctx, sqlc.ListOrdersParams{
-		ProjectID: projectID, Before: optional(f.Before), UserID: optional(f.UserID), Status: optional(f.Status), Reason: optional(f.Reason),
-		Sku: optional(f.SKU), Suspected: f.Suspected, CreatedFrom: f.From, CreatedUntil: f.Until, MaxOrders: int32(f.Limit),
+		ProjectID: projectID, Before: optional.Text(f.Before), UserID: optional.Text(f.UserID), Status: optional.Text(f.Status), Reason: optional.Text(f.Reason),
+		Sku: optional.Text(f.SKU), Suspected: f.Suspected, CreatedFrom: f.From, CreatedUntil: f.Until, MaxOrders: int32(f.Limit),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list orders: %w", err)
@@ -167,11 +168,4 @@ func orderOf(row sqlc.Order) (store.Order, error) {
 		order.Credit = &store.Credit{TransactionID: *row.TransactionID, CreditedAmount: row.CreditedAmount, NewBalance: row.NewBalance}
 	}
 	return order, nil
-}
-
-func optional(s string) *string {
-	if s == "" {
-		return nil
-	}
-	return &s
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/quickpass/quickpass/internal/contract"
+	"github.com/quickpass/quickpass/internal/optional"
 	"github.com/quickpass/quickpass/internal/postgres/sqlc"
 	"github.com/quickpass/quickpass/internal/store"
 )
@@ -22,7 +23,7 @@ type PerkFilter struct {
 
 // Perks lists what a user's orders gave for a time, newest order first.
 func (db *DB) Perks(ctx context.Context, projectID int32, userID string, f PerkFilter) ([]store.Perk, error) {
-	rows, err := db.q.ListPerks(ctx, sqlc.ListPerksParams{UserID: userID, ProjectID: projectID, Before: optional(f.Before), ActiveAt: f.ActiveAt, MaxPerks: int32(f.Limit)})
+	rows, err := db.q.ListPerks(ctx, sqlc.ListPerksParams{UserID: userID, ProjectID: projectID, Before: optional.Text(f.Before), ActiveAt: f.ActiveAt, MaxPerks: int32(f.Limit)})
 	if err != nil {
 		return nil, fmt.Errorf("perks: %w", err)
 	}

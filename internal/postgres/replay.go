@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/quickpass/quickpass/internal/optional"
 	"github.com/quickpass/quickpass/internal/postgres/sqlc"
 	"github.com/quickpass/quickpass/internal/store"
 )
@@ -27,7 +28,7 @@ type ReplayPreview struct {
 
 // PreviewReplay counts the orders that a bulk replay would try again, and writes nothing.
 func (db *DB) PreviewReplay(ctx context.Context, projectID int32, f store.ReplayFilter, sample int) (ReplayPreview, error) {
-	rows, err := db.q.PreviewReplay(ctx, sqlc.PreviewReplayParams{ProjectID: projectID, Reasons: reasonsOf(f), Sku: optional(f.SKU), UserID: optional(f.UserID),
+	rows, err := db.q.PreviewReplay(ctx, sqlc.PreviewReplayParams{ProjectID: projectID, Reasons: reasonsOf(f), Sku: optional.Text(f.SKU), UserID: optional.Text(f.UserID),
 		Suspected: f.Suspected, CreatedFrom: f.From, CreatedUntil: f.To, MaxOrders: int32(sample)})
 	if err != nil {
 		return ReplayPreview{}, fmt.Errorf("preview replay: %w", err)
@@ -75,7 +76,7 @@ func (db *DB) CreateReplay(ctx context.Context, n NewReplay, now time.Time) (rep
 			return err
 		}
 		total, err := q.FreezeReplay(ctx, sqlc.FreezeReplayParams{ReplayID: n.ReplayID, ProjectID: n.ProjectID, Filter: filter, RatePerSecond: n.RatePerSecond,
-			Reason: n.Reason, Actor: n.Actor, Now: now, Reasons: reasonsOf(f), Sku: optional(f.SKU), UserID: optional(f.UserID), Suspected: f.Suspected,
+			Reason: n.Reason, Actor: n.Actor, Now: now, Reasons: reasonsOf(f), Sku: optional.Text(f.SKU), UserID: optional.Text(f.UserID), Suspected: f.Suspected,
 			CreatedFrom: f.From, CreatedUntil: f.To, MaxOrders: store.MaxReplayOrders + 1})
 		switch {
 		case errors.Is(err, pgx.ErrNoRows):
@@ -107,7 +108,7 @@ func (db *DB) GetReplay(ctx context.Context, projectID int32, replayID string) (
 
 // ListReplays lists a project's bulk replays, newest first, before the given one (empty: from the newest).
 func (db *DB) ListReplays(ctx context.Context, projectID int32, before string, limit int) ([]store.BulkReplay, error) {
-	rows, err := db.q.ListReplays(ctx, sqlc.ListReplaysParams{ProjectID: projectID, Before: optional(before), MaxReplays: int32(limit)})
+	rows, err := db.q.ListReplays(ctx, sqlc.ListReplaysParams{ProjectID: projectID, Before: optional.Text(before), MaxReplays: int32(limit)})
 	if err != nil {
 		return nil, fmt.Errorf("list replays: %w", err)
 	}

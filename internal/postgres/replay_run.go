@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/quickpass/quickpass/internal/contract"
+	"github.com/quickpass/quickpass/internal/optional"
 	"github.com/quickpass/quickpass/internal/postgres/sqlc"
 	"github.com/quickpass/quickpass/internal/store"
 )
@@ -77,9 +78,9 @@ func (db *DB) ReplayItem(ctx context.Context, replayID, orderID string, now time
 		var refusal *store.Refusal
 		switch {
 		case errors.As(err, &refusal):
-			turn.State, turn.ReasonCode = string(store.ItemRefused), optional(string(refusal.Code))
+			turn.State, turn.ReasonCode = string(store.ItemRefused), optional.Text(string(refusal.Code))
 		case errors.Is(err, ErrConflict):
-			turn.State, turn.ReasonCode = string(store.ItemSkipped), optional(store.SkippedNotCanceled)
+			turn.State, turn.ReasonCode = string(store.ItemSkipped), optional.Text(store.SkippedNotCanceled)
 		case err != nil:
 			return err
 		default:

@@ -59,7 +59,7 @@ func (db *DB) replenishOne(ctx context.Context, product sqlc.ListReplenishableRo
 		if err := json.Unmarshal(row.Replenishment, &settings.Replenishment); err != nil {
 			return fmt.Errorf("settings: %w", err)
 		}
-		day := store.DayOf(now, store.Schedule{TimeZone: row.TimeZone}.Zone())
+		day := store.DayOf(now, store.Zone(row.TimeZone))
 		times, err := q.CountReplenished(ctx, sqlc.CountReplenishedParams{ProjectID: product.ProjectID, Sku: product.Sku, DayStart: day.Start, DayEnd: day.End})
 		if err != nil {
 			return err

@@ -13,6 +13,7 @@ import (
 	"github.com/shopspring/decimal"
 
 	"github.com/quickpass/quickpass/internal/contract"
+	"github.com/quickpass/quickpass/internal/optional"
 	"github.com/quickpass/quickpass/internal/postgres/sqlc"
 	"github.com/quickpass/quickpass/internal/tasks"
 )
@@ -60,7 +61,7 @@ type RewardFilter struct {
 
 // Rewards lists a project's rewards, newest first.
 func (db *DB) Rewards(ctx context.Context, projectID int32, f RewardFilter) ([]Reward, error) {
-	params := sqlc.ListRewardsParams{ProjectID: projectID, Before: optional(f.Before), UserID: optional(f.UserID), TaskID: f.TaskID, MaxRewards: int32(f.Limit)}
+	params := sqlc.ListRewardsParams{ProjectID: projectID, Before: optional.Text(f.Before), UserID: optional.Text(f.UserID), TaskID: f.TaskID, MaxRewards: int32(f.Limit)}
 	for _, status := range f.Statuses {
 		params.Statuses = append(params.Statuses, string(status))
 	}
@@ -116,8 +117,8 @@ func recordReward(ctx context.Context, q *sqlc.Queries, rewardID string, result 
 	if err != nil {
 		return err
 	}
-	part, err := q.RecordReward(ctx, sqlc.RecordRewardParams{RewardID: rewardID, Status: string(result.Status), TransactionID: optional(result.TransactionID),
-		NewBalance: result.NewBalance, ReasonCode: optional(result.Code), ReasonMessage: optional(result.Message), Now: now})
+	part, err := q.RecordReward(ctx, sqlc.RecordRewardParams{RewardID: rewardID, Status: string(result.Status), TransactionID: optional.Text(result.TransactionID),
+		NewBalance: result.NewBalance, ReasonCode: optional.Text(result.Code), ReasonMessage: optional.Text(result.Message), Now: now})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/rs/xid"
 
+	"github.com/quickpass/quickpass/internal/optional"
 	"github.com/quickpass/quickpass/internal/postgres/sqlc"
 	"github.com/quickpass/quickpass/internal/tasks"
 )
@@ -231,7 +232,7 @@ type TaskFilter struct {
 
 // ListTasks lists tasks in the order of their ids.
 func (db *DB) ListTasks(ctx context.Context, projectID int32, f TaskFilter) ([]tasks.Task, error) {
-	rows, err := db.q.ListTasks(ctx, sqlc.ListTasksParams{ProjectID: projectID, After: f.After, Status: optional(string(f.Status)), MaxTasks: int32(f.Limit)})
+	rows, err := db.q.ListTasks(ctx, sqlc.ListTasksParams{ProjectID: projectID, After: f.After, Status: optional.Text(string(f.Status)), MaxTasks: int32(f.Limit)})
 	if err != nil {
 		return nil, fmt.Errorf("list tasks: %w", err)
 	}

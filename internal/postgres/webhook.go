@@ -12,6 +12,7 @@ import (
 
 	"github.com/quickpass/quickpass/internal/checkout"
 	"github.com/quickpass/quickpass/internal/contract"
+	"github.com/quickpass/quickpass/internal/optional"
 	"github.com/quickpass/quickpass/internal/postgres/sqlc"
 	"github.com/quickpass/quickpass/internal/webhook"
 )
@@ -209,7 +210,7 @@ func (db *DB) FinishWebhook(ctx context.Context, r WebhookReport, schedule webho
 }
 
 func writeAttempt(ctx context.Context, q *sqlc.Queries, r WebhookReport, now time.Time) error {
-	params := sqlc.FinishWebhookAttemptParams{DeliveryID: r.DeliveryID, Attempt: int32(r.Attempt), Now: &now, DurationMs: new(r.Took.Milliseconds()), Answer: optional(r.Answer), Error: optional(r.Error)}
+	params := sqlc.FinishWebhookAttemptParams{DeliveryID: r.DeliveryID, Attempt: int32(r.Attempt), Now: &now, DurationMs: new(r.Took.Milliseconds()), Answer: optional.Text(r.Answer), Error: optional.Text(r.Error)}
 	if r.StatusCode != 0 {
 		params.StatusCode = new(int32(r.StatusCode))
 	}
@@ -270,7 +271,7 @@ func lockWebhookAlerts(ctx context.Context, q *sqlc.Queries, projectID int32) er
 
 // endDelivery ends a delivery, and wakes the next of its order.
 func endDelivery(ctx context.Context, q *sqlc.Queries, d sqlc.WebhookDelivery, status webhook.Status, reason string, now time.Time) error {
-	err := q.SettleWebhookDelivery(ctx, sqlc.SettleWebhookDeliveryParams{DeliveryID: d.DeliveryID, Status: string(status), Reason: optional(reason), NextAttemptAt: d.NextAttemptAt, Now: now})
+	err := q.SettleWebhookDelivery(ctx, sqlc.SettleWebhookDeliveryParams{DeliveryID: d.DeliveryID, Status: string(status), Reason: optional.Text(reason), NextAttemptAt: d.NextAttemptAt, Now: now})
 	if err != nil {
 		return fmt.Errorf("end: %w", err)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/quickpass/quickpass/internal/optional"
 	"github.com/quickpass/quickpass/internal/postgres/sqlc"
 	"github.com/quickpass/quickpass/internal/webhook"
 )
@@ -62,7 +63,7 @@ type WebhookFilter struct {
 
 // ListWebhooks lists a project's deliveries, newest first.
 func (db *DB) ListWebhooks(ctx context.Context, projectID int32, f WebhookFilter) ([]WebhookDelivery, error) {
-	rows, err := db.q.ListWebhookDeliveries(ctx, sqlc.ListWebhookDeliveriesParams{ProjectID: projectID, Before: f.Before, Status: optional(f.Status), Event: optional(f.Event), OrderID: f.OrderID, MaxDeliveries: int32(f.Limit)})
+	rows, err := db.q.ListWebhookDeliveries(ctx, sqlc.ListWebhookDeliveriesParams{ProjectID: projectID, Before: f.Before, Status: optional.Text(f.Status), Event: optional.Text(f.Event), OrderID: f.OrderID, MaxDeliveries: int32(f.Limit)})
 	if err != nil {
 		return nil, fmt.Errorf("list webhooks: %w", err)
 	}

@@ -63,6 +63,6 @@ func (r Requirements) validate(check func(ok bool, field, message string)) {
 		check(skuPattern.MatchString(task), "requires.completed_tasks", "ids of tasks")
 	}
 	for name, value := range r.Attributes {
-		check(printable(name, 1, 64) && printable(value, 0, 200), "requires.attributes", "names of 1 to 64 and values of at most 200 printable characters")
+		check(Printable(name, 1, 64) && Printable(value, 0, 200), "requires.attributes", "names of 1 to 64 and values of at most 200 printable characters")
 	}
 }

@@ -162,9 +162,9 @@ func (p Product) Validate() []FieldError {
 	}
 	check(skuPattern.MatchString(p.SKU), "sku", "1 to 64 letters, digits, '.', '_' or '-', starting with a letter or digit")
 	check(p.SKU != "export" && p.SKU != "import", "sku", "export and import are addresses of the API")
-	check(printable(p.Name, 1, 200), "name", "1 to 200 printable characters")
-	check(printable(p.Description, 0, 2000), "description", "at most 2000 printable characters")
-	check(printable(p.Kind, 1, 64), "kind", "1 to 64 printable characters")
+	check(Printable(p.Name, 1, 200), "name", "1 to 200 printable characters")
+	check(Printable(p.Description, 0, 2000), "description", "at most 2000 printable characters")
+	check(Printable(p.Kind, 1, 64), "kind", "1 to 64 printable characters")
 	check(p.PriceCoins >= 1 && p.PriceCoins <= ledger.MaxCoins, "price_coins", "from 1 to 1,000,000,000,000 coins")
 	check(p.Status == Draft || p.Status == Published, "status", "draft or published")
 	check(p.Stock.Initial >= 0 && p.Stock.Initial <= maxPieces, "stock.initial", "from 0 to 1,000,000,000 pieces")
@@ -172,7 +172,7 @@ func (p Product) Validate() []FieldError {
 	p.Stock.Replenishment.validate(p.Stock.Minimum, check)
 	p.Integration.Check("integration.", check)
 	p.Delivery.Check("delivery.", check)
-	check(printable(p.Group, 0, 64), "group", "at most 64 printable characters")
+	check(Printable(p.Group, 0, 64), "group", "at most 64 printable characters")
 	check(p.Position >= 0 && p.Position <= 1_000_000, "position", "from 0 to 1,000,000")
 	p.validateValidity(check)
 	p.Limits.validate(check)
@@ -183,11 +183,11 @@ func (p Product) Validate() []FieldError {
 
 // Check names what is wrong with an integration; the fields are named with what they are in.
 func (i Integration) Check(in string, check func(ok bool, field, message string)) {
-	check(printable(i.ResourceType, 1, 64), in+"resource_type", "1 to 64 printable characters")
+	check(Printable(i.ResourceType, 1, 64), in+"resource_type", "1 to 64 printable characters")
 	check(len(i.Endpoint) <= 200 && endpointPattern.MatchString(i.Endpoint), in+"endpoint", "a path such as /api/v1/credits/increase, without host, query or dot segments")
 	check(i.Amount.IsPositive() && i.Amount.LessThanOrEqual(decimal.NewFromInt(ledger.MaxCoins)) && i.Amount.Exponent() >= -8,
 		in+"amount", "above 0, at most 1,000,000,000,000, at most 8 decimals")
-	check(printable(i.Currency, 1, 32), in+"currency", "1 to 32 printable characters")
+	check(Printable(i.Currency, 1, 32), in+"currency", "1 to 32 printable characters")
 	check(validParameters(i.Parameters), in+"parameters", "a JSON object of at most 4,096 bytes, 4 levels and 64 fields")
 }
 
@@ -199,7 +199,8 @@ func (s DeliverySettings) Check(in string, check func(ok bool, field, message st
 	check(s.RetryIntervalSeconds >= 1 && s.RetryIntervalSeconds <= maxSeconds, in+"retry_interval_seconds", "from 1 to 3600")
 }
 
-func printable(s string, min, max int) bool {
+// Printable says whether a text has so many characters, none of them a control character, and no space around it.
+func Printable(s string, min, max int) bool {
 	n := 0
 	for _, r := range s {
 		if r < ' ' || r == 0x7f || r == '\uFFFD' {

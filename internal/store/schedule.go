@@ -19,18 +19,21 @@ type Schedule struct {
 // zones keeps what time.LoadLocation reads from the zone files.
 var zones sync.Map
 
-// Zone is the schedule's time zone. Validate makes sure that it exists; UTC otherwise.
-func (s Schedule) Zone() *time.Location {
-	if zone, ok := zones.Load(s.TimeZone); ok {
+// Zone is the time zone of this IANA name; UTC for none, and for one that does not exist, which validation has found out.
+func Zone(name string) *time.Location {
+	if zone, ok := zones.Load(name); ok {
 		return zone.(*time.Location)
 	}
-	zone, err := time.LoadLocation(s.TimeZone)
+	zone, err := time.LoadLocation(name)
 	if err != nil {
 		return time.UTC
 	}
-	zones.Store(s.TimeZone, zone)
+	zones.Store(name, zone)
 	return zone
 }
+
+// Zone is the schedule's time zone.
+func (s Schedule) Zone() *time.Location { return Zone(s.TimeZone) }
 
 // Hours of one weekday, in the product's time zone: from inclusive, to exclusive; "24:00" is the end of
 // the day. Hours that a change of clocks skips do not exist that day, those it repeats last longer.

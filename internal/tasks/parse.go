@@ -9,6 +9,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/shopspring/decimal"
+
+	"github.com/quickpass/quickpass/internal/store"
 )
 
 // EventCode says why an event was not accepted. Codes are part of the HTTP API and never change.
@@ -81,7 +83,7 @@ func ParseEvent(object map[string]any, payload json.RawMessage, now time.Time, l
 		return Event{}, err
 	}
 	if currency := object["currency"]; currency != nil {
-		if text, ok := currency.(string); !ok || !printable(text, 1, maxText) {
+		if text, ok := currency.(string); !ok || !store.Printable(text, 1, maxText) {
 			return Event{}, &EventError{InvalidField, "currency", "must be a text of 1 to 64 printable characters, such as RUB"}
 		}
 	}
@@ -151,7 +153,7 @@ func parseUserID(object map[string]any) (string, *EventError) {
 	case nil:
 		return "", &EventError{MissingField, "user_id", "is needed: the user's id in the main product"}
 	case string:
-		if printable(id, 1, maxText) {
+		if store.Printable(id, 1, maxText) {
 			return id, nil
 		}
 	case json.Number:

@@ -1,8 +1,9 @@
 package tasks
 
 import (
-	"sync"
 	"time"
+
+	"github.com/quickpass/quickpass/internal/store"
 )
 
 // Span is a period of time: from Start inclusive to End exclusive.
@@ -10,21 +11,8 @@ type Span struct {
 	Start, End time.Time
 }
 
-// zones keeps what time.LoadLocation reads from the zone files.
-var zones sync.Map
-
-// Zone of the rule. Validate makes sure that it exists; UTC otherwise.
-func (r WindowRule) Zone() *time.Location {
-	if zone, ok := zones.Load(r.TimeZone); ok {
-		return zone.(*time.Location)
-	}
-	zone, err := time.LoadLocation(r.TimeZone)
-	if err != nil {
-		return time.UTC
-	}
-	zones.Store(r.TimeZone, zone)
-	return zone
-}
+// Zone of the rule.
+func (r WindowRule) Zone() *time.Location { return store.Zone(r.TimeZone) }
 
 // SpanAt is the period that contains a moment: of the calendar, or counted from the anchor. The periods of one task and anchor
 // follow each other without gap or overlap, whatever the clocks do. A period begins when the clock first shows its beginning or,

@@ -1,20 +1,8 @@
 package tasks
 
 import (
-	"strings"
 	"unicode/utf8"
 )
-
-func printable(s string, min, max int) bool {
-	n := 0
-	for _, r := range s {
-		if r < ' ' || r == 0x7f || r == '\uFFFD' {
-			return false
-		}
-		n++
-	}
-	return n >= min && n <= max && strings.TrimSpace(s) == s
-}
 
 const maxShown = 200 // bytes of a value in a decision
 

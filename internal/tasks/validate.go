@@ -9,6 +9,7 @@ import (
 	"github.com/shopspring/decimal"
 
 	"github.com/quickpass/quickpass/internal/ledger"
+	"github.com/quickpass/quickpass/internal/store"
 )
 
 // DefaultGraceSeconds is how late an event of a window may arrive if the task does not say.
@@ -60,8 +61,8 @@ func (t Task) Validate() []FieldError {
 		}
 	}
 	check(t.Status == Draft || t.Status == Published, "status", "draft or published")
-	check(printable(t.Name, 1, 200), "name", "1 to 200 printable characters")
-	check(printable(t.Description, 0, 2000), "description", "at most 2000 printable characters")
+	check(store.Printable(t.Name, 1, 200), "name", "1 to 200 printable characters")
+	check(store.Printable(t.Description, 0, 2000), "description", "at most 2000 printable characters")
 	check(validEventType(t.EventType), "event_type", eventTypeRule)
 	t.validateMatch(check)
 	t.validateCount(check)
@@ -82,7 +83,7 @@ func (t Task) validateMatch(check checkFunc) {
 	check(t.MinAmount == nil || (!t.MinAmount.IsNegative() && boundedDecimal(*t.MinAmount)), "min_amount", "0 or more, at most 18 digits before and 8 after the point")
 	check(len(t.Equals) <= 20, "equals", "at most 20 fields")
 	for name, value := range t.Equals {
-		check(printable(name, 1, 64) && printable(value, 0, 200), "equals", "names of 1 to 64 and values of at most 200 printable characters")
+		check(store.Printable(name, 1, 64) && store.Printable(value, 0, 200), "equals", "names of 1 to 64 and values of at most 200 printable characters")
 	}
 	if _, err := NewCondition(t.Condition); err != nil {
 		check(false, "condition", err.Error())
@@ -97,10 +98,10 @@ func (t Task) validateCount(check checkFunc) {
 	case CountEvents:
 		check(field == "", "count.field", "only for sum and distinct")
 	case CountSum:
-		check(printable(field, 1, 64), "count.field", "1 to 64 printable characters")
+		check(store.Printable(field, 1, 64), "count.field", "1 to 64 printable characters")
 		whole, most = boundedDecimal(t.Target), tooLargeAmount
 	case CountDistinct:
-		check(printable(field, 1, 64), "count.field", "the field whose values are counted: 1 to 64 printable characters")
+		check(store.Printable(field, 1, 64), "count.field", "the field whose values are counted: 1 to 64 printable characters")
 		most = decimal.NewFromInt(maxDistinct)
 	case CountStreak:
 		check(field == "", "count.field", "only for sum and distinct")
@@ -151,10 +152,10 @@ func (t Task) validateRequires(check checkFunc) {
 func (a Audience) validate(check checkFunc) {
 	check(len(a.Attributes) <= 20, "audience.attributes", "at most 20 attributes")
 	for name, value := range a.Attributes {
-		check(printable(name, 1, 64) && printable(value, 0, 200), "audience.attributes", "names of 1 to 64 and values of at most 200 printable characters")
+		check(store.Printable(name, 1, 64) && store.Printable(value, 0, 200), "audience.attributes", "names of 1 to 64 and values of at most 200 printable characters")
 	}
 	check(len(a.UserIDs) <= 1000, "audience.user_ids", "at most 1000 users")
-	check(!slices.ContainsFunc(a.UserIDs, func(id string) bool { return !printable(id, 1, maxText) }), "audience.user_ids", "ids of 1 to 64 printable characters")
+	check(!slices.ContainsFunc(a.UserIDs, func(id string) bool { return !store.Printable(id, 1, maxText) }), "audience.user_ids", "ids of 1 to 64 printable characters")
 }
 
 var itemPattern = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,255}$`)
@@ -163,7 +164,7 @@ func (t Task) validateReward(check checkFunc) {
 	coins := t.Reward.Coins
 	check(coins >= 0 && coins <= ledger.MaxCoins, "reward.coins", "from 0 to 1,000,000,000,000 coins")
 	if part := t.Reward.MainProduct; part != nil {
-		check(printable(part.RewardType, 1, 64), "reward.main_product.reward_type", "1 to 64 printable characters")
+		check(store.Printable(part.RewardType, 1, 64), "reward.main_product.reward_type", "1 to 64 printable characters")
 		check(part.Amount.IsPositive() && boundedDecimal(part.Amount) && part.Amount.LessThanOrEqual(decimal.NewFromInt(ledger.MaxCoins)),
 			"reward.main_product.amount", "above 0, at most 1,000,000,000,000, at most 8 decimals")
 	}

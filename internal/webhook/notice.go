@@ -10,6 +10,7 @@ import (
 
 	"github.com/quickpass/quickpass/internal/catalog"
 	"github.com/quickpass/quickpass/internal/checkout"
+	"github.com/quickpass/quickpass/internal/optional"
 )
 
 // schemaVersion of the fields that are ours. More may be added under it; none changes its meaning.
@@ -112,7 +113,7 @@ type refund struct {
 // Body is what is sent, the same bytes at each try.
 func (n Notice) Body() ([]byte, error) {
 	b := body{NotificationType: n.Event, SchemaVersion: schemaVersion, EventID: n.EventID, Sequence: n.Sequence, CreatedAt: n.At.UTC(), ProjectID: n.ProjectID, UserID: n.UserID,
-		Order: n.order(), User: user{ExternalID: n.UserID, Country: filled(n.Country)}, CustomParameters: n.Custom, Items: []item{}}
+		Order: n.order(), User: user{ExternalID: n.UserID, Country: optional.Text(n.Country)}, CustomParameters: n.Custom, Items: []item{}}
 	if b.CustomParameters == nil {
 		b.CustomParameters = json.RawMessage("{}")
 	}
@@ -131,11 +132,8 @@ func (n Notice) Body() ([]byte, error) {
 }
 
 func (n Notice) order() order {
-	o := order{ID: n.Order.OrderID, Mode: "default", CurrencyType: "unknown", Amount: "0", Status: n.Order.Status, Promotions: []promotion{}, Promocodes: []struct{}{}, Coupons: []struct{}{},
-		Reason: filled(n.Reason), Refunded: n.Refunded.String(), ExternalID: filled(n.External)}
-	if n.Order.Sandbox {
-		o.Mode = "sandbox"
-	}
+	o := order{ID: n.Order.OrderID, Mode: checkout.ModeOf(n.Order.Sandbox), CurrencyType: "unknown", Amount: "0", Status: n.Order.Status, Promotions: []promotion{}, Promocodes: []struct{}{}, Coupons: []struct{}{},
+		Reason: optional.Text(n.Reason), Refunded: n.Refunded.String(), ExternalID: optional.Text(n.External)}
 	if !n.Order.ExpiresAt.IsZero() {
 		o.ExpiresAt = new(n.Order.ExpiresAt.UTC())
 	}
@@ -191,13 +189,6 @@ func (n Notice) flags(f flags) *flags {
 		return nil
 	}
 	return &f
-}
-
-func filled(s string) *string {
-	if s == "" {
-		return nil
-	}
-	return &s
 }
 
 // TestBody is what a test delivery says.

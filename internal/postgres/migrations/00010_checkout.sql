@@ -11,7 +11,7 @@ CREATE TABLE carts (
     cart_id    text NOT NULL CHECK (char_length(cart_id) BETWEEN 1 AND 255),
     currency   text, -- as its filler has asked for; null: the project's
     country    text,
-    lines      jsonb NOT NULL DEFAULT '[]', -- checkout.Wanted
+    lines      jsonb NOT NULL DEFAULT '[]', -- checkout.LineRequest
     shown      jsonb NOT NULL DEFAULT '{}', -- checkout.Shown: the prices that the user last saw
     updated_at timestamptz NOT NULL,
     expires_at timestamptz NOT NULL,
@@ -37,7 +37,7 @@ CREATE TABLE checkout_orders (
     custom_parameters jsonb,
     external_id       text,
     holds             jsonb NOT NULL, -- what it has taken of limits and would give back: sales, usages of its user
-    moved             jsonb NOT NULL DEFAULT '[]', -- checkout.PriceMove: what cost another amount than the user had been shown
+    moved             jsonb NOT NULL DEFAULT '[]', -- checkout.PriceChange: what cost another amount than the user had been shown
     expires_at        timestamptz,
     reason            text, -- why it was canceled
     paid              numeric CHECK (paid > 0), -- by the accepted payment

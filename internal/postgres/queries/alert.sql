@@ -30,6 +30,10 @@ WHERE a.project_id = @project_id AND (@before::bigint = 0 OR a.alert_id < @befor
   AND (sqlc.narg('open')::boolean IS NULL OR (a.resolved_at IS NULL) = sqlc.narg('open')::boolean)
 ORDER BY a.alert_id DESC LIMIT @max_alerts;
 
+-- name: LockAlert :one
+SELECT a.alert_id, a.kind, a.subject, a.detail, a.opened_at, a.resolved_at FROM admin_alerts a
+WHERE a.project_id = @project_id AND a.alert_id = @alert_id FOR UPDATE;
+
 -- name: OpenAlert :exec
 INSERT INTO admin_alerts (project_id, kind, subject, detail, opened_at)
 VALUES (@project_id, @kind, @subject, @detail, @now)

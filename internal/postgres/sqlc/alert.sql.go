@@ -67,6 +67,39 @@ func (q *Queries) ListAlerts(ctx context.Context, arg ListAlertsParams) ([]ListA
 	return items, nil
 }
 
+const LockAlert = `-- name: LockAlert :one
+SELECT a.alert_id, a.kind, a.subject, a.detail, a.opened_at, a.resolved_at FROM admin_alerts a
+WHERE a.project_id = $1 AND a.alert_id = $2 FOR UPDATE
+`
+
+type LockAlertParams struct {
+	ProjectID int32
+	AlertID   int64
+}
+
+type LockAlertRow struct {
+	AlertID    int64
+	Kind       string
+	Subject    string
+	Detail     json.RawMessage
+	OpenedAt   time.Time
+	ResolvedAt *time.Time
+}
+
+func (q *Queries) LockAlert(ctx context.Context, arg LockAlertParams) (LockAlertRow, error) {
+	row := q.db.QueryRow(ctx, LockAlert, arg.ProjectID, arg.AlertID)
+	var i LockAlertRow
+	err := row.Scan(
+		&i.AlertID,
+		&i.Kind,
+		&i.Subject,
+		&i.Detail,
+		&i.OpenedAt,
+		&i.ResolvedAt,
+	)
+	return i, err
+}
+
 const OpenAlert = `-- name: OpenAlert :exec
 INSERT INTO admin_alerts (project_id, kind, subject, detail, opened_at)
 VALUES ($1, $2, $3, $4, $5)
