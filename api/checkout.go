@@ -9,8 +9,10 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/quickpass/quickpass/internal/catalog"
 	"github.com/quickpass/quickpass/internal/checkout"
 	"github.com/quickpass/quickpass/internal/contract"
+	"github.com/quickpass/quickpass/internal/inventory"
 	"github.com/quickpass/quickpass/internal/optional"
 	"github.com/quickpass/quickpass/internal/postgres"
 )
@@ -18,9 +20,11 @@ import (
 // ShownOrder is an order as clients of /api/v2 read it, and when it expires.
 type ShownOrder struct {
 	checkout.ShownOrder
-	ExpiresAt    *time.Time             `json:"expires_at"`       // null when nothing was to be paid outside
-	Reason       string                 `json:"reason,omitempty"` // why it was canceled, or what keeps it from being done
+	ExpiresAt    *time.Time             `json:"expires_at"`        // null when nothing was to be paid outside
+	Payable      *catalog.Charge        `json:"payable,omitempty"` // likewise missing
+	Reason       string                 `json:"reason,omitempty"`  // why it was canceled, or what keeps it from being done
 	PriceChanges []checkout.PriceChange `json:"price_changes,omitempty"`
+	Keys         []inventory.Key        `json:"keys,omitempty"` // that it gave
 	// Deliveries are what the main product gives; none when it gives nothing.
 	Deliveries []checkout.ShownDelivery `json:"deliveries,omitempty"`
 }
@@ -30,7 +34,7 @@ func shownOrder(o postgres.CheckoutOrder, now time.Time) ShownOrder {
 	if o.Status == checkout.New && !now.Before(o.ExpiresAt) {
 		o.Status = checkout.Expired
 	}
-	shown := ShownOrder{ShownOrder: checkout.ShowOrder(o.Order), Reason: o.Reason, PriceChanges: o.PriceChanges, Deliveries: checkout.ShowDeliveries(o.Deliveries)}
+	shown := ShownOrder{ShownOrder: checkout.ShowOrder(o.Order), Payable: catalog.ChargeOf(o.Price), Keys: o.Keys, Reason: o.Reason, PriceChanges: o.PriceChanges, Deliveries: checkout.ShowDeliveries(o.Deliveries)}
 	if !o.ExpiresAt.IsZero() {
 		shown.ExpiresAt = &o.ExpiresAt
 	}
@@ -85,7 +89,7 @@ func (h *handlers) makeOrderFor(ctx context.Context, userID string, r orderReque
 	} else {
 		h.starter.OfferWebhooks() // no workflow has to know: it is done, or was made before
 	}
-	made := MadeOrder{OrderID: created.OrderID, Token: optional.Text(created.Token), ExpiresAt: utc(created.ExpiresAt)}
+	made := MadeOrder{OrderID: created.OrderID, Token: optional.Text(created.Token), ExpiresAt: utc(created.ExpiresAt), Payable: catalog.ChargeOf(created.Price)}
 	if len(created.PriceChanges) > 0 {
 		made.PriceChanges = &created.PriceChanges
 	}
@@ -267,17 +271,23 @@ func (h *handlers) checkoutChanged(change postgres.CheckoutChange) {
 
 // SearchCheckoutOrders lists orders for the project's server.
 func (h *handlers) SearchCheckoutOrders(ctx context.Context, r SearchCheckoutOrdersRequestObject) (SearchCheckoutOrdersResponseObject, error) {
-	limit, offset := or(r.Body.Limit, 10), value(r.Body.Offset)
-	orders, total, err := h.db.SearchCheckouts(ctx, r.ProjectID, postgres.CheckoutSearch{From: r.Body.CreatedDateFrom, Until: r.Body.CreatedDateUntil, Limit: limit, Offset: offset})
+	in := value(r.Body)
+	limit, offset := or(in.Limit, 10), value(in.Offset)
+	orders, total, err := h.db.SearchCheckouts(ctx, r.ProjectID, postgres.CheckoutSearch{From: in.CreatedDateFrom, Until: in.CreatedDateUntil, Limit: limit, Offset: offset})
+	if err != nil {
+		return nil, err
+	}
+	items, err := h.items.get(ctx, r.ProjectID)
 	if err != nil {
 		return nil, err
 	}
 	now := h.now()
-	found := each(orders, func(o postgres.CheckoutOrder) FoundOrder { return foundOrder(o, now) })
+	found := each(orders, func(o postgres.CheckoutOrder) FoundOrder { return foundOrder(o, items.rules, now) })
 	return SearchCheckoutOrders200JSONResponse{Orders: found, TotalItemsCount: total, HasMore: int64(offset+len(orders)) < total}, nil
 }
 
-func foundOrder(o postgres.CheckoutOrder, now time.Time) FoundOrder {
+// foundOrder tells an order with the ids that its items have in the catalog.
+func foundOrder(o postgres.CheckoutOrder, items *catalog.Catalog, now time.Time) FoundOrder {
 	shown := shownOrder(o, now)
 	found := FoundOrder{OrderID: o.OrderID, ProjectID: o.ProjectID, Status: shown.Status, DateCreated: o.CreatedAt.UTC(), Mode: FoundOrderMode(checkout.ModeOf(o.Sandbox)), IsFree: shown.Content.IsFree,
 		Items: []FoundOrderItem{}, Promotions: []map[string]any{}, Coupons: []map[string]any{}}
@@ -291,6 +301,9 @@ func foundOrder(o postgres.CheckoutOrder, now time.Time) FoundOrder {
 	}
 	for _, line := range o.Lines {
 		item := FoundOrderItem{OrderItemID: line.LineID, Sku: line.SKU, Type: string(line.Type), Quantity: line.Quantity, IsFree: line.IsFree, IsBonus: line.IsBonus, Price: line.Price}
+		if listed, ok := items.Item(line.SKU); ok {
+			item.ItemID = &listed.ItemID
+		}
 		item.Description.Name, item.Description.Description, item.Description.ImageURL = line.Name, line.Description, optional.Text(line.ImageURL)
 		found.Items = append(found.Items, item)
 	}

@@ -121,9 +121,10 @@ func TestSeedsCartAndOrder(t *testing.T) {
 	require.NotZero(t, made.OrderID)
 	require.Len(t, *made.Token, 32)
 	require.NotNil(t, made.ExpiresAt)
+	require.Equal(t, &Charge{Amount: "122.39", Currency: "USD"}, made.Payable)
 
 	read := s.v2(200, "GET", fmt.Sprint(project, "/order/", made.OrderID), "")
-	require.JSONEq(t, fmt.Sprintf(`{"order_id": %d, "status": "new", "expires_at": %q, "content": {"is_free": false, "virtual_price": null,
+	require.JSONEq(t, fmt.Sprintf(`{"order_id": %d, "status": "new", "expires_at": %q, "payable": {"amount": "122.39", "currency": "USD"}, "content": {"is_free": false, "virtual_price": null,
 		"price": {"amount": "122.3850", "amount_without_discount": "244.7700", "currency": "USD"},
 		"items": [{"sku": "gun_1", "quantity": 123, "is_free": false, "is_bonus": false, "price": {"amount": "0.9950", "amount_without_discount": "1.9900", "currency": "USD"}}]}}`,
 		made.OrderID, made.ExpiresAt.Format(time.RFC3339Nano)), string(read.body))
@@ -168,6 +169,7 @@ func TestCartsByIDAndCurrent(t *testing.T) {
 		s.v2(204, "PUT", project+cart+"/item/gift", `{"quantity": 1}`)
 		free := s.checkout("/free"+cart, "")
 		require.Nil(t, free.Token)
+		require.Nil(t, free.Payable)
 		require.Equal(t, checkout.Done, s.status(free.OrderID))
 		require.Empty(t, into[Cart](t, s.v2(200, "GET", project+cart, "")).Items, "what is ordered is not in the cart any more")
 	}
@@ -262,6 +264,7 @@ func TestFreeAndVirtualOrders(t *testing.T) {
 	shown := into[ShownOrder](t, s.v2(200, "GET", fmt.Sprint(project, "/order/", pass.OrderID), ""))
 	require.Equal(t, &checkout.ShownVirtualPrice{Amount: "40", AmountWithoutDiscount: "40", Currency: "coins"}, shown.Content.VirtualPrice)
 	require.Nil(t, shown.Content.Price)
+	require.Nil(t, shown.Payable)
 	require.Equal(t, int64(1_000_000-40), into[Wallet](t, s.call("storefront", "GET", "/api/v1/users/rich/wallet", "")).Available)
 	items := s.v2(200, "GET", project+"/user/time_limited_items", "")
 	require.Contains(t, string(items.body), `"status":"active"`)
@@ -396,6 +399,54 @@ func TestHeldPaymentIsDecided(t *testing.T) {
 	require.Equal(t, []any{checkout.Accepted, checkout.Paid}, []any{taken.Outcome, taken.Status})
 	require.Equal(t, "payment_not_decidable", s.call("admin", "POST", path, `{"accept": false, "reason": "x"}`).code())
 	require.Equal(t, "payment_not_found", s.call("admin", "POST", "/api/v1/admin/checkout-payments/999/decide", `{"accept": false, "reason": "x"}`).code())
+}
+
+// Every field that clients of the search know is there, null where nothing is known; a search without a body asks for all.
+func TestSearchHasTheFieldsThatClientsKnow(t *testing.T) {
+	t.Parallel()
+	s := checkoutShop(t)
+	s.checkout("/payment/item/gun_1", `{"country": "DE"}`)
+	a := s.v2(200, "POST", "/api/v3/project/1/admin/order/search", "", byServer())
+	require.JSONEq(t, string(a.body), string(s.v2(200, "POST", "/api/v3/project/1/admin/order/search", "{}", byServer()).body))
+	var found struct{ Orders []map[string]any }
+	require.NoError(t, json.Unmarshal(a.body, &found))
+	require.Len(t, found.Orders, 1)
+	require.Equal(t, map[string]any{"id": "rich", "country": "DE", "email": nil, "region_id": nil}, found.Orders[0]["user"])
+	item := found.Orders[0]["items"].([]any)[0].(map[string]any)
+	listed := into[catalog.ShownItem](t, s.v2(200, "GET", project+"/items/virtual_items/sku/gun_1", ""))
+	require.EqualValues(t, listed.ItemID, item["item_id"])
+	for _, field := range []string{"region_id", "tax_category"} {
+		require.Contains(t, item, field)
+		require.Nil(t, item[field])
+	}
+}
+
+// What is charged is told with the order, in what the currency has coins for.
+func TestOrdersTellWhatIsCharged(t *testing.T) {
+	t.Parallel()
+	s := checkoutShop(t)
+	cents := catalog.Item{SKU: "cents", Type: catalog.VirtualGood, VirtualItemType: catalog.Consumable, Status: catalog.Published, Name: catalog.Text{"en": "Cents"},
+		Prices: []catalog.Price{{Amount: decimal.RequireFromString("0.995"), Currency: "USD", IsDefault: true}, {Amount: decimal.RequireFromString("155.5633"), Currency: "KWD"},
+			{Amount: decimal.RequireFromString("155.56"), Currency: "JPY"}, {Amount: decimal.RequireFromString("0.01"), Currency: "KRW"}}}
+	_, _, err := s.db.CreateItem(t.Context(), postgres.NewItem{ProjectID: 1, Item: cents, Actor: "test"}, time.Now())
+	require.NoError(t, err)
+	for currency, charged := range map[string]string{"USD": "2.99", "KWD": "466.690", "JPY": "467", "KRW": "1"} {
+		quantity := 3
+		if currency == "KRW" {
+			quantity = 1 // the smallest price
+		}
+		key := header("Idempotency-Key", currency)
+		body := fmt.Sprintf(`{"currency": %q, "quantity": %d}`, currency, quantity)
+		made := s.checkout("/payment/item/cents", body, key)
+		require.Equal(t, &Charge{Amount: charged, Currency: currency}, made.Payable)
+		require.Equal(t, made, s.checkout("/payment/item/cents", body, key), "told again")
+		s.card(*made.Token, payments.CardPays, "")
+		s.deliver(made.OrderID)
+		shown := into[ShownOrder](t, s.v2(200, "GET", fmt.Sprint(project, "/order/", made.OrderID), ""))
+		require.Equal(t, made.Payable, shown.Payable, "also when it is done")
+		paid := into[CheckoutOrderDetail](t, s.call("support", "GET", fmt.Sprint("/api/v1/admin/checkout-orders/", made.OrderID), "")).Payments[0]
+		require.True(t, decimal.RequireFromString(charged).Equal(paid.Amount), "%s", paid.Amount)
+	}
 }
 
 func TestRefundOverHTTP(t *testing.T) {
@@ -538,7 +589,7 @@ func TestPaymentPage(t *testing.T) {
 	status, body := page("?token="+*made.Token, nil)
 	require.Equal(t, 200, status)
 	require.Contains(t, body, "A gun_1")
-	require.Contains(t, body, "1 USD", "0.995, as it can be charged")
+	require.Contains(t, body, "1.00 USD", "0.995, as it can be charged")
 	require.NotContains(t, body, "<script")
 	require.NotContains(t, body, "Back to the shop")
 	back := s.checkout("/payment/item/gun_1", `{"settings": {"return_url": "https://shop.example.com/thanks?a=1&b=2"}}`)

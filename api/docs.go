@@ -146,10 +146,15 @@ func docsOperationOf(path, method string, item *openapi3.PathItem, op *openapi3.
 		schema := bodySchema(op.RequestBody.Value)
 		compact, _ := json.Marshal(sample(schema)) // examples of the document are JSON
 		shown.Body = &docsBody{Required: op.RequestBody.Value.Required, Fields: fieldsOf("", schema), Example: pretty(sample(schema))}
-		if op.RequestBody.Value.Content.Get("application/json") == nil {
-			shown.Curl += " \\\n  -H 'Content-Type: text/plain' --data-binary @keys.txt"
-		} else {
+		switch content := op.RequestBody.Value.Content; {
+		case content.Get("application/json") != nil:
 			shown.Curl += " \\\n  -H 'Content-Type: application/json' -d '" + string(compact) + "'"
+		case content.Get("application/x-www-form-urlencoded") != nil:
+			for _, field := range shown.Body.Fields {
+				shown.Curl += fmt.Sprintf(" \\\n  --data-urlencode '%s=%v'", field.Name, sample(schema.Properties[field.Name].Value))
+			}
+		default:
+			shown.Curl += " \\\n  -H 'Content-Type: text/plain' --data-binary @keys.txt"
 		}
 	}
 	for status, ref := range op.Responses.Map() {

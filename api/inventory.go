@@ -20,21 +20,33 @@ func (h *handlers) viewOf(ctx context.Context, locale *string) catalog.View {
 
 // GetUserInventory shows what the user owns (seed 002, "Get subscriptions from the inventory").
 func (h *handlers) GetUserInventory(ctx context.Context, r GetUserInventoryRequestObject) (GetUserInventoryResponseObject, error) {
-	owned, groups, err := h.db.Inventory(ctx, r.ProjectID, callOf(ctx).caller.userID, limitOf(r.Params.Limit), value(r.Params.Offset))
+	caller := callOf(ctx).caller
+	owned, groups, err := h.db.Inventory(ctx, r.ProjectID, caller.userID, limitOf(r.Params.Limit), value(r.Params.Offset))
 	if err != nil {
 		return nil, err
+	}
+	var keys map[string][]inventory.Key
+	if caller.as == asUser { // a payment token is seen in addresses of pages: it tells the keys of its own order only
+		if keys, err = h.db.KeysOfUser(ctx, r.ProjectID, caller.userID, owned); err != nil {
+			return nil, err
+		}
 	}
 	items := make([]catalog.Item, len(owned))
 	for i, o := range owned {
 		items[i] = o.Item
 	}
 	shelf, view := catalog.New(items, groups), h.viewOf(ctx, r.Params.Locale)
-	return GetUserInventory200JSONResponse{Items: each(owned, func(o postgres.Owned) InventoryItem { return inventoryBody(o, shelf.ShowItem(o.Item, view)) })}, nil
+	return GetUserInventory200JSONResponse{Items: each(owned, func(o postgres.Owned) InventoryItem {
+		return inventoryBody(o, shelf.ShowItem(o.Item, view), keys[o.Item.SKU])
+	})}, nil
 }
 
-func inventoryBody(o postgres.Owned, shown catalog.ShownItem) InventoryItem {
+func inventoryBody(o postgres.Owned, shown catalog.ShownItem, keys []inventory.Key) InventoryItem {
 	body := InventoryItem{Sku: shown.SKU, Name: shown.Name, Description: shown.Description, Type: shownType(o.Kind), ImageURL: shown.ImageURL,
 		Attributes: shown.Attributes, Groups: shown.Groups, Quantity: o.Quantity}
+	if len(keys) > 0 {
+		body.Keys = &keys
+	}
 	if body.Type == catalog.VirtualGood {
 		body.VirtualItemType = new(catalog.VirtualItemType(o.Kind))
 	}

@@ -1632,6 +1632,9 @@ type CatalogVirtualPrice struct {
 // CatalogVirtualPriceType defines model for CatalogVirtualPrice.Type.
 type CatalogVirtualPriceType string
 
+// Charge What is charged, in what the currency has coins for; prices may have two decimals more. Missing when nothing is to be paid in money.
+type Charge = catalog.Charge
+
 // CheckoutDelivery defines model for CheckoutDelivery.
 type CheckoutDelivery struct {
 	// Amount Example: 500
@@ -2144,7 +2147,13 @@ type FoundOrder struct {
 	Status CheckoutStatus `json:"status"`
 	User   struct {
 		Country *string `json:"country"`
-		ID      string  `json:"id"`
+
+		// Email Always null: QuickPass keeps no e-mail addresses.
+		Email *string `json:"email"`
+		ID    string  `json:"id"`
+
+		// RegionID Always null: QuickPass has no regions.
+		RegionID *int64 `json:"region_id"`
 	} `json:"user"`
 }
 
@@ -2158,13 +2167,22 @@ type FoundOrderItem struct {
 		ImageURL    *string `json:"image_url"`
 		Name        string  `json:"name"`
 	} `json:"description"`
-	IsBonus     bool           `json:"is_bonus"`
-	IsFree      bool           `json:"is_free"`
+	IsBonus bool `json:"is_bonus"`
+	IsFree  bool `json:"is_free"`
+
+	// ItemID Null when the catalog has the item no more.
+	ItemID      *int64         `json:"item_id"`
 	OrderItemID string         `json:"order_item_id"`
 	Price       *catalog.Quote `json:"price"`
 	Quantity    int64          `json:"quantity"`
-	Sku         string         `json:"sku"`
-	Type        string         `json:"type"`
+
+	// RegionID Always null: QuickPass has no regions.
+	RegionID *int64 `json:"region_id"`
+	Sku      string `json:"sku"`
+
+	// TaxCategory Always null: QuickPass reckons no taxes.
+	TaxCategory *string `json:"tax_category"`
+	Type        string  `json:"type"`
 }
 
 // FoundOrderPrice defines model for FoundOrderPrice.
@@ -2205,6 +2223,9 @@ type GameKeyUpload struct {
 	// Skipped Keys that the game had already, or that the file has twice.
 	Skipped int64 `json:"skipped"`
 }
+
+// GivenKey A game key of the user. Its code is told to nobody else.
+type GivenKey = inventory.Key
 
 // HistoryEntry defines model for HistoryEntry.
 type HistoryEntry struct {
@@ -2320,8 +2341,11 @@ type InventoryItem struct {
 
 	// InstanceID Always null: pieces are not distinguished.
 	InstanceID *string `json:"instance_id"`
-	Name       string  `json:"name"`
-	Quantity   int64   `json:"quantity"`
+
+	// Keys Of game keys: those that the user has, however they were given. A payment token reads them in its order only.
+	Keys     *[]GivenKey `json:"keys,omitempty"`
+	Name     string      `json:"name"`
+	Quantity int64       `json:"quantity"`
 
 	// RemainingUses Of consumables: the uses of all pieces.
 	RemainingUses *int64 `json:"remaining_uses"`
@@ -2440,6 +2464,9 @@ type MadeOrder struct {
 
 	// OrderID Example: 641
 	OrderID int64 `json:"order_id"`
+
+	// Payable What is charged, in what the currency has coins for; prices may have two decimals more. Missing when nothing is to be paid in money.
+	Payable *Charge `json:"payable,omitempty"`
 
 	// PriceChanges Lines whose price differs from the one that the cart was last shown with.
 	PriceChanges *[]PriceChange `json:"price_changes,omitempty"`
@@ -28088,9 +28115,12 @@ func (sh *strictHandler) SearchCheckoutOrders(ctx echo.Context, projectID Projec
 		err = ctx.Bind(&body)
 	}
 	if err != nil {
-		return err
+		if !errors.Is(err, io.EOF) {
+			return err
+		}
+	} else {
+		request.Body = &body
 	}
-	request.Body = &body
 
 	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
 		return sh.ssi.SearchCheckoutOrders(ctx.Request().Context(), request.(SearchCheckoutOrdersRequestObject))

@@ -97,7 +97,7 @@ func (h *handlers) showPaymentPage(c echo.Context, status int, page shownPayment
 
 func (p *shownPayment) fill(order postgres.CheckoutOrder, shown ShownOrder) {
 	p.Order, p.Lines, p.ReturnURL, p.CanBePaid = shown, order.Lines, order.ReturnURL, shown.Status == checkout.New && order.Sandbox
-	if order.Price != nil {
-		p.Due = order.Price.Payable().String() + " " + order.Price.Currency
+	if shown.Payable != nil {
+		p.Due = shown.Payable.Amount + " " + shown.Payable.Currency
 	}
 }

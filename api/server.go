@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -164,12 +165,12 @@ func (s *Server) routes(docs http.Handler) *echo.Echo {
 		now: func() time.Time { return s.options.Clock().UTC() }, events: s.options.Events, callerOf: s.callerOf, sandbox: sandboxOf(s.options.DB), notifications: notificationsOf(s.options.DB, s.options.Payments),
 		checks: postgres.NewEntitlements(s.options.DB), privateWebhooks: s.options.PrivateWebhooks,
 	}
-	RegisterHandlers(e, NewStrictHandler(h, nil))
+	RegisterHandlers(withHead{e}, NewStrictHandler(h, nil))
 	e.POST("/api/v1/events", h.PostEvents)
 	e.POST("/api/v1/hooks/events", h.PostEventsHook)
 	e.POST("/api/v1/hooks/payments", h.PostPaymentsHook)
 	e.POST("/api/v1/hooks/payment-returns", h.PostPaymentReturnsHook)
-	e.GET(paymentPagePath, h.GetPaymentPage)
+	withHead{e}.GET(paymentPagePath, h.GetPaymentPage)
 	e.POST(paymentPagePath, h.PostPaymentPage)
 	for path, parameter := range map[string]string{"/paystation3/": "access_token", "/paystation4/": "token"} {
 		e.GET(path, redirectToPaymentPage(parameter))
@@ -187,6 +188,22 @@ func (s *Server) routes(docs http.Handler) *echo.Echo {
 		e.Match([]string{http.MethodGet, http.MethodHead}, path, echo.WrapHandler(handler))
 	}
 	return e
+}
+
+// withHead registers HEAD beside each GET (RFC 9110, 9.1); net/http leaves the body out.
+type withHead struct{ *echo.Echo }
+
+// GET registers both. A stream has no head to tell; its HEAD is there to be refused, since Echo would say 404.
+func (e withHead) GET(path string, handler echo.HandlerFunc, middleware ...echo.MiddlewareFunc) *echo.Route {
+	head := handler
+	if strings.HasSuffix(path, "/stream") {
+		head = func(c echo.Context) error {
+			c.Response().Header().Set(echo.HeaderAllow, http.MethodGet)
+			return echo.ErrMethodNotAllowed
+		}
+	}
+	e.HEAD(path, head, middleware...)
+	return e.Echo.GET(path, handler, middleware...)
 }
 
 // background listens to edits of the catalog and clears rate limits away that nobody uses, until stop is called.

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -223,6 +224,39 @@ func TestCatalogIsTheDocuments(t *testing.T) {
 	for _, code := range listed {
 		require.NotZero(t, problemKinds[ProblemCode(code.(string))].status, code)
 	}
+}
+
+// HEAD is a GET without its body, for whoever may make the GET. Streams have none.
+func TestHead(t *testing.T) {
+	t.Parallel()
+	s := newCatalog(t)
+	for path, as := range map[string]with{
+		"/api/v1/products":                  header("Authorization", "Bearer "+keyOf("storefront")),
+		project + "/items/virtual_items":    byUser(t, "rich"),
+		project + "/items/sku/gun_1":        byServer(),
+		project + "/user/inventory/items":   byUser(t, "rich"),
+		project + "/items/game/drm?limit=1": byServer(),
+	} {
+		get, head := s.call("", "GET", path, "", as), s.call("", "HEAD", path, "", as)
+		require.Equal(t, []int{200, 200}, []int{get.status, head.status}, path)
+		for _, name := range []string{"Content-Type", "ETag", "Cache-Control"} {
+			require.Equal(t, get.header.Get(name), head.header.Get(name), "%s of %s", name, path)
+		}
+	}
+	for path, status := range map[string]int{project + "/items/sku/none": 404, project + "/payment/cart": 405, project + "/order/1/stream": 405, "/api/v1/products": 401} {
+		require.Equal(t, status, s.call("", "HEAD", path, "", byUser(t, "rich")).status, path)
+	}
+}
+
+// Go's parser takes the latest of two anchors of one name; others refuse the document.
+func TestAnchorsAreDefinedOnce(t *testing.T) {
+	t.Parallel()
+	defined := map[string]bool{}
+	for _, anchor := range regexp.MustCompile(`(?m)(?:[:\-,\[{] |^ *)&(\w+)`).FindAllStringSubmatch(string(spec), -1) {
+		require.False(t, defined[anchor[1]], anchor[1])
+		defined[anchor[1]] = true
+	}
+	require.Greater(t, len(defined), 50)
 }
 
 func TestNewNeedsItsParts(t *testing.T) {

@@ -50,7 +50,7 @@ func loadSpec() (*openapi3.T, error) {
 	return doc, nil
 }
 
-// operationsOf indexes the calls that need a key by method and Echo path, such as "GET /api/v1/orders/:id".
+// operationsOf indexes the calls that need a key by method and Echo path, such as "GET /api/v1/orders/:id". HEAD is the GET.
 func operationsOf(doc *openapi3.T) (map[string]*operation, error) {
 	operations := map[string]*operation{}
 	for path, item := range doc.Paths.Map() {
@@ -63,6 +63,9 @@ func operationsOf(doc *openapi3.T) (map[string]*operation, error) {
 				return nil, fmt.Errorf("openapi.yaml: %s %s: %w", method, path, err)
 			}
 			operations[method+" "+echoPath(path)] = found
+			if method == http.MethodGet {
+				operations[http.MethodHead+" "+echoPath(path)] = found
+			}
 		}
 	}
 	return operations, nil

@@ -128,7 +128,9 @@ func clientFields() map[string]string {
 		"POST inventory/revoke":                                       changed,
 		"GET admin/webhook":                                           `url:string secret:string is_enabled:boolean version:integer`,
 		"POST /api/v3/project/{project_id}/admin/order/search": `orders[]:object total_items_count:integer has_more:boolean ` + prefixed("orders[]", `order_id:integer project_id:integer status:string date_created:string mode:string is_free:boolean invoice_id:string price:object
-			price.amount:string price.amount_without_discount:string price.currency:string price.is_virtual_currency:boolean user:object user.id:string user.country:string items[]:object items[].sku:string items[].type:string items[].quantity:integer items[].is_free:boolean items[].is_bonus:boolean items[].price:object`),
+			price.amount:string price.amount_without_discount:string price.currency:string price.is_virtual_currency:boolean user:object user.id:string user.country:string user.email:string user.region_id:integer promotions[]:object coupons[]:object
+			items[]:object items[].order_item_id:string items[].item_id:integer items[].sku:string items[].type:string items[].quantity:integer items[].is_free:boolean items[].is_bonus:boolean
+			items[].region_id:integer items[].tax_category:string items[].price:object items[].description:object items[].description.name:string items[].description.image_url:string items[].description.description:string`),
 	}
 }
 

@@ -90,6 +90,21 @@ func (q Quote) Payable() decimal.Decimal {
 	return rounded
 }
 
+// Charge is what a payment provider charges.
+type Charge struct {
+	Amount   string `json:"amount"` // with the currency's own decimals: "2.99" USD, "467" JPY
+	Currency string `json:"currency"`
+}
+
+// ChargeOf writes what is payable of a price; nil when there is none.
+func ChargeOf(price *Quote) *Charge {
+	if price == nil {
+		return nil
+	}
+	scale, _ := Decimals(price.Currency)
+	return &Charge{price.Payable().StringFixed(scale), price.Currency}
+}
+
 // RoundToMinorUnit rounds half up to what the currency has coins for.
 func RoundToMinorUnit(amount decimal.Decimal, currency string) decimal.Decimal {
 	scale, _ := Decimals(currency)

@@ -45,6 +45,7 @@ type CreatedCheckout struct {
 	OrderID      int64
 	Token        string // of its payment; empty when nothing is to be paid outside
 	Status       checkout.OrderStatus
+	Price        *catalog.Quote         // nil when nothing is to be paid outside
 	ExpiresAt    *time.Time             // unless it is done
 	PriceChanges []checkout.PriceChange // lines whose price is another than the cart was shown with
 	Change       CheckoutChange         // of which its workflow is to know, unless it is done
@@ -126,6 +127,11 @@ func checkoutCreatedBefore(ctx context.Context, q *sqlc.Queries, o NewCheckout, 
 	if row.TokenHash != nil {
 		created.Token = checkoutToken(secret, orderID)
 	}
+	if row.Price != nil {
+		if err := json.Unmarshal(row.Price, &created.Price); err != nil {
+			return created, fmt.Errorf("order %d: %w", orderID, err)
+		}
+	}
 	return created, json.Unmarshal(row.Moved, &created.PriceChanges)
 }
 
@@ -195,7 +201,7 @@ func (d checkoutDraft) await(ctx context.Context, q *sqlc.Queries, secret []byte
 	if err := q.InsertCheckoutOrder(ctx, params); err != nil {
 		return CreatedCheckout{}, fmt.Errorf("write order: %w", err)
 	}
-	return CreatedCheckout{OrderID: d.id, Token: token, Status: checkout.New, ExpiresAt: &expires, PriceChanges: d.priceChanges,
+	return CreatedCheckout{OrderID: d.id, Token: token, Status: checkout.New, Price: d.cart.Price, ExpiresAt: &expires, PriceChanges: d.priceChanges,
 		Change: CheckoutChange{ProjectID: d.ProjectID, OrderID: d.id, UserID: d.UserID, Status: checkout.New, ExpiresAt: &expires, Changes: 1}}, nil
 }
 

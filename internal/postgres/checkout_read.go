@@ -9,13 +9,15 @@ import (
 	"github.com/shopspring/decimal"
 
 	"github.com/quickpass/quickpass/internal/checkout"
+	"github.com/quickpass/quickpass/internal/inventory"
 	"github.com/quickpass/quickpass/internal/optional"
 	"github.com/quickpass/quickpass/internal/postgres/sqlc"
 )
 
-// CheckoutOrder is an order as it is stored. Its payments and refunds are read for admins only.
+// CheckoutOrder is an order as it is stored. Its payments and refunds are read for admins only, its keys for its buyer only.
 type CheckoutOrder struct {
 	checkout.Order
+	Keys         []inventory.Key // that it gave and that were not taken back
 	ProjectID    int32
 	UserID       string
 	CartID       string
@@ -59,7 +61,7 @@ func checkoutsOf(rows []sqlc.CheckoutOrder, err error) ([]CheckoutOrder, error) 
 	return orders, nil
 }
 
-// GetCheckout reads an order; ErrNotFound when the project has none of this id.
+// GetCheckout reads an order as its buyer may see it, with the codes of its game keys; ErrNotFound when the project has none of this id.
 func (db *DB) GetCheckout(ctx context.Context, projectID int32, orderID int64) (CheckoutOrder, error) {
 	row, err := db.q.GetCheckoutOrder(ctx, sqlc.GetCheckoutOrderParams{OrderID: orderID, ProjectID: projectID})
 	if err != nil {
@@ -69,7 +71,10 @@ func (db *DB) GetCheckout(ctx context.Context, projectID int32, orderID int64) (
 	if err != nil {
 		return order, err
 	}
-	order.Deliveries, err = readDeliveries(ctx, row, order.Lines, db.q.ListCheckoutDeliveries)
+	if order.Deliveries, err = readDeliveries(ctx, row, order.Lines, db.q.ListCheckoutDeliveries); err != nil {
+		return order, err
+	}
+	order.Keys, err = keysOfOrder(ctx, db.q, order)
 	return order, err
 }
 

@@ -468,8 +468,25 @@ func TestGameKeysOfOrders(t *testing.T) {
 	require.Equal(t, postgres.GameKeyCounts{Free: 3}, keys())
 	order := c.paidOrder("game_steam", 2)
 	require.Equal(t, postgres.GameKeyCounts{Free: 1, Given: 2}, keys())
+	told := func(orderID int64) []inventory.Key {
+		order, err := c.GetCheckout(t.Context(), testkit.Project, orderID)
+		require.NoError(t, err)
+		return order.Keys
+	}
+	given := told(order)
+	require.Len(t, given, 2)
+	require.Equal(t, []string{"game_steam", "steam"}, []string{given[0].SKU, given[0].DRM})
 	c.refund(order, checkout.RefundLine{LineID: "1", Quantity: 1})
 	require.Equal(t, postgres.GameKeyCounts{Free: 1, Given: 1, Revoked: 1}, keys())
+	left := told(order)
+	require.Len(t, left, 1, "the other was taken back")
+	require.Subset(t, given, left)
+	require.Empty(t, told(first.OrderID), "they were reserved for it, never given")
+	require.Empty(t, c.read(order).Keys, "admins are not told the codes")
+	found, _, err := c.SearchCheckouts(t.Context(), testkit.Project, postgres.CheckoutSearch{Limit: 1})
+	require.NoError(t, err)
+	require.Equal(t, order, found[0].OrderID)
+	require.Empty(t, found[0].Keys, "nor is who searches")
 	testkit.RequireClean(t, c.DB)
 }
 

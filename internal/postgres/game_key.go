@@ -4,9 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/quickpass/quickpass/internal/catalog"
+	"github.com/quickpass/quickpass/internal/checkout"
+	"github.com/quickpass/quickpass/internal/inventory"
 	"github.com/quickpass/quickpass/internal/postgres/sqlc"
 )
 
@@ -72,4 +76,42 @@ func countGameKeys(ctx context.Context, q *sqlc.Queries, projectID int32, sku st
 		}
 	}
 	return counts, nil
+}
+
+// keysOfOrder are the game keys that an order has given, as its user still has them.
+func keysOfOrder(ctx context.Context, q *sqlc.Queries, o CheckoutOrder) ([]inventory.Key, error) {
+	if !checkout.HasGameKeys(o.Lines) {
+		return nil, nil
+	}
+	rows, err := q.ListKeysOfOrder(ctx, sqlc.ListKeysOfOrderParams{OrderID: o.OrderID, ProjectID: o.ProjectID, UserID: o.UserID})
+	if err != nil {
+		return nil, fmt.Errorf("keys of order %d: %w", o.OrderID, err)
+	}
+	var keys []inventory.Key
+	for _, row := range rows {
+		keys = append(keys, inventory.Key{SKU: row.Sku, DRM: row.DrmSku, Code: row.Code})
+	}
+	return keys, nil
+}
+
+// KeysOfUser are the codes of the game keys among these that a user owns, by SKU.
+func (db *DB) KeysOfUser(ctx context.Context, projectID int32, userID string, owned []Owned) (map[string][]inventory.Key, error) {
+	drm := map[string]string{}
+	for _, o := range owned {
+		if o.Kind == inventory.GameKey {
+			drm[o.Item.SKU] = o.Item.DRM
+		}
+	}
+	if len(drm) == 0 {
+		return nil, nil
+	}
+	rows, err := db.q.ListKeysOfUser(ctx, sqlc.ListKeysOfUserParams{ProjectID: projectID, UserID: userID, Skus: slices.Sorted(maps.Keys(drm))})
+	if err != nil {
+		return nil, fmt.Errorf("keys of a user: %w", err)
+	}
+	keys := map[string][]inventory.Key{}
+	for _, row := range rows {
+		keys[row.Sku] = append(keys[row.Sku], inventory.Key{SKU: row.Sku, DRM: drm[row.Sku], Code: row.Code})
+	}
+	return keys, nil
 }

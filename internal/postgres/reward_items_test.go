@@ -57,6 +57,26 @@ func TestItemsAreRewardedOnce(t *testing.T) {
 	q.requireClean()
 }
 
+// A game key that a task gives can be read; the free ones are nobody's.
+func TestRewardedGameKeyIsToldItsUser(t *testing.T) {
+	t.Parallel()
+	q := newQuest(t, itemsOf(tasks.ItemReward{SKU: "kit", Quantity: 1}))
+	q.item(catalog.Item{SKU: "game", Type: catalog.Unit})
+	q.item(catalog.Item{SKU: "game_gog", Type: catalog.GameKey, UnitSKU: "game", DRM: "gog"})
+	q.item(catalog.Item{SKU: "kit", Type: catalog.Bundle, BundleType: catalog.StandardBundle, Content: []catalog.Content{{SKU: "game_gog", Quantity: 1}}})
+	_, _, err := q.AddGameKeys(t.Context(), project, "game_gog", []string{"k1", "k2"}, "test", q.clock)
+	require.NoError(t, err)
+	q.settle(q.window("tw_1", tasks.Completed))
+	for userID, want := range map[string][]inventory.Key{player: {{SKU: "game_gog", DRM: "gog", Code: "k1"}}, "somebody": nil} {
+		owned, _, err := q.Inventory(t.Context(), project, userID, 50, 0)
+		require.NoError(t, err)
+		keys, err := q.KeysOfUser(t.Context(), project, userID, owned)
+		require.NoError(t, err)
+		require.Equal(t, want, keys["game_gog"], userID)
+	}
+	q.requireClean()
+}
+
 // A sword is owned once: nothing of the items is given, the coins stay, and an admin replays when the user has none.
 func TestItemsThatCannotBeGivenAreListed(t *testing.T) {
 	t.Parallel()

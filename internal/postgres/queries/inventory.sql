@@ -80,6 +80,19 @@ WHERE k.key_id = ANY (ARRAY(
       AND (sqlc.narg('order_id')::bigint IS NULL OR c.order_id = sqlc.narg('order_id'))
     ORDER BY c.updated_at DESC, c.key_id DESC LIMIT @keys FOR NO KEY UPDATE));
 
+-- name: ListKeysOfOrder :many
+-- Those that the order gave its user and that were not taken back.
+SELECT k.sku, COALESCE(i.definition ->> 'drm_sku', '')::text AS drm_sku, k.code
+FROM game_keys k LEFT JOIN catalog_items i ON i.project_id = k.project_id AND i.sku = k.sku
+WHERE k.order_id = @order_id::bigint AND k.project_id = @project_id AND k.user_id = @user_id::text AND k.state = 'given'
+ORDER BY k.sku, k.key_id;
+
+-- name: ListKeysOfUser :many
+-- Those that the user was given, in whatever way, and that were not taken back.
+SELECT k.sku, k.code FROM game_keys k
+WHERE k.project_id = @project_id AND k.user_id = @user_id::text AND k.sku = ANY (@skus::text[]) AND k.state = 'given'
+ORDER BY k.sku, k.key_id;
+
 -- name: ReadItemDefinitions :many
 SELECT i.item_id, i.version, i.updated_at, i.definition FROM catalog_items i WHERE i.project_id = @project_id AND i.sku = ANY (@skus::text[]);
 

@@ -546,6 +546,84 @@ func (q *Queries) ListHoldings(ctx context.Context, arg ListHoldingsParams) ([]L
 	return items, nil
 }
 
+const ListKeysOfOrder = `-- name: ListKeysOfOrder :many
+SELECT k.sku, COALESCE(i.definition ->> 'drm_sku', '')::text AS drm_sku, k.code
+FROM game_keys k LEFT JOIN catalog_items i ON i.project_id = k.project_id AND i.sku = k.sku
+WHERE k.order_id = $1::bigint AND k.project_id = $2 AND k.user_id = $3::text AND k.state = 'given'
+ORDER BY k.sku, k.key_id
+`
+
+type ListKeysOfOrderParams struct {
+	OrderID   int64
+	ProjectID int32
+	UserID    string
+}
+
+type ListKeysOfOrderRow struct {
+	Sku    string
+	DrmSku string
+	Code   string
+}
+
+// Those that the order gave its user and that were not taken back.
+func (q *Queries) ListKeysOfOrder(ctx context.Context, arg ListKeysOfOrderParams) ([]ListKeysOfOrderRow, error) {
+	rows, err := q.db.Query(ctx, ListKeysOfOrder, arg.OrderID, arg.ProjectID, arg.UserID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListKeysOfOrderRow
+	for rows.Next() {
+		var i ListKeysOfOrderRow
+		if err := rows.Scan(&i.Sku, &i.DrmSku, &i.Code); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const ListKeysOfUser = `-- name: ListKeysOfUser :many
+SELECT k.sku, k.code FROM game_keys k
+WHERE k.project_id = $1 AND k.user_id = $2::text AND k.sku = ANY ($3::text[]) AND k.state = 'given'
+ORDER BY k.sku, k.key_id
+`
+
+type ListKeysOfUserParams struct {
+	ProjectID int32
+	UserID    string
+	Skus      []string
+}
+
+type ListKeysOfUserRow struct {
+	Sku  string
+	Code string
+}
+
+// Those that the user was given, in whatever way, and that were not taken back.
+func (q *Queries) ListKeysOfUser(ctx context.Context, arg ListKeysOfUserParams) ([]ListKeysOfUserRow, error) {
+	rows, err := q.db.Query(ctx, ListKeysOfUser, arg.ProjectID, arg.UserID, arg.Skus)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListKeysOfUserRow
+	for rows.Next() {
+		var i ListKeysOfUserRow
+		if err := rows.Scan(&i.Sku, &i.Code); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const ListTimeLimited = `-- name: ListTimeLimited :many
 SELECT COALESCE(c.sku, i.sku)::text AS sku, COALESCE(c.item_id, 0)::bigint AS item_id, COALESCE(c.definition, i.snapshot)::jsonb AS definition, s.started_at, s.expires_at
 FROM (SELECT o.item_id, o.project_id, o.sku, o.version, o.type, o.status, o.definition, o.created_at, o.updated_at FROM catalog_items o WHERE o.project_id = $1 AND o.type = 'virtual_good' AND o.definition ->> 'virtual_item_type' = 'non_renewing_subscription') c
