@@ -20,9 +20,10 @@ import (
 // ShownOrder is an order as clients of /api/v2 read it, and when it expires.
 type ShownOrder struct {
 	checkout.ShownOrder
-	ExpiresAt    *time.Time             `json:"expires_at"`        // null when nothing was to be paid outside
-	Payable      *catalog.Charge        `json:"payable,omitempty"` // likewise missing
-	Reason       string                 `json:"reason,omitempty"`  // why it was canceled, or what keeps it from being done
+	ExpiresAt    *time.Time             `json:"expires_at"`         // null when nothing was to be paid outside
+	Payable      *catalog.Charge        `json:"payable,omitempty"`  // likewise missing
+	Refunded     string                 `json:"refunded,omitempty"` // so far; missing: nothing
+	Reason       string                 `json:"reason,omitempty"`   // why it was canceled, or what keeps it from being done
 	PriceChanges []checkout.PriceChange `json:"price_changes,omitempty"`
 	Keys         []inventory.Key        `json:"keys,omitempty"` // that it gave
 	// Deliveries are what the main product gives; none when it gives nothing.
@@ -35,6 +36,9 @@ func shownOrder(o postgres.CheckoutOrder, now time.Time) ShownOrder {
 		o.Status = checkout.Expired
 	}
 	shown := ShownOrder{ShownOrder: checkout.ShowOrder(o.Order), Payable: catalog.ChargeOf(o.Price), Keys: o.Keys, Reason: o.Reason, PriceChanges: o.PriceChanges, Deliveries: checkout.ShowDeliveries(o.Deliveries)}
+	if o.Refunded.IsPositive() {
+		shown.Refunded = o.Refunded.String()
+	}
 	if !o.ExpiresAt.IsZero() {
 		shown.ExpiresAt = &o.ExpiresAt
 	}

@@ -459,6 +459,7 @@ func TestRefundOverHTTP(t *testing.T) {
 	s.deliver(made.OrderID)
 	part := into[CheckoutRefund](t, s.call("admin", "POST", path+"/refund", `{"reason": "one was broken", "lines": [{"line_id": "1", "quantity": 1}]}`))
 	require.Equal(t, []any{"1", false}, []any{part.Amount.String(), part.Whole})
+	require.Equal(t, "1", into[ShownOrder](t, s.v2(200, "GET", fmt.Sprint(project, "/order/", made.OrderID), "")).Refunded)
 	wrong := s.call("admin", "POST", path+"/refund", `{"reason": "x", "lines": [{"line_id": "1", "quantity": 3}]}`)
 	require.Equal(t, "order_not_refundable", wrong.code())
 	require.Contains(t, string(wrong.body), "lines[0]")
