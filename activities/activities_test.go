@@ -47,7 +47,14 @@ func (s *shop) delivery(inquiry bool) *activities.Delivery {
 
 // input names a new order.
 func (s *shop) input() contract.PurchaseInput {
-	return contract.PurchaseInput{ProjectID: testkit.Project, OrderID: "qp_" + xid.New().String(), UserID: buyer, SKU: "credits-500", Quantity: 1, Attempt: 1}
+	return contract.PurchaseInput{
+		ProjectID: testkit.Project,
+		OrderID:   "qp_" + xid.New().String(),
+		UserID:    buyer,
+		SKU:       "credits-500",
+		Quantity:  1,
+		Attempt:   1,
+	}
 }
 
 // reserve makes an order and says what to deliver for it.
@@ -86,7 +93,11 @@ func run[Result any](t *testing.T, activity any, in any) (Result, error) {
 // awayDatabase is one that nobody can reach.
 func awayDatabase(t *testing.T) *postgres.DB {
 	t.Helper()
-	db, err := postgres.Open(t.Context(), postgres.Options{URL: "postgres://nobody@127.0.0.1:1/nothing?connect_timeout=1", MaxConnections: 2, StatementTimeout: time.Second})
+	db, err := postgres.Open(t.Context(), postgres.Options{
+		URL:              "postgres://nobody@127.0.0.1:1/nothing?connect_timeout=1",
+		MaxConnections:   2,
+		StatementTimeout: time.Second,
+	})
 	require.NoError(t, err)
 	t.Cleanup(db.Close)
 	return db

@@ -10,8 +10,8 @@ import (
 	"github.com/quickpass/quickpass/internal/store"
 )
 
-// Deliver asks the main product for its part of a line, once. Without a final answer it fails, and Temporal retries it. What has been settled otherwise
-// meanwhile is not asked for.
+// Deliver asks the main product for its part of a line, once. Without a final answer it fails, and Temporal
+// retries it. What has been settled otherwise meanwhile is not asked for.
 func (a *Checkout) Deliver(ctx context.Context, in contract.CheckoutDelivery) (contract.Outcome, error) {
 	ctx, cancel := context.WithTimeout(ctx, in.Settings.Timeout())
 	defer cancel()
@@ -22,8 +22,15 @@ func (a *Checkout) Deliver(ctx context.Context, in contract.CheckoutDelivery) (c
 	case !call.Due:
 		return contract.Outcome{Kind: contract.NotDue}, nil
 	}
-	answer := a.Product.Credit(ctx, mainproduct.CreditRequest{Endpoint: call.Ask.Endpoint, UserID: in.UserID, Amount: call.Ask.Amount, Currency: call.Ask.Currency,
-		OrderID: in.MainProductOrderID(), ProductName: call.Ask.ProductName, Parameters: call.Ask.Parameters})
+	answer := a.Product.Credit(ctx, mainproduct.CreditRequest{
+		Endpoint:    call.Ask.Endpoint,
+		UserID:      in.UserID,
+		Amount:      call.Ask.Amount,
+		Currency:    call.Ask.Currency,
+		OrderID:     in.MainProductOrderID(),
+		ProductName: call.Ask.ProductName,
+		Parameters:  call.Ask.Parameters,
+	})
 	if answer.Kind == mainproduct.Unknown {
 		if !answer.MaybeCredited {
 			a.settleCall(ctx, in)
@@ -75,7 +82,12 @@ func (a *Checkout) Inquire(ctx context.Context, in contract.CheckoutDelivery) (c
 func outcomeOfDelivery(answer mainproduct.Answer) contract.Outcome {
 	outcome := outcomeOf(answer)
 	if outcome.Kind == contract.Refused {
-		outcome.Reason = &store.Reason{Code: store.MainProductRefused, ErrorCode: answer.Code, Message: answer.Message, RetryAllowed: answer.RetryAllowed}
+		outcome.Reason = &store.Reason{
+			Code:         store.MainProductRefused,
+			ErrorCode:    answer.Code,
+			Message:      answer.Message,
+			RetryAllowed: answer.RetryAllowed,
+		}
 	}
 	return outcome
 }

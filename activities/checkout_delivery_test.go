@@ -24,18 +24,57 @@ func paidCredits(t *testing.T, inquiry bool) (*shop, *activities.Checkout, contr
 	t.Helper()
 	s := &shop{t: t, db: testkit.Database(t), product: testkit.NewMainProduct(t)}
 	testkit.AddUser(t, s.db, buyer, 0)
-	item, _, err := s.db.CreateItem(t.Context(), postgres.NewItem{ProjectID: testkit.Project, Actor: "test", Item: catalog.Item{SKU: "credits", Type: catalog.VirtualGood,
-		VirtualItemType: catalog.Consumable, Status: catalog.Published, Name: catalog.Text{"en": "100 credits"}, Prices: []catalog.Price{{Amount: decimal.NewFromInt(1), Currency: "USD", IsDefault: true}},
-		MainProduct: &catalog.MainProduct{Delivery: store.DefaultDelivery(), InsteadOfInventory: true,
-			Integration: store.Integration{ResourceType: catalog.DefaultResourceType, Endpoint: store.DefaultEndpoint, Amount: decimal.NewFromInt(100), Currency: "credits"}}}}, time.Now())
+	item, _, err := s.db.CreateItem(t.Context(), postgres.NewItem{
+		ProjectID: testkit.Project,
+		Actor:     "test",
+		Item: catalog.Item{
+			SKU:             "credits",
+			Type:            catalog.VirtualGood,
+			VirtualItemType: catalog.Consumable,
+			Status:          catalog.Published,
+			Name:            catalog.Text{"en": "100 credits"},
+			Prices:          []catalog.Price{{Amount: decimal.NewFromInt(1), Currency: "USD", IsDefault: true}},
+			MainProduct: &catalog.MainProduct{
+				Delivery:           store.DefaultDelivery(),
+				InsteadOfInventory: true,
+				Integration: store.Integration{
+					ResourceType: catalog.DefaultResourceType,
+					Endpoint:     store.DefaultEndpoint,
+					Amount:       decimal.NewFromInt(100),
+					Currency:     "credits",
+				},
+			},
+		},
+	}, time.Now())
 	require.NoError(t, err)
-	made, err := s.db.CreateCheckout(t.Context(), postgres.NewCheckout{Form: checkout.PaidItem, Wanted: []checkout.LineRequest{{SKU: "credits", Quantity: 2}}, Sandbox: true, Zone: time.UTC, TTL: time.Hour,
-		Shopper: postgres.Shopper{ProjectID: testkit.Project, UserID: buyer, Catalog: catalog.New([]catalog.Item{item}, nil), View: catalog.View{Locale: "en", DefaultLocale: "en", Now: time.Now()}}})
+	made, err := s.db.CreateCheckout(t.Context(), postgres.NewCheckout{
+		Form:    checkout.PaidItem,
+		Wanted:  []checkout.LineRequest{{SKU: "credits", Quantity: 2}},
+		Sandbox: true,
+		Zone:    time.UTC,
+		TTL:     time.Hour,
+		Shopper: postgres.Shopper{
+			ProjectID: testkit.Project,
+			UserID:    buyer,
+			Catalog:   catalog.New([]catalog.Item{item}, nil),
+			View:      catalog.View{Locale: "en", DefaultLocale: "en", Now: time.Now()},
+		},
+	})
 	require.NoError(t, err)
-	_, err = s.db.RecordPayment(t.Context(), made.OrderID, checkout.Payment{Provider: "sandbox", ProviderID: "p1", Amount: decimal.NewFromInt(2), Currency: "USD", Sandbox: true}, time.Now())
+	_, err = s.db.RecordPayment(t.Context(), made.OrderID, checkout.Payment{
+		Provider:   "sandbox",
+		ProviderID: "p1",
+		Amount:     decimal.NewFromInt(2),
+		Currency:   "USD",
+		Sandbox:    true,
+	}, time.Now())
 	require.NoError(t, err)
 	a := &activities.Checkout{DB: s.db, Product: s.product.Client(t, inquiry), OrderChanged: func(string) {}}
-	settled, err := run[contract.SettledCheckout](t, a.SettleCheckout, contract.CheckoutInput{ProjectID: testkit.Project, OrderID: made.OrderID, UserID: buyer})
+	settled, err := run[contract.SettledCheckout](t, a.SettleCheckout, contract.CheckoutInput{
+		ProjectID: testkit.Project,
+		OrderID:   made.OrderID,
+		UserID:    buyer,
+	})
 	require.NoError(t, err)
 	require.Len(t, settled.Deliveries, 1)
 	return s, a, settled.Deliveries[0]
@@ -78,7 +117,11 @@ func TestLineIsRefused(t *testing.T) {
 	require.Equal(t, []any{contract.Refused, "LIMIT_REACHED", "Daily limit"}, []any{outcome.Kind, outcome.Reason.ErrorCode, outcome.Reason.Message})
 	recorded, err := run[contract.RecordedDelivery](t, a.RecordDelivery, contract.RecordDeliveryInput{Delivery: in, Outcome: outcome})
 	require.NoError(t, err)
-	require.Equal(t, contract.RecordedDelivery{Delivery: checkout.DeliveryRefused, Order: checkout.Canceled, Code: "LIMIT_REACHED"}, recorded)
+	require.Equal(t, contract.RecordedDelivery{
+		Delivery: checkout.DeliveryRefused,
+		Order:    checkout.Canceled,
+		Code:     "LIMIT_REACHED",
+	}, recorded)
 	testkit.RequireClean(t, s.db)
 }
 

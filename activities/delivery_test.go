@@ -239,7 +239,11 @@ func TestInquiry(t *testing.T) {
 	t.Parallel()
 	s := newShop(t)
 	ask := func(in contract.DeliveryInput, possible bool) (contract.Outcome, error) {
-		return run[contract.Outcome](t, s.delivery(possible).Inquire, contract.InquiryInput{ProjectID: testkit.Project, OrderID: in.OrderID, Attempt: 1})
+		return run[contract.Outcome](t, s.delivery(possible).Inquire, contract.InquiryInput{
+			ProjectID: testkit.Project,
+			OrderID:   in.OrderID,
+			Attempt:   1,
+		})
 	}
 	never := s.reserve()
 	outcome, err := ask(never, true)

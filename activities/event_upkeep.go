@@ -21,8 +21,8 @@ func (a *Events) KeepPartitions(ctx context.Context) (contract.EventUpkeep, erro
 	return contract.EventUpkeep{PartitionsMade: made, PartitionsDropped: dropped}, classify(err)
 }
 
-// ForgetKeys drops the keys of events that are past keeping, and says how many. What a try has dropped stays dropped when
-// it is cut short; the next goes on from there.
+// ForgetKeys drops the keys of events that are past keeping, and says how many. What a try has dropped stays
+// dropped when it is cut short; the next goes on from there.
 func (a *Events) ForgetKeys(ctx context.Context) (forgotten int64, err error) {
 	for more := true; more; {
 		var keys int64

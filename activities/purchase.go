@@ -25,7 +25,13 @@ func (a *Purchase) Reserve(ctx context.Context, in contract.PurchaseInput) (cont
 	if !errors.Is(err, postgres.ErrNotFound) {
 		return reservation, classify(err)
 	}
-	_, err = a.DB.ReservePurchase(ctx, postgres.Purchase{ProjectID: in.ProjectID, OrderID: in.OrderID, UserID: in.UserID, SKU: in.SKU, Quantity: in.Quantity}, time.Now())
+	_, err = a.DB.ReservePurchase(ctx, postgres.Purchase{
+		ProjectID: in.ProjectID,
+		OrderID:   in.OrderID,
+		UserID:    in.UserID,
+		SKU:       in.SKU,
+		Quantity:  in.Quantity,
+	}, time.Now())
 	var refusal *store.Refusal
 	if errors.As(err, &refusal) {
 		return contract.Reservation{Refusal: refusal}, nil

@@ -41,7 +41,13 @@ func TestReserveFindsWhatTheAPIReserved(t *testing.T) {
 	t.Parallel()
 	s := newShop(t)
 	in := s.input()
-	_, err := s.db.ReservePurchase(t.Context(), postgres.Purchase{ProjectID: in.ProjectID, OrderID: in.OrderID, UserID: in.UserID, SKU: in.SKU, Quantity: in.Quantity}, time.Now())
+	_, err := s.db.ReservePurchase(t.Context(), postgres.Purchase{
+		ProjectID: in.ProjectID,
+		OrderID:   in.OrderID,
+		UserID:    in.UserID,
+		SKU:       in.SKU,
+		Quantity:  in.Quantity,
+	}, time.Now())
 	require.NoError(t, err)
 	reservation, err := run[contract.Reservation](t, s.purchase().Reserve, in)
 	require.NoError(t, err)
@@ -84,8 +90,13 @@ func TestCaptureSpendsOnce(t *testing.T) {
 	s := newShop(t)
 	order := s.reserve().OrderID
 	for range 3 {
-		result, err := run[contract.PurchaseResult](t, s.purchase().Capture, contract.CaptureInput{ProjectID: testkit.Project, OrderID: order, Attempt: 1,
-			Credit: store.Credit{TransactionID: "tx_456"}, Calls: 1})
+		result, err := run[contract.PurchaseResult](t, s.purchase().Capture, contract.CaptureInput{
+			ProjectID: testkit.Project,
+			OrderID:   order,
+			Attempt:   1,
+			Credit:    store.Credit{TransactionID: "tx_456"},
+			Calls:     1,
+		})
 		require.NoError(t, err)
 		require.Equal(t, contract.PurchaseResult{Status: store.Completed}, result)
 	}
@@ -101,7 +112,13 @@ func TestReleaseGivesBackOnce(t *testing.T) {
 	order := s.reserve().OrderID
 	reason := store.ReasonOfRefusal("USER_NOT_FOUND", "User not found", false)
 	for range 3 {
-		result, err := run[contract.PurchaseResult](t, s.purchase().Release, contract.ReleaseInput{ProjectID: testkit.Project, OrderID: order, Attempt: 1, Reason: reason, Calls: 1})
+		result, err := run[contract.PurchaseResult](t, s.purchase().Release, contract.ReleaseInput{
+			ProjectID: testkit.Project,
+			OrderID:   order,
+			Attempt:   1,
+			Reason:    reason,
+			Calls:     1,
+		})
 		require.NoError(t, err)
 		require.Equal(t, contract.PurchaseResult{Status: store.Canceled, Reason: &reason}, result)
 	}
@@ -114,8 +131,12 @@ func TestReleaseGivesBackOnce(t *testing.T) {
 func TestReleaseOfWhatWasNeverReserved(t *testing.T) {
 	t.Parallel()
 	s := newShop(t)
-	result, err := run[contract.PurchaseResult](t, s.purchase().Release, contract.ReleaseInput{ProjectID: testkit.Project, OrderID: "qp_none", Attempt: 1,
-		Reason: store.Reason{Code: store.CanceledByOperator}})
+	result, err := run[contract.PurchaseResult](t, s.purchase().Release, contract.ReleaseInput{
+		ProjectID: testkit.Project,
+		OrderID:   "qp_none",
+		Attempt:   1,
+		Reason:    store.Reason{Code: store.CanceledByOperator},
+	})
 	require.NoError(t, err)
 	require.Equal(t, store.Canceled, result.Status)
 	testkit.RequireClean(t, s.db)
@@ -129,7 +150,12 @@ func TestOrderChangedIsToldAfterTheCommit(t *testing.T) {
 	require.Empty(t, s.changed)
 	var seen []store.OrderStatus
 	purchase := &activities.Purchase{DB: s.db, OrderChanged: func(orderID string) { seen = append(seen, s.order(orderID).Status) }}
-	_, err := run[contract.PurchaseResult](t, purchase.Capture, contract.CaptureInput{ProjectID: testkit.Project, OrderID: order, Attempt: 1, Credit: store.Credit{TransactionID: "tx"}})
+	_, err := run[contract.PurchaseResult](t, purchase.Capture, contract.CaptureInput{
+		ProjectID: testkit.Project,
+		OrderID:   order,
+		Attempt:   1,
+		Credit:    store.Credit{TransactionID: "tx"},
+	})
 	require.NoError(t, err)
 	require.Equal(t, []store.OrderStatus{store.Completed}, seen)
 }
@@ -140,11 +166,21 @@ func TestWhatIsRetried(t *testing.T) {
 	s := newShop(t)
 	taken, canceled, other := s.reserve().OrderID, s.reserve().OrderID, s.reserve().OrderID
 	capture := func(order, transaction string) error {
-		_, err := run[contract.PurchaseResult](t, s.purchase().Capture, contract.CaptureInput{ProjectID: testkit.Project, OrderID: order, Attempt: 1, Credit: store.Credit{TransactionID: transaction}})
+		_, err := run[contract.PurchaseResult](t, s.purchase().Capture, contract.CaptureInput{
+			ProjectID: testkit.Project,
+			OrderID:   order,
+			Attempt:   1,
+			Credit:    store.Credit{TransactionID: transaction},
+		})
 		return err
 	}
 	require.NoError(t, capture(taken, "tx_1"))
-	_, err := run[contract.PurchaseResult](t, s.purchase().Release, contract.ReleaseInput{ProjectID: testkit.Project, OrderID: canceled, Attempt: 1, Reason: store.Reason{Code: store.CanceledByOperator}})
+	_, err := run[contract.PurchaseResult](t, s.purchase().Release, contract.ReleaseInput{
+		ProjectID: testkit.Project,
+		OrderID:   canceled,
+		Attempt:   1,
+		Reason:    store.Reason{Code: store.CanceledByOperator},
+	})
 	require.NoError(t, err)
 
 	requireType(t, capture(other, "tx_1"), contract.ErrorTypeTransactionClash, false)
@@ -153,7 +189,11 @@ func TestWhatIsRetried(t *testing.T) {
 	testkit.RequireClean(t, s.db)
 
 	away := &activities.Purchase{DB: awayDatabase(t), OrderChanged: func(string) {}}
-	_, err = run[contract.PurchaseResult](t, away.Capture, contract.CaptureInput{OrderID: other, Attempt: 1, Credit: store.Credit{TransactionID: "tx"}})
+	_, err = run[contract.PurchaseResult](t, away.Capture, contract.CaptureInput{
+		OrderID: other,
+		Attempt: 1,
+		Credit:  store.Credit{TransactionID: "tx"},
+	})
 	requireRetryable(t, err)
 	_, err = run[contract.PurchaseResult](t, away.Release, contract.ReleaseInput{OrderID: other, Attempt: 1})
 	requireRetryable(t, err)

@@ -32,18 +32,36 @@ func (a *TaskWindow) DeliverReward(ctx context.Context, in contract.RewardInput)
 	case errors.Is(err, postgres.ErrNotFound):
 		return contract.RewardResult{}, classify(err)
 	case err != nil:
-		return contract.RewardResult{}, retryReward(contract.RewardResult{Status: contract.RewardUndelivered, Code: "not_sent", Message: "the database was away"})
+		return contract.RewardResult{}, retryReward(contract.RewardResult{
+			Status:  contract.RewardUndelivered,
+			Code:    "not_sent",
+			Message: "the database was away",
+		})
 	case status != contract.RewardPending:
 		return contract.RewardResult{Status: status}, nil
 	}
-	answer := a.Product.Reward(ctx, mainproduct.RewardRequest{RewardID: in.RewardID, UserID: in.UserID, RewardType: in.RewardType, Amount: in.Amount, TaskID: in.TaskID})
+	answer := a.Product.Reward(ctx, mainproduct.RewardRequest{
+		RewardID:   in.RewardID,
+		UserID:     in.UserID,
+		RewardType: in.RewardType,
+		Amount:     in.Amount,
+		TaskID:     in.TaskID,
+	})
 	switch answer.Kind {
 	case mainproduct.Credited:
-		return contract.RewardResult{Status: contract.RewardDelivered, TransactionID: answer.TransactionID, NewBalance: answer.NewBalance}, nil
+		return contract.RewardResult{
+			Status:        contract.RewardDelivered,
+			TransactionID: answer.TransactionID,
+			NewBalance:    answer.NewBalance,
+		}, nil
 	case mainproduct.Refused:
 		return contract.RewardResult{Status: contract.RewardRefused, Code: answer.Code, Message: answer.Message}, nil
 	default:
-		return contract.RewardResult{}, retryReward(contract.RewardResult{Status: contract.RewardUndelivered, Code: string(answer.Reason), Message: answer.Detail})
+		return contract.RewardResult{}, retryReward(contract.RewardResult{
+			Status:  contract.RewardUndelivered,
+			Code:    string(answer.Reason),
+			Message: answer.Detail,
+		})
 	}
 }
 

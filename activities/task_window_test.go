@@ -23,10 +23,23 @@ func wonWindow(t *testing.T, userID string) (*shop, *activities.TaskWindow, cont
 	testkit.AddUser(t, s.db, userID, 0)
 	testkit.StoreTask(t, s.db, testkit.FiveBets())
 	now := time.Now()
-	testkit.StoreWindow(t, s.db, tasks.Window{WindowID: "tw_1", UserID: userID, TaskID: 123, Version: 1, ActivatedAt: now.Add(-time.Hour), EndsAt: now.Add(time.Hour),
-		State: tasks.Completed, CompletedAt: &now})
+	testkit.StoreWindow(t, s.db, tasks.Window{
+		WindowID:    "tw_1",
+		UserID:      userID,
+		TaskID:      123,
+		Version:     1,
+		ActivatedAt: now.Add(-time.Hour),
+		EndsAt:      now.Add(time.Hour),
+		State:       tasks.Completed,
+		CompletedAt: &now,
+	})
 	a := &activities.TaskWindow{DB: s.db, Product: s.product.Client(t, false)}
-	settled, err := run[contract.SettledWindow](t, a.SettleWindow, contract.TaskWindowInput{ProjectID: testkit.Project, WindowID: "tw_1", UserID: userID, TaskID: 123})
+	settled, err := run[contract.SettledWindow](t, a.SettleWindow, contract.TaskWindowInput{
+		ProjectID: testkit.Project,
+		WindowID:  "tw_1",
+		UserID:    userID,
+		TaskID:    123,
+	})
 	require.NoError(t, err)
 	require.Equal(t, tasks.Completed, settled.State)
 	return s, a, *settled.Reward
@@ -133,7 +146,10 @@ func TestStepsOfAWindowThatIsNotThere(t *testing.T) {
 	in.RewardID = "tw_9.main_product"
 	_, settleErr := a.SettleWindow(t.Context(), contract.TaskWindowInput{WindowID: "tw_9"})
 	_, deliverErr := a.DeliverReward(t.Context(), in)
-	recordErr := a.RecordReward(t.Context(), contract.RecordRewardInput{RewardID: in.RewardID, Result: contract.RewardResult{Status: contract.RewardRefused}})
+	recordErr := a.RecordReward(t.Context(), contract.RecordRewardInput{
+		RewardID: in.RewardID,
+		Result:   contract.RewardResult{Status: contract.RewardRefused},
+	})
 	for _, err := range []error{settleErr, deliverErr, recordErr} {
 		var failed *temporal.ApplicationError
 		require.ErrorAs(t, err, &failed)

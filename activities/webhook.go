@@ -18,15 +18,24 @@ type Webhook struct {
 	Schedule webhook.Schedule
 }
 
-// AttemptWebhook tries a delivery if it is due, and says what is left to do. The try is written down before the call and after it:
-// after a crash in between the listener is called again, which is why the event's id is the same at each try.
+// AttemptWebhook tries a delivery if it is due, and says what is left to do. The try is written down before
+// the call and after it: after a crash in between the listener is called again, which is why the event's id
+// is the same at each try.
 func (a *Webhook) AttemptWebhook(ctx context.Context, in contract.WebhookInput) (contract.WebhookStanding, error) {
 	call, standing, err := a.DB.BeginWebhook(ctx, in.DeliveryID, contract.WebhookTimeout, time.Now())
 	if err != nil || call == nil {
 		return standing, classify(err)
 	}
 	answer := a.send(ctx, contract.WebhookTimeout, call.URL, call.Secrets, call.DeliveryID, call.Body)
-	report := postgres.WebhookReport{DeliveryID: call.DeliveryID, Attempt: call.Attempt, StatusCode: answer.StatusCode, Answer: answer.Text, Error: answer.Error, RetryAfter: answer.RetryAfter, Took: answer.Took}
+	report := postgres.WebhookReport{
+		DeliveryID: call.DeliveryID,
+		Attempt:    call.Attempt,
+		StatusCode: answer.StatusCode,
+		Answer:     answer.Text,
+		Error:      answer.Error,
+		RetryAfter: answer.RetryAfter,
+		Took:       answer.Took,
+	}
 	standing, err = a.DB.FinishWebhook(context.WithoutCancel(ctx), report, a.Schedule, time.Now())
 	if err == nil && standing.Status != webhook.Delivered {
 		logger(ctx).Warn("webhook not taken", "delivery_id", call.DeliveryID, "order_id", call.OrderID, "event", call.Event, "attempt", call.Attempt, "status", standing.Status,
@@ -56,5 +65,12 @@ func (a *Webhook) TestWebhook(ctx context.Context, in contract.WebhookTestInput)
 		return contract.WebhookTested{}, err
 	}
 	answer := a.send(ctx, contract.WebhookTestTimeout, endpoint.URL, endpoint.Secrets(now), in.EventID, body)
-	return contract.WebhookTested{EventID: in.EventID, Status: webhook.Judge(answer.StatusCode), StatusCode: answer.StatusCode, Answer: answer.Text, Error: answer.Error, DurationMS: answer.Took.Milliseconds()}, nil
+	return contract.WebhookTested{
+		EventID:    in.EventID,
+		Status:     webhook.Judge(answer.StatusCode),
+		StatusCode: answer.StatusCode,
+		Answer:     answer.Text,
+		Error:      answer.Error,
+		DurationMS: answer.Took.Milliseconds(),
+	}, nil
 }

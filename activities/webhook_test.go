@@ -38,14 +38,45 @@ func newListened(t *testing.T, list ...fake.Behaviour) *listened {
 	t.Cleanup(l.listener.Stop)
 	l.steps = &activities.Webhook{DB: l.db, Client: send.New(true), Schedule: webhook.Schedule{time.Minute}}
 	testkit.AddUser(t, l.db, buyer, 0)
-	_, err := l.db.PutWebhookEndpoint(t.Context(), postgres.WebhookEdit{ProjectID: testkit.Project, URL: server.URL, Secret: listenerSecret, Enabled: true, Format: 2, Events: webhook.DefaultEvents, Actor: "test"}, time.Now())
+	_, err := l.db.PutWebhookEndpoint(t.Context(), postgres.WebhookEdit{
+		ProjectID: testkit.Project,
+		URL:       server.URL,
+		Secret:    listenerSecret,
+		Enabled:   true,
+		Format:    2,
+		Events:    webhook.DefaultEvents,
+		Actor:     "test",
+	}, time.Now())
 	require.NoError(t, err)
-	gun := catalog.Item{SKU: "gun_1", Type: catalog.VirtualGood, VirtualItemType: catalog.Consumable, Status: catalog.Published, Name: catalog.Text{"en": "Basic Blaster"},
-		Prices: []catalog.Price{{Amount: decimal.RequireFromString("1.99"), Currency: "USD", IsDefault: true}}}
-	made, err := l.db.CreateCheckout(t.Context(), postgres.NewCheckout{Form: checkout.PaidItem, Wanted: []checkout.LineRequest{{SKU: "gun_1", Quantity: 1}}, Sandbox: true, Zone: time.UTC, TTL: time.Hour,
-		Shopper: postgres.Shopper{ProjectID: testkit.Project, UserID: buyer, Catalog: catalog.New([]catalog.Item{gun}, nil), View: catalog.View{Locale: "en", DefaultLocale: "en", Now: time.Now()}}})
+	gun := catalog.Item{
+		SKU:             "gun_1",
+		Type:            catalog.VirtualGood,
+		VirtualItemType: catalog.Consumable,
+		Status:          catalog.Published,
+		Name:            catalog.Text{"en": "Basic Blaster"},
+		Prices:          []catalog.Price{{Amount: decimal.RequireFromString("1.99"), Currency: "USD", IsDefault: true}},
+	}
+	made, err := l.db.CreateCheckout(t.Context(), postgres.NewCheckout{
+		Form:    checkout.PaidItem,
+		Wanted:  []checkout.LineRequest{{SKU: "gun_1", Quantity: 1}},
+		Sandbox: true,
+		Zone:    time.UTC,
+		TTL:     time.Hour,
+		Shopper: postgres.Shopper{
+			ProjectID: testkit.Project,
+			UserID:    buyer,
+			Catalog:   catalog.New([]catalog.Item{gun}, nil),
+			View:      catalog.View{Locale: "en", DefaultLocale: "en", Now: time.Now()},
+		},
+	})
 	require.NoError(t, err)
-	_, err = l.db.RecordPayment(t.Context(), made.OrderID, checkout.Payment{Provider: "sandbox", ProviderID: "p1", Amount: decimal.RequireFromString("1.99"), Currency: "USD", Sandbox: true}, time.Now())
+	_, err = l.db.RecordPayment(t.Context(), made.OrderID, checkout.Payment{
+		Provider:   "sandbox",
+		ProviderID: "p1",
+		Amount:     decimal.RequireFromString("1.99"),
+		Currency:   "USD",
+		Sandbox:    true,
+	}, time.Now())
 	require.NoError(t, err)
 	leased, err := l.db.LeaseWebhooks(t.Context(), time.Hour, 10, time.Now())
 	require.NoError(t, err)
@@ -88,7 +119,8 @@ func TestWebhookArrivesAndIsWrittenDown(t *testing.T) {
 	testkit.RequireClean(t, l.db)
 }
 
-// The process dies after the listener has said yes and before that is written down: it is told again, and both tries are known.
+// The process dies after the listener has said yes and before that is written down: it is told again, and
+// both tries are known.
 func TestWebhookOfALostProcessArrivesAgain(t *testing.T) {
 	t.Parallel()
 	l := newListened(t)
@@ -125,7 +157,10 @@ func TestTestOfAnEndpoint(t *testing.T) {
 	t.Parallel()
 	l := newListened(t, fake.Behaviour{Kind: fake.Status, Status: 401, Body: "who are you?"})
 	testkit.Exec(t, l.db, "UPDATE webhook_endpoints SET is_enabled = false")
-	tested, err := run[contract.WebhookTested](t, l.steps.TestWebhook, contract.WebhookTestInput{ProjectID: testkit.Project, EventID: "we_1"})
+	tested, err := run[contract.WebhookTested](t, l.steps.TestWebhook, contract.WebhookTestInput{
+		ProjectID: testkit.Project,
+		EventID:   "we_1",
+	})
 	require.NoError(t, err)
 	require.Equal(t, []any{"we_1", webhook.Refused, 401, "who are you?", ""}, []any{tested.EventID, tested.Status, tested.StatusCode, tested.Answer, tested.Error})
 	received := l.listener.Books()[0]

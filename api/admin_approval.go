@@ -27,18 +27,30 @@ func (h *handlers) AdminGetApproval(ctx context.Context, r AdminGetApprovalReque
 // AdminApprove carries an act out, for another admin than the one who asked.
 func (h *handlers) AdminApprove(ctx context.Context, r AdminApproveRequestObject) (AdminApproveResponseObject, error) {
 	approval, replayed, err := h.decide(ctx, r.ID, true, r.Body)
-	return AdminApprove200JSONResponse{Body: approvalBody(approval), Headers: AdminApprove200ResponseHeaders{IdempotencyReplayed: flag(replayed)}}, err
+	return AdminApprove200JSONResponse{
+		Body:    approvalBody(approval),
+		Headers: AdminApprove200ResponseHeaders{IdempotencyReplayed: flag(replayed)},
+	}, err
 }
 
 // AdminReject drops an act.
 func (h *handlers) AdminReject(ctx context.Context, r AdminRejectRequestObject) (AdminRejectResponseObject, error) {
 	approval, replayed, err := h.decide(ctx, r.ID, false, r.Body)
-	return AdminReject200JSONResponse{Body: approvalBody(approval), Headers: AdminReject200ResponseHeaders{IdempotencyReplayed: flag(replayed)}}, err
+	return AdminReject200JSONResponse{
+		Body:    approvalBody(approval),
+		Headers: AdminReject200ResponseHeaders{IdempotencyReplayed: flag(replayed)},
+	}, err
 }
 
 func (h *handlers) decide(ctx context.Context, id string, approve bool, body *DecisionInput) (postgres.Approval, bool, error) {
 	call := callOf(ctx)
-	decision := postgres.Decision{ProjectID: call.key.ProjectID, ApprovalID: id, Approve: approve, Actor: call.key.KeyID, Idempotency: call.idempotency}
+	decision := postgres.Decision{
+		ProjectID:   call.key.ProjectID,
+		ApprovalID:  id,
+		Approve:     approve,
+		Actor:       call.key.KeyID,
+		Idempotency: call.idempotency,
+	}
 	if body != nil {
 		decision.Reason = value(body.Reason)
 	}
@@ -57,7 +69,18 @@ func (h *handlers) decide(ctx context.Context, id string, approve bool, body *De
 func approvalPath(a postgres.Approval) string { return "/api/v1/admin/approvals/" + a.ApprovalID }
 
 func approvalBody(a postgres.Approval) Approval {
-	return Approval{ApprovalID: a.ApprovalID, Status: ApprovalStatus(a.Status), Action: ApprovalAction(a.Action), Subject: a.Subject, AmountCoins: a.AmountCoins,
-		TransactionID: optional.Text(a.TransactionID), Reason: a.Reason, RequestedBy: a.RequestedBy, RequestedAt: a.RequestedAt.UTC(),
-		DecidedBy: optional.Text(a.DecidedBy), DecidedAt: utc(a.DecidedAt), DecisionReason: optional.Text(a.DecisionReason)}
+	return Approval{
+		ApprovalID:     a.ApprovalID,
+		Status:         ApprovalStatus(a.Status),
+		Action:         ApprovalAction(a.Action),
+		Subject:        a.Subject,
+		AmountCoins:    a.AmountCoins,
+		TransactionID:  optional.Text(a.TransactionID),
+		Reason:         a.Reason,
+		RequestedBy:    a.RequestedBy,
+		RequestedAt:    a.RequestedAt.UTC(),
+		DecidedBy:      optional.Text(a.DecidedBy),
+		DecidedAt:      utc(a.DecidedAt),
+		DecisionReason: optional.Text(a.DecisionReason),
+	}
 }

@@ -17,8 +17,16 @@ func (h *handlers) AdminDecideCheckoutDelivery(ctx context.Context, r AdminDecid
 		return nil, invalid("transaction_id", "goes with the decision delivered only")
 	}
 	call := callOf(ctx)
-	done, err := h.db.DecideDelivery(ctx, postgres.DeliveryDecision{ProjectID: call.key.ProjectID, OrderID: r.OrderID, Number: int(r.Number), Decision: r.Body.Decision,
-		TransactionID: value(r.Body.TransactionID), Reason: r.Body.Reason, Actor: call.key.KeyID, Idempotency: call.idempotency}, h.now())
+	done, err := h.db.DecideDelivery(ctx, postgres.DeliveryDecision{
+		ProjectID:     call.key.ProjectID,
+		OrderID:       r.OrderID,
+		Number:        int(r.Number),
+		Decision:      r.Body.Decision,
+		TransactionID: value(r.Body.TransactionID),
+		Reason:        r.Body.Reason,
+		Actor:         call.key.KeyID,
+		Idempotency:   call.idempotency,
+	}, h.now())
 	if err != nil {
 		return nil, orElse(refusedAs(ProblemCodeDeliveryNotDecidable, err), errNoDelivery)
 	}
@@ -26,14 +34,27 @@ func (h *handlers) AdminDecideCheckoutDelivery(ctx context.Context, r AdminDecid
 		h.starter.OfferCheckout(*done.Change)
 	}
 	h.watcher.Changed(contract.CheckoutWorkflowID(r.OrderID))
-	return AdminDecideCheckoutDelivery200JSONResponse{Body: DecidedDelivery{OrderID: r.OrderID, Status: done.Status, Delivery: checkoutDelivery(r.OrderID, done.Delivery)},
-		Headers: AdminDecideCheckoutDelivery200ResponseHeaders{IdempotencyReplayed: flag(done.Replayed)}}, nil
+	return AdminDecideCheckoutDelivery200JSONResponse{
+		Body:    DecidedDelivery{OrderID: r.OrderID, Status: done.Status, Delivery: checkoutDelivery(r.OrderID, done.Delivery)},
+		Headers: AdminDecideCheckoutDelivery200ResponseHeaders{IdempotencyReplayed: flag(done.Replayed)},
+	}, nil
 }
 
 func checkoutDelivery(orderID int64, d checkout.Delivery) CheckoutDelivery {
-	body := CheckoutDelivery{Number: d.Number, LineID: d.LineID, Sku: d.SKU, Quantity: d.Quantity, Amount: d.Ask.Amount, Currency: d.Ask.Currency, Status: d.Status,
-		MainProductOrderID: contract.CheckoutDeliveryID(orderID, d.Number), Round: d.Round, Calls: d.Calls,
-		MaybeCredited: d.Status != checkout.DeliveryDelivered && d.Unsettled > 0, Reason: d.Reason}
+	body := CheckoutDelivery{
+		Number:             d.Number,
+		LineID:             d.LineID,
+		Sku:                d.SKU,
+		Quantity:           d.Quantity,
+		Amount:             d.Ask.Amount,
+		Currency:           d.Ask.Currency,
+		Status:             d.Status,
+		MainProductOrderID: contract.CheckoutDeliveryID(orderID, d.Number),
+		Round:              d.Round,
+		Calls:              d.Calls,
+		MaybeCredited:      d.Status != checkout.DeliveryDelivered && d.Unsettled > 0,
+		Reason:             d.Reason,
+	}
 	if d.Credit != nil {
 		body.TransactionID, body.CreditedAmount, body.NewBalance = optional.Text(d.Credit.TransactionID), d.Credit.CreditedAmount, d.Credit.NewBalance
 	}

@@ -38,7 +38,13 @@ func (h *handlers) AdminMoveDispute(ctx context.Context, r AdminMoveDisputeReque
 
 func disputeAct(ctx context.Context, disputeID string, note *string) postgres.DisputeAct {
 	call := callOf(ctx)
-	return postgres.DisputeAct{ProjectID: call.key.ProjectID, DisputeID: disputeID, Note: value(note), Actor: call.key.KeyID, Idempotency: call.idempotency}
+	return postgres.DisputeAct{
+		ProjectID:   call.key.ProjectID,
+		DisputeID:   disputeID,
+		Note:        value(note),
+		Actor:       call.key.KeyID,
+		Idempotency: call.idempotency,
+	}
 }
 
 // AdminGetDispute reads a dispute with its notes.
@@ -61,7 +67,13 @@ func disputeBody(d postgres.Dispute) Dispute {
 		CreatedAt: d.CreatedAt.UTC(), UpdatedAt: d.UpdatedAt.UTC()}
 	if d.Notes != nil {
 		body.Notes = new(each(d.Notes, func(n postgres.DisputeNote) DisputeNote {
-			return DisputeNote{ID: n.NoteID, Author: n.Author, State: optional.Text(string(n.State)), Note: optional.Text(n.Note), At: n.At.UTC()}
+			return DisputeNote{
+				ID:     n.NoteID,
+				Author: n.Author,
+				State:  optional.Text(string(n.State)),
+				Note:   optional.Text(n.Note),
+				At:     n.At.UTC(),
+			}
 		}))
 	}
 	return body

@@ -59,7 +59,14 @@ func historyCursor(cursor *string) (*postgres.HistoryEntry, error) {
 }
 
 func historyBody(e postgres.HistoryEntry) HistoryEntry {
-	body := HistoryEntry{At: e.At.UTC(), Source: e.Source, ID: e.ID, OrderID: optional.Text(e.OrderID), Event: e.Event, Actor: optional.Text(e.Actor)}
+	body := HistoryEntry{
+		At:      e.At.UTC(),
+		Source:  e.Source,
+		ID:      e.ID,
+		OrderID: optional.Text(e.OrderID),
+		Event:   e.Event,
+		Actor:   optional.Text(e.Actor),
+	}
 	if detail := object(e.Detail); detail != nil {
 		body.Detail = &detail
 	}
@@ -73,14 +80,28 @@ func (h *handlers) AdminListAudit(ctx context.Context, r AdminListAuditRequestOb
 	if err != nil {
 		return nil, invalid("cursor", "must be the next_cursor of the page before")
 	}
-	entries, err := h.db.Audit(ctx, callOf(ctx).key.ProjectID, postgres.AuditFilter{Actor: value(r.Params.Actor), Action: value(r.Params.Action),
-		Subject: value(r.Params.Subject), From: r.Params.From, Until: r.Params.To, Before: before, Limit: limit + 1})
+	entries, err := h.db.Audit(ctx, callOf(ctx).key.ProjectID, postgres.AuditFilter{
+		Actor:   value(r.Params.Actor),
+		Action:  value(r.Params.Action),
+		Subject: value(r.Params.Subject),
+		From:    r.Params.From,
+		Until:   r.Params.To,
+		Before:  before,
+		Limit:   limit + 1,
+	})
 	items, next := page(entries, limit, func(e postgres.AuditEntry) string { return strconv.FormatInt(e.AuditID, 10) })
 	return AdminListAudit200JSONResponse{Items: each(items, auditBody), NextCursor: next}, err
 }
 
 func auditBody(e postgres.AuditEntry) AuditEntry {
-	body := AuditEntry{ID: e.AuditID, At: e.At.UTC(), Actor: e.Actor, Action: e.Action, Subject: e.Subject, Hash: hex.EncodeToString(e.Hash)}
+	body := AuditEntry{
+		ID:      e.AuditID,
+		At:      e.At.UTC(),
+		Actor:   e.Actor,
+		Action:  e.Action,
+		Subject: e.Subject,
+		Hash:    hex.EncodeToString(e.Hash),
+	}
 	if detail := object(e.Detail); detail != nil {
 		body.Detail = &detail
 	}

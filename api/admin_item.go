@@ -46,7 +46,12 @@ func itemETag(i catalog.Item) *string { return new(fmt.Sprintf(`"%d"`, i.Version
 // AdminListItems lists drafts too.
 func (h *handlers) AdminListItems(ctx context.Context, r AdminListItemsRequestObject) (AdminListItemsResponseObject, error) {
 	limit := limitOf(r.Params.Limit)
-	items, err := h.db.ListItems(ctx, callOf(ctx).key.ProjectID, postgres.ItemFilter{Type: value(r.Params.Type), Status: value(r.Params.Status), After: value(r.Params.Cursor), Limit: limit + 1})
+	items, err := h.db.ListItems(ctx, callOf(ctx).key.ProjectID, postgres.ItemFilter{
+		Type:   value(r.Params.Type),
+		Status: value(r.Params.Status),
+		After:  value(r.Params.Cursor),
+		Limit:  limit + 1,
+	})
 	items, next := page(items, limit, func(i catalog.Item) string { return i.SKU })
 	return AdminListItems200JSONResponse{Items: each(items, adminItemOf), NextCursor: next}, err
 }
@@ -71,7 +76,12 @@ func (h *handlers) AdminCreateItem(ctx context.Context, _ AdminCreateItemRequest
 	if len(mistakes) > 0 {
 		return nil, mistakenItem(mistakes)
 	}
-	item, replayed, err := h.db.CreateItem(ctx, postgres.NewItem{ProjectID: call.key.ProjectID, Item: item, Actor: call.key.KeyID, Idempotency: call.idempotency}, h.now())
+	item, replayed, err := h.db.CreateItem(ctx, postgres.NewItem{
+		ProjectID:   call.key.ProjectID,
+		Item:        item,
+		Actor:       call.key.KeyID,
+		Idempotency: call.idempotency,
+	}, h.now())
 	if errors.Is(err, postgres.ErrConflict) {
 		return nil, fail(ProblemCodeSkuTaken, "there is an item of this SKU; PUT replaces it")
 	}
@@ -165,7 +175,10 @@ func (h *handlers) AdminExportItems(ctx context.Context, _ AdminExportItemsReque
 			return nil, fmt.Errorf("export item %s: %w", item.SKU, err)
 		}
 	}
-	return AdminExportItems200JSONResponse{Body: rows, Headers: AdminExportItems200ResponseHeaders{ContentDisposition: new(`attachment; filename="items.json"`)}}, nil
+	return AdminExportItems200JSONResponse{
+		Body:    rows,
+		Headers: AdminExportItems200ResponseHeaders{ContentDisposition: new(`attachment; filename="items.json"`)},
+	}, nil
 }
 
 // AdminImportItems adds and replaces many items, all or none.
@@ -179,7 +192,13 @@ func (h *handlers) AdminImportItems(ctx context.Context, r AdminImportItemsReque
 		return nil, errTooManyItems
 	}
 	dryRun := value(r.Params.DryRun)
-	report, mistakes, replayed, err := h.db.ImportItems(ctx, postgres.ItemImport{ProjectID: call.key.ProjectID, Rows: rows, DryRun: dryRun, Actor: call.key.KeyID, Idempotency: call.idempotency}, h.now())
+	report, mistakes, replayed, err := h.db.ImportItems(ctx, postgres.ItemImport{
+		ProjectID:   call.key.ProjectID,
+		Rows:        rows,
+		DryRun:      dryRun,
+		Actor:       call.key.KeyID,
+		Idempotency: call.idempotency,
+	}, h.now())
 	if err != nil {
 		return nil, err
 	}
@@ -216,7 +235,12 @@ func (h *handlers) AdminPutItemGroups(ctx context.Context, r AdminPutItemGroupsR
 // AdminCountGameKeys tells how many keys of a game there are.
 func (h *handlers) AdminCountGameKeys(ctx context.Context, r AdminCountGameKeysRequestObject) (AdminCountGameKeysResponseObject, error) {
 	counts, err := h.db.GameKeyCounts(ctx, callOf(ctx).key.ProjectID, r.Sku)
-	return AdminCountGameKeys200JSONResponse{Free: counts.Free, Reserved: counts.Reserved, Given: counts.Given, Revoked: counts.Revoked}, orNoKeys(err)
+	return AdminCountGameKeys200JSONResponse{
+		Free:     counts.Free,
+		Reserved: counts.Reserved,
+		Given:    counts.Given,
+		Revoked:  counts.Revoked,
+	}, orNoKeys(err)
 }
 
 // AdminUploadGameKeys adds the keys of a text, one a line.
@@ -227,7 +251,14 @@ func (h *handlers) AdminUploadGameKeys(ctx context.Context, r AdminUploadGameKey
 		return nil, err
 	}
 	added, counts, err := h.db.AddGameKeys(ctx, call.key.ProjectID, r.Sku, codes, call.key.KeyID, h.now())
-	return AdminUploadGameKeys200JSONResponse{Added: added, Skipped: int64(len(codes)) - added, Free: counts.Free, Reserved: counts.Reserved, Given: counts.Given, Revoked: counts.Revoked}, orNoKeys(err)
+	return AdminUploadGameKeys200JSONResponse{
+		Added:    added,
+		Skipped:  int64(len(codes)) - added,
+		Free:     counts.Free,
+		Reserved: counts.Reserved,
+		Given:    counts.Given,
+		Revoked:  counts.Revoked,
+	}, orNoKeys(err)
 }
 
 // keyLines are the keys of a text, as they are: spaces around them and empty lines are left out.

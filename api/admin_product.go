@@ -57,9 +57,21 @@ func (h *handlers) AdminCreateProduct(ctx context.Context, r AdminCreateProductR
 // inputOf is a creation as the PUT of the same fields.
 func inputOf(c ProductCreation) ProductInput {
 	return ProductInput{
-		Sku: &c.Sku, Name: c.Name, Description: c.Description, Kind: c.Kind, PriceCoins: c.PriceCoins,
-		Status: (*ProductInputStatus)(c.Status), Stock: &c.Stock, Integration: c.Integration, Delivery: c.Delivery,
-		Group: c.Group, Position: c.Position, Limits: c.Limits, Schedule: c.Schedule, Requires: c.Requires, ValiditySeconds: c.ValiditySeconds,
+		Sku:             &c.Sku,
+		Name:            c.Name,
+		Description:     c.Description,
+		Kind:            c.Kind,
+		PriceCoins:      c.PriceCoins,
+		Status:          (*ProductInputStatus)(c.Status),
+		Stock:           &c.Stock,
+		Integration:     c.Integration,
+		Delivery:        c.Delivery,
+		Group:           c.Group,
+		Position:        c.Position,
+		Limits:          c.Limits,
+		Schedule:        c.Schedule,
+		Requires:        c.Requires,
+		ValiditySeconds: c.ValiditySeconds,
 	}
 }
 
@@ -101,7 +113,11 @@ func (h *handlers) AdminPutProduct(ctx context.Context, r AdminPutProductRequest
 
 func (h *handlers) putNew(ctx context.Context, product store.Product) (AdminPutProductResponseObject, error) {
 	call := callOf(ctx)
-	createdAt, _, err := h.db.AddProduct(ctx, postgres.NewProduct{ProjectID: call.key.ProjectID, Product: product, Actor: call.key.KeyID}, h.now())
+	createdAt, _, err := h.db.AddProduct(ctx, postgres.NewProduct{
+		ProjectID: call.key.ProjectID,
+		Product:   product,
+		Actor:     call.key.KeyID,
+	}, h.now())
 	if err != nil {
 		return nil, orConflict(err)
 	}
@@ -147,18 +163,36 @@ func productOf(sku string, in ProductInput) (store.Product, error) {
 	}
 	usual := store.DefaultDelivery()
 	product := store.Product{
-		SKU: sku, Name: in.Name, Description: value(in.Description), Kind: or(in.Kind, "credits"), PriceCoins: in.PriceCoins,
-		Status: store.ProductStatus(or(in.Status, ProductInputStatusDraft)),
-		Group:  value(in.Group), Position: value(in.Position), Limits: value(in.Limits), Schedule: value(in.Schedule), Requires: value(in.Requires),
-		Stock: store.StockSettings{Initial: *stock.Initial, Minimum: or(stock.Minimum, 10), HideAtZero: value(stock.HideAtZero), Replenishment: value(stock.Replenishment)},
+		SKU:         sku,
+		Name:        in.Name,
+		Description: value(in.Description),
+		Kind:        or(in.Kind, "credits"),
+		PriceCoins:  in.PriceCoins,
+		Status:      store.ProductStatus(or(in.Status, ProductInputStatusDraft)),
+		Group:       value(in.Group),
+		Position:    value(in.Position),
+		Limits:      value(in.Limits),
+		Schedule:    value(in.Schedule),
+		Requires:    value(in.Requires),
+		Stock: store.StockSettings{
+			Initial:       *stock.Initial,
+			Minimum:       or(stock.Minimum, 10),
+			HideAtZero:    value(stock.HideAtZero),
+			Replenishment: value(stock.Replenishment),
+		},
 		Integration: store.Integration{
-			ResourceType: or(in.Integration.ResourceType, "external_currency"), Endpoint: or(in.Integration.Endpoint, store.DefaultEndpoint),
-			Amount: in.Integration.Amount, Currency: in.Integration.Currency, Parameters: value(in.Integration.Parameters),
+			ResourceType: or(in.Integration.ResourceType, "external_currency"),
+			Endpoint:     or(in.Integration.Endpoint, store.DefaultEndpoint),
+			Amount:       in.Integration.Amount,
+			Currency:     in.Integration.Currency,
+			Parameters:   value(in.Integration.Parameters),
 		},
 		ValiditySeconds: value(in.ValiditySeconds),
 		Delivery: store.DeliverySettings{
-			Method: string(or(delivery.Method, APICall)), TimeoutSeconds: or(delivery.TimeoutSeconds, usual.TimeoutSeconds),
-			Retries: or(delivery.Retries, usual.Retries), RetryIntervalSeconds: or(delivery.RetryIntervalSeconds, usual.RetryIntervalSeconds),
+			Method:               string(or(delivery.Method, APICall)),
+			TimeoutSeconds:       or(delivery.TimeoutSeconds, usual.TimeoutSeconds),
+			Retries:              or(delivery.Retries, usual.Retries),
+			RetryIntervalSeconds: or(delivery.RetryIntervalSeconds, usual.RetryIntervalSeconds),
 		},
 	}
 	mistakes := product.Validate()
@@ -173,10 +207,29 @@ func productOf(sku string, in ProductInput) (store.Product, error) {
 func productBody(offer store.Offer) Product {
 	p := offer.Product
 	return Product{
-		Sku: p.SKU, Name: p.Name, Description: p.Description, Kind: p.Kind, PriceCoins: p.PriceCoins, Status: ProductStatus(p.Status),
-		Stock: Stock{Initial: p.Stock.Initial, Minimum: p.Stock.Minimum, HideAtZero: p.Stock.HideAtZero, Replenishment: replenishmentBody(p.Stock.Replenishment),
-			Available: offer.Available, Status: StockStatus(p.Stock.StatusOf(offer.Available))},
-		Integration: integrationBody(p.Integration), Delivery: deliveryBody(p.Delivery),
-		Group: p.Group, Position: p.Position, Limits: p.Limits, Schedule: p.Schedule, Requires: p.Requires, ValiditySeconds: p.ValiditySeconds, Version: p.Version, UpdatedAt: p.UpdatedAt.UTC(),
+		Sku:         p.SKU,
+		Name:        p.Name,
+		Description: p.Description,
+		Kind:        p.Kind,
+		PriceCoins:  p.PriceCoins,
+		Status:      ProductStatus(p.Status),
+		Stock: Stock{
+			Initial:       p.Stock.Initial,
+			Minimum:       p.Stock.Minimum,
+			HideAtZero:    p.Stock.HideAtZero,
+			Replenishment: replenishmentBody(p.Stock.Replenishment),
+			Available:     offer.Available,
+			Status:        StockStatus(p.Stock.StatusOf(offer.Available)),
+		},
+		Integration:     integrationBody(p.Integration),
+		Delivery:        deliveryBody(p.Delivery),
+		Group:           p.Group,
+		Position:        p.Position,
+		Limits:          p.Limits,
+		Schedule:        p.Schedule,
+		Requires:        p.Requires,
+		ValiditySeconds: p.ValiditySeconds,
+		Version:         p.Version,
+		UpdatedAt:       p.UpdatedAt.UTC(),
 	}
 }

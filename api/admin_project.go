@@ -54,8 +54,18 @@ func (h *handlers) AdminPatchProject(ctx context.Context, r AdminPatchProjectReq
 	if mistakes := mistakesOfProject(*r.Body, h.privateWebhooks); mistakes != nil {
 		return nil, mistaken(mistakes)
 	}
-	project, err := h.db.EditProject(ctx, r.ProjectID, postgres.ProjectEdit{Name: r.Body.Name, JWTSecret: r.Body.JwtSecret, JWKSURL: r.Body.JwksURL, DefaultLocale: r.Body.DefaultLocale,
-		DefaultCurrency: r.Body.DefaultCurrency, TimeZone: r.Body.TimeZone, Sandbox: r.Body.Sandbox, OrderSeconds: r.Body.OrderSeconds, CartSeconds: r.Body.CartSeconds, ReminderSeconds: r.Body.ReminderSeconds}, call.key.KeyID, h.now())
+	project, err := h.db.EditProject(ctx, r.ProjectID, postgres.ProjectEdit{
+		Name:            r.Body.Name,
+		JWTSecret:       r.Body.JwtSecret,
+		JWKSURL:         r.Body.JwksURL,
+		DefaultLocale:   r.Body.DefaultLocale,
+		DefaultCurrency: r.Body.DefaultCurrency,
+		TimeZone:        r.Body.TimeZone,
+		Sandbox:         r.Body.Sandbox,
+		OrderSeconds:    r.Body.OrderSeconds,
+		CartSeconds:     r.Body.CartSeconds,
+		ReminderSeconds: r.Body.ReminderSeconds,
+	}, call.key.KeyID, h.now())
 	if err != nil {
 		return nil, orElse(err, errProjectNotFound)
 	}
@@ -91,8 +101,19 @@ func mistakesOfProject(p ProjectPatch, privateIssuers bool) (mistakes []store.Fi
 }
 
 func projectBody(p postgres.Project) Project {
-	return Project{ProjectID: p.ProjectID, Name: p.Name, JwtSecretSet: p.JWTSecret != "", JwksURL: optional.Text(p.JWKSURL), DefaultLocale: p.DefaultLocale, DefaultCurrency: p.DefaultCurrency,
-		TimeZone: p.Zone.String(), Sandbox: p.Sandbox, OrderSeconds: int(p.OrderTTL.Seconds()), CartSeconds: int(p.CartTTL.Seconds()), ReminderSeconds: int(p.ReminderLead.Seconds())}
+	return Project{
+		ProjectID:       p.ProjectID,
+		Name:            p.Name,
+		JwtSecretSet:    p.JWTSecret != "",
+		JwksURL:         optional.Text(p.JWKSURL),
+		DefaultLocale:   p.DefaultLocale,
+		DefaultCurrency: p.DefaultCurrency,
+		TimeZone:        p.Zone.String(),
+		Sandbox:         p.Sandbox,
+		OrderSeconds:    int(p.OrderTTL.Seconds()),
+		CartSeconds:     int(p.CartTTL.Seconds()),
+		ReminderSeconds: int(p.ReminderLead.Seconds()),
+	}
 }
 
 // AdminCreateServerKey makes a key for calls of /api/v2 with Basic, and shows it this once.

@@ -52,7 +52,10 @@ func (h *handlers) AdminEditStock(ctx context.Context, r AdminEditStockRequestOb
 			body.Refused++
 		}
 	}
-	return AdminEditStock200JSONResponse{Body: body, Headers: AdminEditStock200ResponseHeaders{IdempotencyReplayed: flag(done.Replayed)}}, nil
+	return AdminEditStock200JSONResponse{
+		Body:    body,
+		Headers: AdminEditStock200ResponseHeaders{IdempotencyReplayed: flag(done.Replayed)},
+	}, nil
 }
 
 // editRefused names every wrong row.
@@ -105,9 +108,19 @@ func (h *handlers) AdminGetStockForecast(ctx context.Context, r AdminGetStockFor
 	}
 	f := store.ForecastStock(c, now)
 	return AdminGetStockForecast200JSONResponse{
-		Sku: r.Sku, Available: c.Available, Minimum: c.Minimum, Sold: c.Sold, WindowStart: f.WindowStart.UTC(), WindowDays: f.WindowDays,
-		RatePerDay: f.RatePerDay, DaysOfCover: f.DaysOfCover, RunsOutAt: utc(f.RunsOutAt), TargetDays: f.TargetDays, SafetyFactor: f.SafetyFactor,
-		RecommendedStock: f.RecommendedStock, RecommendedAdd: f.RecommendedAdd,
+		Sku:              r.Sku,
+		Available:        c.Available,
+		Minimum:          c.Minimum,
+		Sold:             c.Sold,
+		WindowStart:      f.WindowStart.UTC(),
+		WindowDays:       f.WindowDays,
+		RatePerDay:       f.RatePerDay,
+		DaysOfCover:      f.DaysOfCover,
+		RunsOutAt:        utc(f.RunsOutAt),
+		TargetDays:       f.TargetDays,
+		SafetyFactor:     f.SafetyFactor,
+		RecommendedStock: f.RecommendedStock,
+		RecommendedAdd:   f.RecommendedAdd,
 	}, nil
 }
 
@@ -126,7 +139,12 @@ func (h *handlers) AdminListAlerts(ctx context.Context, r AdminListAlertsRequest
 // AdminResolveAlert closes an alert by hand.
 func (h *handlers) AdminResolveAlert(ctx context.Context, r AdminResolveAlertRequestObject) (AdminResolveAlertResponseObject, error) {
 	key := callOf(ctx).key
-	alert, err := h.db.ResolveAlert(ctx, postgres.AlertResolution{ProjectID: key.ProjectID, AlertID: r.AlertID, Reason: r.Body.Reason, Actor: key.KeyID}, h.now())
+	alert, err := h.db.ResolveAlert(ctx, postgres.AlertResolution{
+		ProjectID: key.ProjectID,
+		AlertID:   r.AlertID,
+		Reason:    r.Body.Reason,
+		Actor:     key.KeyID,
+	}, h.now())
 	if err != nil {
 		return nil, orElse(err, fail(ProblemCodeAlertNotFound, "no alert of this id; GET /api/v1/admin/alerts lists them"))
 	}
@@ -142,7 +160,16 @@ func stockLevelBody(l postgres.StockLevel) StockLevel {
 }
 
 func stockChangeBody(c postgres.StockChange) StockChange {
-	return StockChange{ID: c.ID, Kind: c.Kind, Actor: c.Actor, Reason: c.Reason, Before: c.Before, After: c.After, EditID: optional.Text(c.EditID), At: c.At.UTC()}
+	return StockChange{
+		ID:     c.ID,
+		Kind:   c.Kind,
+		Actor:  c.Actor,
+		Reason: c.Reason,
+		Before: c.Before,
+		After:  c.After,
+		EditID: optional.Text(c.EditID),
+		At:     c.At.UTC(),
+	}
 }
 
 func alertBody(a postgres.Alert) Alert {

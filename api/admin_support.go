@@ -14,8 +14,15 @@ import (
 func (h *handlers) AdminResolveOrder(ctx context.Context, r AdminResolveOrderRequestObject) (AdminResolveOrderResponseObject, error) {
 	call := callOf(ctx)
 	resolution := postgres.Resolution{
-		ProjectID: call.key.ProjectID, ResolutionID: "res_" + xid.New().String(), OrderID: r.ID, Action: store.ResolveAction(r.Body.Action),
-		TransactionID: value(r.Body.TransactionID), Reason: r.Body.Reason, Actor: call.key.KeyID, Policy: h.policy, Idempotency: call.idempotency,
+		ProjectID:     call.key.ProjectID,
+		ResolutionID:  "res_" + xid.New().String(),
+		OrderID:       r.ID,
+		Action:        store.ResolveAction(r.Body.Action),
+		TransactionID: value(r.Body.TransactionID),
+		Reason:        r.Body.Reason,
+		Actor:         call.key.KeyID,
+		Policy:        h.policy,
+		Idempotency:   call.idempotency,
 	}
 	if (resolution.Action == store.ResolveMarkDelivered) != (resolution.TransactionID != "") {
 		return nil, invalid("transaction_id", "is needed with mark_delivered, and with nothing else")
@@ -34,7 +41,10 @@ func (h *handlers) AdminResolveOrder(ctx context.Context, r AdminResolveOrderReq
 			Location: new(approvalPath(*done.Approval)), IdempotencyReplayed: flag(done.Replayed)}}, nil
 	}
 	h.resolved(done)
-	return AdminResolveOrder200JSONResponse{Body: orderBody(done.Order), Headers: AdminResolveOrder200ResponseHeaders{IdempotencyReplayed: flag(done.Replayed)}}, nil
+	return AdminResolveOrder200JSONResponse{
+		Body:    orderBody(done.Order),
+		Headers: AdminResolveOrder200ResponseHeaders{IdempotencyReplayed: flag(done.Replayed)},
+	}, nil
 }
 
 // resolved starts the workflow of an order that is tried again, and wakes who waits for one that is over.
@@ -53,8 +63,14 @@ func (h *handlers) resolved(done postgres.Resolved) {
 func (h *handlers) AdminRefundOrder(ctx context.Context, r AdminRefundOrderRequestObject) (AdminRefundOrderResponseObject, error) {
 	call := callOf(ctx)
 	done, err := h.db.RefundOrder(ctx, postgres.Refund{
-		ProjectID: call.key.ProjectID, RefundID: "rfd_" + xid.New().String(), OrderID: r.ID, AmountCoins: value(r.Body.AmountCoins), Reason: r.Body.Reason,
-		Actor: call.key.KeyID, Policy: h.policy, Idempotency: call.idempotency,
+		ProjectID:   call.key.ProjectID,
+		RefundID:    "rfd_" + xid.New().String(),
+		OrderID:     r.ID,
+		AmountCoins: value(r.Body.AmountCoins),
+		Reason:      r.Body.Reason,
+		Actor:       call.key.KeyID,
+		Policy:      h.policy,
+		Idempotency: call.idempotency,
 	}, h.now())
 	if err != nil {
 		return nil, orElse(err, errOrderNotFound)
@@ -63,6 +79,8 @@ func (h *handlers) AdminRefundOrder(ctx context.Context, r AdminRefundOrderReque
 		return AdminRefundOrder202JSONResponse{Body: approvalBody(*done.Approval), Headers: AdminRefundOrder202ResponseHeaders{
 			Location: new(approvalPath(*done.Approval)), IdempotencyReplayed: flag(done.Replayed)}}, nil
 	}
-	return AdminRefundOrder201JSONResponse{Body: Refund{RefundID: done.RefundID, AmountCoins: done.AmountCoins, Order: orderBody(done.Order)},
-		Headers: AdminRefundOrder201ResponseHeaders{IdempotencyReplayed: flag(done.Replayed)}}, nil
+	return AdminRefundOrder201JSONResponse{
+		Body:    Refund{RefundID: done.RefundID, AmountCoins: done.AmountCoins, Order: orderBody(done.Order)},
+		Headers: AdminRefundOrder201ResponseHeaders{IdempotencyReplayed: flag(done.Replayed)},
+	}, nil
 }

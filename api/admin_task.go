@@ -29,7 +29,11 @@ func (h *handlers) AdminListTasks(ctx context.Context, r AdminListTasksRequestOb
 		return nil, err
 	}
 	limit := limitOf(r.Params.Limit)
-	list, err := h.db.ListTasks(ctx, callOf(ctx).key.ProjectID, postgres.TaskFilter{Status: value(r.Params.Status), After: after, Limit: limit + 1})
+	list, err := h.db.ListTasks(ctx, callOf(ctx).key.ProjectID, postgres.TaskFilter{
+		Status: value(r.Params.Status),
+		After:  after,
+		Limit:  limit + 1,
+	})
 	items, next := page(list, limit, func(t tasks.Task) string { return strconv.FormatInt(t.TaskID, 10) })
 	return AdminListTasks200JSONResponse{Items: each(items, taskBody), NextCursor: next}, err
 }
@@ -42,7 +46,12 @@ func (h *handlers) AdminCreateTask(ctx context.Context, r AdminCreateTaskRequest
 		return nil, err
 	}
 	task.TaskID = value(r.Body.TaskID)
-	task, replayed, err := h.db.CreateTask(ctx, postgres.NewTask{ProjectID: call.key.ProjectID, Task: task, Actor: call.key.KeyID, Idempotency: call.idempotency}, h.now())
+	task, replayed, err := h.db.CreateTask(ctx, postgres.NewTask{
+		ProjectID:   call.key.ProjectID,
+		Task:        task,
+		Actor:       call.key.KeyID,
+		Idempotency: call.idempotency,
+	}, h.now())
 	if errors.Is(err, postgres.ErrConflict) {
 		return nil, fail(ProblemCodeTaskIDTaken, "there is a task of this id; PUT replaces it, and without task_id the next one is taken")
 	}
@@ -141,12 +150,29 @@ func taskETag(t tasks.Task) string { return fmt.Sprintf(`"%d"`, t.Version) }
 func taskOf(in TaskInput) (tasks.Task, error) {
 	window := value(in.Window)
 	task := tasks.Task{
-		Status: value(in.Status), Name: in.Name, Description: value(in.Description), EventType: in.EventType,
-		MinAmount: in.MinAmount, Condition: value(in.Condition), Count: value(in.Count), Target: in.Target,
-		Window: tasks.WindowRule{Kind: value(window.Kind), Unit: value(window.Unit), TimeZone: value(window.TimeZone), ResetHour: value(window.ResetHour),
-			GraceSeconds: or(window.GraceSeconds, -1)},
-		Activation: value(in.Activation), Recurring: value(in.Recurring), Requires: value(in.Requires), StartsAt: utc(in.StartsAt), EndsAt: utc(in.EndsAt),
-		Audience: value(in.Audience), Reward: value(in.Reward), Budget: value(in.Budget),
+		Status:      value(in.Status),
+		Name:        in.Name,
+		Description: value(in.Description),
+		EventType:   in.EventType,
+		MinAmount:   in.MinAmount,
+		Condition:   value(in.Condition),
+		Count:       value(in.Count),
+		Target:      in.Target,
+		Window: tasks.WindowRule{
+			Kind:         value(window.Kind),
+			Unit:         value(window.Unit),
+			TimeZone:     value(window.TimeZone),
+			ResetHour:    value(window.ResetHour),
+			GraceSeconds: or(window.GraceSeconds, -1),
+		},
+		Activation: value(in.Activation),
+		Recurring:  value(in.Recurring),
+		Requires:   value(in.Requires),
+		StartsAt:   utc(in.StartsAt),
+		EndsAt:     utc(in.EndsAt),
+		Audience:   value(in.Audience),
+		Reward:     value(in.Reward),
+		Budget:     value(in.Budget),
 	}
 	if in.Equals != nil {
 		task.Equals = make(map[string]string, len(*in.Equals))
@@ -163,11 +189,34 @@ func taskOf(in TaskInput) (tasks.Task, error) {
 
 func taskBody(t tasks.Task) Task {
 	body := Task{
-		TaskID: t.TaskID, Version: t.Version, Name: t.Name, Description: t.Description, Status: t.Status, EventType: t.EventType,
-		MinAmount: t.MinAmount, Equals: t.Equals, Condition: t.Condition, Count: t.Count, Target: quantity(t, t.Target),
-		Window:     TaskWindow{Kind: t.Window.Kind, Unit: t.Window.Unit, TimeZone: t.Window.TimeZone, ResetHour: t.Window.ResetHour, GraceSeconds: t.Window.GraceSeconds},
-		Activation: t.Activation, Recurring: t.Recurring, Requires: t.Requires, StartsAt: utc(t.StartsAt), EndsAt: utc(t.EndsAt),
-		Audience: t.Audience, Reward: t.Reward, Budget: t.Budget, PublishedAt: utc(t.PublishedAt), UpdatedAt: t.UpdatedAt.UTC(),
+		TaskID:      t.TaskID,
+		Version:     t.Version,
+		Name:        t.Name,
+		Description: t.Description,
+		Status:      t.Status,
+		EventType:   t.EventType,
+		MinAmount:   t.MinAmount,
+		Equals:      t.Equals,
+		Condition:   t.Condition,
+		Count:       t.Count,
+		Target:      quantity(t, t.Target),
+		Window: TaskWindow{
+			Kind:         t.Window.Kind,
+			Unit:         t.Window.Unit,
+			TimeZone:     t.Window.TimeZone,
+			ResetHour:    t.Window.ResetHour,
+			GraceSeconds: t.Window.GraceSeconds,
+		},
+		Activation:  t.Activation,
+		Recurring:   t.Recurring,
+		Requires:    t.Requires,
+		StartsAt:    utc(t.StartsAt),
+		EndsAt:      utc(t.EndsAt),
+		Audience:    t.Audience,
+		Reward:      t.Reward,
+		Budget:      t.Budget,
+		PublishedAt: utc(t.PublishedAt),
+		UpdatedAt:   t.UpdatedAt.UTC(),
 	}
 	if body.Equals == nil {
 		body.Equals = map[string]string{}
@@ -234,13 +283,25 @@ func tryEvent(task tasks.Task, index int, payload json.RawMessage, now time.Time
 	event, err := parseEvent(payload, now, keptLimits)
 	var mistake *tasks.EventError
 	if errors.As(err, &mistake) {
-		return TaskDryRunEvent{Index: index, Code: string(mistake.Code), Field: optional.Text(mistake.Field), Message: mistake.Message, Values: map[string]string{}}, nil
+		return TaskDryRunEvent{
+			Index:   index,
+			Code:    string(mistake.Code),
+			Field:   optional.Text(mistake.Field),
+			Message: mistake.Message,
+			Values:  map[string]string{},
+		}, nil
 	}
 	if err != nil {
 		return TaskDryRunEvent{}, err
 	}
 	decision, err := task.Try(event)
-	body := TaskDryRunEvent{Index: index, Code: string(decision.Code), Message: decisionMessages[decision.Code], Added: decision.Added, Values: decision.Values}
+	body := TaskDryRunEvent{
+		Index:   index,
+		Code:    string(decision.Code),
+		Message: decisionMessages[decision.Code],
+		Added:   decision.Added,
+		Values:  decision.Values,
+	}
 	if body.Values == nil {
 		body.Values = map[string]string{}
 	}

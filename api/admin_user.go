@@ -21,8 +21,14 @@ func (h *handlers) AdminAdjustWallet(ctx context.Context, r AdminAdjustWalletReq
 	}
 	call := callOf(ctx)
 	done, err := h.db.AdjustWallet(ctx, postgres.Adjustment{
-		ProjectID: call.key.ProjectID, AdjustmentID: "adj_" + xid.New().String(), UserID: r.ID, Amount: r.Body.Amount, Reason: r.Body.Reason,
-		Actor: call.key.KeyID, Policy: h.policy, Idempotency: call.idempotency,
+		ProjectID:    call.key.ProjectID,
+		AdjustmentID: "adj_" + xid.New().String(),
+		UserID:       r.ID,
+		Amount:       r.Body.Amount,
+		Reason:       r.Body.Reason,
+		Actor:        call.key.KeyID,
+		Policy:       h.policy,
+		Idempotency:  call.idempotency,
 	}, h.now())
 	if err != nil {
 		return nil, orElse(err, errUserNotFound)
@@ -32,7 +38,13 @@ func (h *handlers) AdminAdjustWallet(ctx context.Context, r AdminAdjustWalletReq
 			Location: new(approvalPath(*done.Approval)), IdempotencyReplayed: flag(done.Replayed)}}, nil
 	}
 	return AdminAdjustWallet201JSONResponse{
-		Body:    Adjustment{AdjustmentID: done.AdjustmentID, UserID: r.ID, Amount: r.Body.Amount, Reason: r.Body.Reason, Wallet: walletBody(done.Wallet)},
+		Body: Adjustment{
+			AdjustmentID: done.AdjustmentID,
+			UserID:       r.ID,
+			Amount:       r.Body.Amount,
+			Reason:       r.Body.Reason,
+			Wallet:       walletBody(done.Wallet),
+		},
 		Headers: AdminAdjustWallet201ResponseHeaders{IdempotencyReplayed: flag(done.Replayed)},
 	}, nil
 }
@@ -75,6 +87,16 @@ func (h *handlers) setSuspicious(ctx context.Context, userID string, suspicious 
 
 func adminUserBody(u postgres.User) AdminUser {
 	user := userBody(u)
-	return AdminUser{UserID: user.UserID, Status: user.Status, BlockedReason: user.BlockedReason, Vip: user.Vip, VipUntil: user.VipUntil, Suspicious: u.Suspicious, Attributes: user.Attributes,
-		CreatedAt: user.CreatedAt, UpdatedAt: user.UpdatedAt, Wallet: walletBody(u)}
+	return AdminUser{
+		UserID:        user.UserID,
+		Status:        user.Status,
+		BlockedReason: user.BlockedReason,
+		Vip:           user.Vip,
+		VipUntil:      user.VipUntil,
+		Suspicious:    u.Suspicious,
+		Attributes:    user.Attributes,
+		CreatedAt:     user.CreatedAt,
+		UpdatedAt:     user.UpdatedAt,
+		Wallet:        walletBody(u),
+	}
 }

@@ -30,7 +30,14 @@ func (h *handlers) AdminGetWebhook(ctx context.Context, _ AdminGetWebhookRequest
 }
 
 func endpointBody(e postgres.WebhookEndpoint) WebhookEndpoint {
-	return WebhookEndpoint{URL: e.URL, IsEnabled: e.Enabled, Version: e.Format, Events: e.Events, PreviousUntil: utc(e.PreviousUntil), UpdatedAt: e.UpdatedAt.UTC()}
+	return WebhookEndpoint{
+		URL:           e.URL,
+		IsEnabled:     e.Enabled,
+		Version:       e.Format,
+		Events:        e.Events,
+		PreviousUntil: utc(e.PreviousUntil),
+		UpdatedAt:     e.UpdatedAt.UTC(),
+	}
 }
 
 func endpointETag(e postgres.WebhookEndpoint) *string { return new(fmt.Sprintf(`"%d"`, e.Version)) }
@@ -38,8 +45,16 @@ func endpointETag(e postgres.WebhookEndpoint) *string { return new(fmt.Sprintf(`
 // AdminPutWebhook replaces it.
 func (h *handlers) AdminPutWebhook(ctx context.Context, r AdminPutWebhookRequestObject) (AdminPutWebhookResponseObject, error) {
 	key := callOf(ctx).key
-	edit := postgres.WebhookEdit{ProjectID: key.ProjectID, URL: r.Body.URL, Secret: value(r.Body.Secret), PreviousUntil: r.Body.PreviousUntil, Enabled: or(r.Body.IsEnabled, true),
-		Format: int(or(r.Body.Version, webhook.NewestFormat)), Events: or(r.Body.Events, webhook.DefaultEvents), Actor: key.KeyID}
+	edit := postgres.WebhookEdit{
+		ProjectID:     key.ProjectID,
+		URL:           r.Body.URL,
+		Secret:        value(r.Body.Secret),
+		PreviousUntil: r.Body.PreviousUntil,
+		Enabled:       or(r.Body.IsEnabled, true),
+		Format:        int(or(r.Body.Version, webhook.NewestFormat)),
+		Events:        or(r.Body.Events, webhook.DefaultEvents),
+		Actor:         key.KeyID,
+	}
 	if mistakes := h.mistakesOfEndpoint(edit); mistakes != nil {
 		return nil, mistaken(mistakes)
 	}
@@ -98,7 +113,13 @@ func (h *handlers) AdminTestWebhook(ctx context.Context, _ AdminTestWebhookReque
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", fail(ProblemCodeUnavailable, "no worker could send the test; try again in a moment"), err)
 	}
-	body := WebhookTested{EventID: tested.EventID, Status: tested.Status, Answer: optional.Text(tested.Answer), Error: optional.Text(tested.Error), DurationMs: tested.DurationMS}
+	body := WebhookTested{
+		EventID:    tested.EventID,
+		Status:     tested.Status,
+		Answer:     optional.Text(tested.Answer),
+		Error:      optional.Text(tested.Error),
+		DurationMs: tested.DurationMS,
+	}
 	if tested.StatusCode != 0 {
 		body.StatusCode = &tested.StatusCode
 	}
@@ -108,15 +129,32 @@ func (h *handlers) AdminTestWebhook(ctx context.Context, _ AdminTestWebhookReque
 // AdminListWebhookDeliveries lists what was told.
 func (h *handlers) AdminListWebhookDeliveries(ctx context.Context, r AdminListWebhookDeliveriesRequestObject) (AdminListWebhookDeliveriesResponseObject, error) {
 	limit := limitOf(r.Params.Limit)
-	list, err := h.db.ListWebhooks(ctx, callOf(ctx).key.ProjectID, postgres.WebhookFilter{Status: string(value(r.Params.Status)), Event: string(value(r.Params.Event)), OrderID: r.Params.OrderID,
-		Before: value(r.Params.Cursor), Limit: limit + 1})
+	list, err := h.db.ListWebhooks(ctx, callOf(ctx).key.ProjectID, postgres.WebhookFilter{
+		Status:  string(value(r.Params.Status)),
+		Event:   string(value(r.Params.Event)),
+		OrderID: r.Params.OrderID,
+		Before:  value(r.Params.Cursor),
+		Limit:   limit + 1,
+	})
 	items, next := page(list, limit, func(d postgres.WebhookDelivery) string { return d.DeliveryID })
 	return AdminListWebhookDeliveries200JSONResponse{Items: each(items, webhookBody), NextCursor: next}, err
 }
 
 func webhookBody(d postgres.WebhookDelivery) WebhookDelivery {
-	return WebhookDelivery{DeliveryID: d.DeliveryID, OrderID: d.OrderID, UserID: d.UserID, Event: d.Event, Sequence: d.Sequence, Status: d.Status, Reason: optional.Text(d.Reason), Attempts: d.Attempts,
-		Replays: d.Replays, NextAttemptAt: utc(d.NextAttemptAt), CreatedAt: d.CreatedAt.UTC(), FinishedAt: utc(d.FinishedAt)}
+	return WebhookDelivery{
+		DeliveryID:    d.DeliveryID,
+		OrderID:       d.OrderID,
+		UserID:        d.UserID,
+		Event:         d.Event,
+		Sequence:      d.Sequence,
+		Status:        d.Status,
+		Reason:        optional.Text(d.Reason),
+		Attempts:      d.Attempts,
+		Replays:       d.Replays,
+		NextAttemptAt: utc(d.NextAttemptAt),
+		CreatedAt:     d.CreatedAt.UTC(),
+		FinishedAt:    utc(d.FinishedAt),
+	}
 }
 
 // AdminGetWebhookDelivery reads a delivery with each try.
@@ -125,11 +163,23 @@ func (h *handlers) AdminGetWebhookDelivery(ctx context.Context, r AdminGetWebhoo
 	if err != nil {
 		return nil, orElse(err, errNoWebhookDelivery)
 	}
-	return AdminGetWebhookDelivery200JSONResponse{Delivery: webhookBody(d), Body: json.RawMessage(d.Body), Tries: each(attempts, attemptBody)}, nil
+	return AdminGetWebhookDelivery200JSONResponse{
+		Delivery: webhookBody(d),
+		Body:     json.RawMessage(d.Body),
+		Tries:    each(attempts, attemptBody),
+	}, nil
 }
 
 func attemptBody(a postgres.WebhookAttempt) WebhookAttempt {
-	return WebhookAttempt{Attempt: a.Attempt, StartedAt: a.StartedAt.UTC(), FinishedAt: utc(a.FinishedAt), DurationMs: a.DurationMS, StatusCode: a.StatusCode, Answer: optional.Text(a.Answer), Error: optional.Text(a.Error)}
+	return WebhookAttempt{
+		Attempt:    a.Attempt,
+		StartedAt:  a.StartedAt.UTC(),
+		FinishedAt: utc(a.FinishedAt),
+		DurationMs: a.DurationMS,
+		StatusCode: a.StatusCode,
+		Answer:     optional.Text(a.Answer),
+		Error:      optional.Text(a.Error),
+	}
 }
 
 // AdminReplayWebhookDelivery has a delivery that is over sent again.

@@ -205,7 +205,13 @@ func TestReplayOfADelivery(t *testing.T) {
 
 	call, _, err := s.db.BeginWebhook(t.Context(), id, time.Second, time.Now())
 	require.NoError(t, err)
-	_, err = s.db.FinishWebhook(t.Context(), postgres.WebhookReport{DeliveryID: id, Attempt: call.Attempt, StatusCode: 422, Answer: "no", Took: time.Millisecond}, nil, time.Now())
+	_, err = s.db.FinishWebhook(t.Context(), postgres.WebhookReport{
+		DeliveryID: id,
+		Attempt:    call.Attempt,
+		StatusCode: 422,
+		Answer:     "no",
+		Took:       time.Millisecond,
+	}, nil, time.Now())
 	require.NoError(t, err)
 	detail := into[WebhookDeliveryDetail](t, s.call("support", "GET", deliveries+"/"+id, ""))
 	require.Equal(t, []any{webhook.Refused, "refused", 1}, []any{detail.Delivery.Status, *detail.Delivery.Reason, len(detail.Tries)})
@@ -233,9 +239,19 @@ func TestTestDelivery(t *testing.T) {
 	test := func() answer { return s.call("admin", "POST", webhooks+"/test", "") }
 	require.Equal(t, "webhook_endpoint_not_found", test().code())
 	s.listen(listening)
-	s.starter.tested = contract.WebhookTested{EventID: "we_d5k2v0b6t2ac73f9m2v0", Status: webhook.Delivered, StatusCode: 204, DurationMS: 41}
+	s.starter.tested = contract.WebhookTested{
+		EventID:    "we_d5k2v0b6t2ac73f9m2v0",
+		Status:     webhook.Delivered,
+		StatusCode: 204,
+		DurationMS: 41,
+	}
 	require.JSONEq(t, `{"event_id": "we_d5k2v0b6t2ac73f9m2v0", "status": "delivered", "status_code": 204, "answer": null, "error": null, "duration_ms": 41}`, string(test().body))
-	s.starter.tested = contract.WebhookTested{EventID: "we_d5k2v0b6t2ac73f9m2v0", Status: webhook.Pending, Error: "no answer in time", DurationMS: 6000}
+	s.starter.tested = contract.WebhookTested{
+		EventID:    "we_d5k2v0b6t2ac73f9m2v0",
+		Status:     webhook.Pending,
+		Error:      "no answer in time",
+		DurationMS: 6000,
+	}
 	require.JSONEq(t, `{"event_id": "we_d5k2v0b6t2ac73f9m2v0", "status": "pending", "status_code": null, "answer": null, "error": "no answer in time", "duration_ms": 6000}`, string(test().body))
 	s.starter.testError = errors.Join(errors.New("temporal is away"), context.DeadlineExceeded)
 	away := test()

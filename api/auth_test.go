@@ -103,7 +103,11 @@ func TestKeysAreRememberedForAWhile(t *testing.T) {
 
 	// The old key's id gets another hash: the old key is gone.
 	hash := sha256.Sum256([]byte("rotated"))
-	require.NoError(t, s.db.PutAPIKey(t.Context(), postgres.APIKey{KeyID: "id-" + keyOf("admin"), ProjectID: 1, Role: "admin"}, hash[:], now))
+	require.NoError(t, s.db.PutAPIKey(t.Context(), postgres.APIKey{
+		KeyID:     "id-" + keyOf("admin"),
+		ProjectID: 1,
+		Role:      "admin",
+	}, hash[:], now))
 	s.putKey("late", "admin")
 	now = now.Add(unknownFor)
 	_, err = keys.find(t.Context(), "late")

@@ -66,7 +66,11 @@ func BenchmarkPurchase(b *testing.B) {
 	} {
 		b.Run(name, func(b *testing.B) {
 			s := newShop(b, change)
-			_, _, err := s.db.AddProduct(b.Context(), postgres.NewProduct{ProjectID: 1, Product: product("many", 1_000_000), Actor: "test"}, time.Now())
+			_, _, err := s.db.AddProduct(b.Context(), postgres.NewProduct{
+				ProjectID: 1,
+				Product:   product("many", 1_000_000),
+				Actor:     "test",
+			}, time.Now())
 			require.NoError(b, err)
 			s.putUser("buyer", 1_000_000_000)
 			b.ReportAllocs()
@@ -82,7 +86,11 @@ func BenchmarkPurchase(b *testing.B) {
 func BenchmarkCatalog(b *testing.B) {
 	s := newShop(b)
 	for i := range 19 {
-		_, _, err := s.db.AddProduct(b.Context(), postgres.NewProduct{ProjectID: 1, Product: product(fmt.Sprint("p", i), 50), Actor: "test"}, time.Now())
+		_, _, err := s.db.AddProduct(b.Context(), postgres.NewProduct{
+			ProjectID: 1,
+			Product:   product(fmt.Sprint("p", i), 50),
+			Actor:     "test",
+		}, time.Now())
 		require.NoError(b, err)
 	}
 	get := func(b *testing.B, status int, changes ...with) string {
@@ -117,8 +125,9 @@ func BenchmarkLimiter(b *testing.B) {
 	}
 }
 
-// BenchmarkEntitlement is the check that a game makes on every action, whole, by its server and by the user, on the real database; and what
-// a handler that does nothing costs: GET /healthz. All callers at once, in process.
+// BenchmarkEntitlement is the check that a game makes on every action, whole, by its server and by the user,
+// on the real database; and what a handler that does nothing costs: GET /healthz. All callers at once, in
+// process.
 func BenchmarkEntitlement(b *testing.B) {
 	c := newChest(b)
 	require.Equal(b, 200, c.give("pass", 1).status)

@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sync/singleflight"
 )
 
-// byRevision keeps something of each project in memory. It is read again when the project's revision has changed, by any
-// process; requests that need it at the same moment share one read.
+// byRevision keeps something of each project in memory. It is read again when the project's revision has
+// changed, by any process; requests that need it at the same moment share one read.
 type byRevision[T any] struct {
 	revision func(ctx context.Context, projectID int32) (int64, error)
 	read     func(ctx context.Context, projectID int32) (revision int64, value *T, err error)

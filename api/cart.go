@@ -13,14 +13,28 @@ import (
 func (h *handlers) shopper(ctx context.Context, userID string, locale, country, currency *string) (postgres.Shopper, error) {
 	project := callOf(ctx).caller.project
 	if _, known := catalog.Decimals(value(currency)); value(currency) != "" && !known {
-		return postgres.Shopper{}, checkout.Refuse(checkout.InvalidField, "currency is none of ISO 4217", checkout.Detail{Property: "currency", Message: "three capital letters of ISO 4217, such as EUR"})
+		return postgres.Shopper{}, checkout.Refuse(checkout.InvalidField, "currency is none of ISO 4217", checkout.Detail{
+			Property: "currency",
+			Message:  "three capital letters of ISO 4217, such as EUR",
+		})
 	}
 	items, err := h.items.get(ctx, project.ProjectID)
 	if err != nil {
 		return postgres.Shopper{}, err
 	}
-	return postgres.Shopper{ProjectID: project.ProjectID, UserID: userID, Catalog: items.rules, CartTTL: project.CartTTL,
-		View: catalog.View{Locale: or(locale, catalogLocale), DefaultLocale: project.DefaultLocale, Currency: value(currency), Country: strings.ToUpper(value(country)), Now: h.now()}}, nil
+	return postgres.Shopper{
+		ProjectID: project.ProjectID,
+		UserID:    userID,
+		Catalog:   items.rules,
+		CartTTL:   project.CartTTL,
+		View: catalog.View{
+			Locale:        or(locale, catalogLocale),
+			DefaultLocale: project.DefaultLocale,
+			Currency:      value(currency),
+			Country:       strings.ToUpper(value(country)),
+			Now:           h.now(),
+		},
+	}, nil
 }
 
 // showCart prices a cart (seed 002, "Get cart").
@@ -94,7 +108,10 @@ func (h *handlers) FillCart(ctx context.Context, r FillCartRequestObject) (FillC
 
 // SetCurrentCartItem sets one line of the current cart.
 func (h *handlers) SetCurrentCartItem(ctx context.Context, r SetCurrentCartItemRequestObject) (SetCurrentCartItemResponseObject, error) {
-	return SetCurrentCartItem204Response{}, h.setCartItem(ctx, postgres.CurrentCart, checkout.LineRequest{SKU: r.ItemSku, Quantity: r.Body.Quantity})
+	return SetCurrentCartItem204Response{}, h.setCartItem(ctx, postgres.CurrentCart, checkout.LineRequest{
+		SKU:      r.ItemSku,
+		Quantity: r.Body.Quantity,
+	})
 }
 
 // SetCartItem sets one line of a cart.
@@ -142,13 +159,17 @@ func (h *handlers) fillFor(ctx context.Context, cartID string, params ServerFill
 	return h.fillCart(ctx, userID, cartID, FillCartParams{Locale: params.Locale}, body)
 }
 
-// userNamed is the user for whom the project's server calls: by a token or by the id, of which the server is the authority.
+// userNamed is the user for whom the project's server calls: by a token or by the id, of which the server is
+// the authority.
 func (h *handlers) userNamed(ctx context.Context, token, userID *string) (string, error) {
 	project := callOf(ctx).caller.project
 	named := value(userID)
 	switch {
 	case (token == nil) == (userID == nil):
-		return "", checkout.Refuse(checkout.InvalidField, "say for which user", checkout.Detail{Property: "x-user-id", Message: "send either x-user-for, a token of the user, or x-user-id"})
+		return "", checkout.Refuse(checkout.InvalidField, "say for which user", checkout.Detail{
+			Property: "x-user-id",
+			Message:  "send either x-user-for, a token of the user, or x-user-id",
+		})
 	case token != nil:
 		found, err := h.callerOf(ctx, project, "Bearer "+*token)
 		if err != nil {

@@ -30,12 +30,20 @@ type ShownOrder struct {
 	Deliveries []checkout.ShownDelivery `json:"deliveries,omitempty"`
 }
 
-// shownOrder tells the status by the clock: an order whose time is up takes no payment, whether or not its timer has fired.
+// shownOrder tells the status by the clock: an order whose time is up takes no payment, whether or not its
+// timer has fired.
 func shownOrder(o postgres.CheckoutOrder, now time.Time) ShownOrder {
 	if o.Status == checkout.New && !now.Before(o.ExpiresAt) {
 		o.Status = checkout.Expired
 	}
-	shown := ShownOrder{ShownOrder: checkout.ShowOrder(o.Order), Payable: catalog.ChargeOf(o.Price), Keys: o.Keys, Reason: o.Reason, PriceChanges: o.PriceChanges, Deliveries: checkout.ShowDeliveries(o.Deliveries)}
+	shown := ShownOrder{
+		ShownOrder:   checkout.ShowOrder(o.Order),
+		Payable:      catalog.ChargeOf(o.Price),
+		Keys:         o.Keys,
+		Reason:       o.Reason,
+		PriceChanges: o.PriceChanges,
+		Deliveries:   checkout.ShowDeliveries(o.Deliveries),
+	}
 	if o.Refunded.IsPositive() {
 		shown.Refunded = o.Refunded.String()
 	}
@@ -63,7 +71,10 @@ func (h *handlers) makeOrderFor(ctx context.Context, userID string, r orderReque
 	call := callOf(ctx)
 	project := call.caller.project
 	if value(r.input.Sandbox) && !project.Sandbox {
-		return MadeOrder{}, nil, checkout.Refuse(checkout.InvalidField, "the project is not in sandbox mode", checkout.Detail{Property: "sandbox", Message: "leave it out"})
+		return MadeOrder{}, nil, checkout.Refuse(checkout.InvalidField, "the project is not in sandbox mode", checkout.Detail{
+			Property: "sandbox",
+			Message:  "leave it out",
+		})
 	}
 	if err := h.accepting(); err != nil {
 		return MadeOrder{}, nil, err
@@ -76,12 +87,25 @@ func (h *handlers) makeOrderFor(ctx context.Context, userID string, r orderReque
 	if err != nil {
 		return MadeOrder{}, nil, err
 	}
-	o := postgres.NewCheckout{Shopper: s, Form: r.form, CartID: r.cartID, Wanted: r.wanted, VirtualCurrency: r.virtual, Sandbox: project.Sandbox, Zone: project.Zone,
-		TTL: project.OrderTTL, Custom: value(r.input.CustomParameters), Idempotency: ofUser(call.idempotency, userID)}
+	o := postgres.NewCheckout{
+		Shopper:         s,
+		Form:            r.form,
+		CartID:          r.cartID,
+		Wanted:          r.wanted,
+		VirtualCurrency: r.virtual,
+		Sandbox:         project.Sandbox,
+		Zone:            project.Zone,
+		TTL:             project.OrderTTL,
+		Custom:          value(r.input.CustomParameters),
+		Idempotency:     ofUser(call.idempotency, userID),
+	}
 	if r.input.Settings != nil {
 		o.ExternalID, o.ReturnURL = value(r.input.Settings.ExternalID), value(r.input.Settings.ReturnURL)
 		if !isWebAddress(o.ReturnURL) {
-			return MadeOrder{}, nil, checkout.Refuse(checkout.InvalidField, "the payment page can't lead back there", checkout.Detail{Property: "settings.return_url", Message: "an http or https URL"})
+			return MadeOrder{}, nil, checkout.Refuse(checkout.InvalidField, "the payment page can't lead back there", checkout.Detail{
+				Property: "settings.return_url",
+				Message:  "an http or https URL",
+			})
 		}
 	}
 	created, err := h.db.CreateCheckout(ctx, o)
@@ -93,7 +117,12 @@ func (h *handlers) makeOrderFor(ctx context.Context, userID string, r orderReque
 	} else {
 		h.starter.OfferWebhooks() // no workflow has to know: it is done, or was made before
 	}
-	made := MadeOrder{OrderID: created.OrderID, Token: optional.Text(created.Token), ExpiresAt: utc(created.ExpiresAt), Payable: catalog.ChargeOf(created.Price)}
+	made := MadeOrder{
+		OrderID:   created.OrderID,
+		Token:     optional.Text(created.Token),
+		ExpiresAt: utc(created.ExpiresAt),
+		Payable:   catalog.ChargeOf(created.Price),
+	}
 	if len(created.PriceChanges) > 0 {
 		made.PriceChanges = &created.PriceChanges
 	}
@@ -130,7 +159,10 @@ func (h *handlers) OrderCart(ctx context.Context, r OrderCartRequestObject) (Ord
 // OrderCurrentCartFree orders the current cart, which costs nothing.
 func (h *handlers) OrderCurrentCartFree(ctx context.Context, r OrderCurrentCartFreeRequestObject) (OrderCurrentCartFreeResponseObject, error) {
 	made, replayed, err := h.makeOrder(ctx, orderRequest{form: checkout.FreeCart, cartID: postgres.CurrentCart, input: value(r.Body)})
-	return OrderCurrentCartFree200JSONResponse{Body: made, Headers: OrderCurrentCartFree200ResponseHeaders{IdempotencyReplayed: replayed}}, err
+	return OrderCurrentCartFree200JSONResponse{
+		Body:    made,
+		Headers: OrderCurrentCartFree200ResponseHeaders{IdempotencyReplayed: replayed},
+	}, err
 }
 
 // OrderCartFree orders a cart that costs nothing.
@@ -162,17 +194,35 @@ func (h *handlers) OrderItemFree(ctx context.Context, r OrderItemFreeRequestObje
 // itemOrder refuses a promo code rather than to let the buyer pay more than expected.
 func itemOrder(form checkout.Form, sku string, in ItemOrderInput) (orderRequest, error) {
 	if value(in.PromoCode) != "" {
-		return orderRequest{}, checkout.Refuse(checkout.CouponNotFound, "there is no such promo code", checkout.Detail{Property: "promo_code", Message: "leave it out"})
+		return orderRequest{}, checkout.Refuse(checkout.CouponNotFound, "there is no such promo code", checkout.Detail{
+			Property: "promo_code",
+			Message:  "leave it out",
+		})
 	}
-	return orderRequest{form: form, wanted: []checkout.LineRequest{{SKU: sku, Quantity: or(in.Quantity, 1)}},
-		input: OrderInput{Currency: in.Currency, Country: in.Country, Locale: in.Locale, Sandbox: in.Sandbox, User: in.User, Settings: in.Settings, CustomParameters: in.CustomParameters}}, nil
+	return orderRequest{
+		form:   form,
+		wanted: []checkout.LineRequest{{SKU: sku, Quantity: or(in.Quantity, 1)}},
+		input: OrderInput{
+			Currency:         in.Currency,
+			Country:          in.Country,
+			Locale:           in.Locale,
+			Sandbox:          in.Sandbox,
+			User:             in.User,
+			Settings:         in.Settings,
+			CustomParameters: in.CustomParameters,
+		},
+	}, nil
 }
 
 // OrderItemVirtual buys one item for a virtual currency, at once.
 func (h *handlers) OrderItemVirtual(ctx context.Context, r OrderItemVirtualRequestObject) (OrderItemVirtualResponseObject, error) {
 	in := value(r.Body)
-	made, replayed, err := h.makeOrder(ctx, orderRequest{form: checkout.VirtualItem, wanted: []checkout.LineRequest{{SKU: r.ItemSku, Quantity: or(in.Quantity, 1)}}, virtual: r.VirtualCurrencySku,
-		input: OrderInput{CustomParameters: in.CustomParameters}})
+	made, replayed, err := h.makeOrder(ctx, orderRequest{
+		form:    checkout.VirtualItem,
+		wanted:  []checkout.LineRequest{{SKU: r.ItemSku, Quantity: or(in.Quantity, 1)}},
+		virtual: r.VirtualCurrencySku,
+		input:   OrderInput{CustomParameters: in.CustomParameters},
+	})
 	return OrderItemVirtual200JSONResponse{Body: made, Headers: OrderItemVirtual200ResponseHeaders{IdempotencyReplayed: replayed}}, err
 }
 
@@ -182,7 +232,11 @@ func (h *handlers) CreatePaymentToken(ctx context.Context, r CreatePaymentTokenR
 	if err := h.db.EnsureUser(ctx, r.ProjectID, userID, h.now()); err != nil {
 		return nil, err
 	}
-	request := orderRequest{form: checkout.ServerToken, wanted: checkout.Merge(r.Body.Purchase.Items), input: OrderInput{Sandbox: r.Body.Sandbox, CustomParameters: r.Body.CustomParameters}}
+	request := orderRequest{
+		form:   checkout.ServerToken,
+		wanted: checkout.Merge(r.Body.Purchase.Items),
+		input:  OrderInput{Sandbox: r.Body.Sandbox, CustomParameters: r.Body.CustomParameters},
+	}
 	if r.Body.User.Country != nil {
 		request.input.Country = r.Body.User.Country.Value
 	}
@@ -223,7 +277,8 @@ func (h *handlers) GetCheckoutOrder(ctx context.Context, r GetCheckoutOrderReque
 	return answer, err
 }
 
-// awaitCheckout holds until the order is final, the wait is over, the client leaves or the server stops, and tells how it is then.
+// awaitCheckout holds until the order is final, the wait is over, the client leaves or the server stops, and
+// tells how it is then.
 func (h *handlers) awaitCheckout(ctx context.Context, orderID int64, wait time.Duration) (ShownOrder, error) {
 	call := callOf(ctx)
 	call.hold(wait + h.timeout)
@@ -277,7 +332,12 @@ func (h *handlers) checkoutChanged(change postgres.CheckoutChange) {
 func (h *handlers) SearchCheckoutOrders(ctx context.Context, r SearchCheckoutOrdersRequestObject) (SearchCheckoutOrdersResponseObject, error) {
 	in := value(r.Body)
 	limit, offset := or(in.Limit, 10), value(in.Offset)
-	orders, total, err := h.db.SearchCheckouts(ctx, r.ProjectID, postgres.CheckoutSearch{From: in.CreatedDateFrom, Until: in.CreatedDateUntil, Limit: limit, Offset: offset})
+	orders, total, err := h.db.SearchCheckouts(ctx, r.ProjectID, postgres.CheckoutSearch{
+		From:   in.CreatedDateFrom,
+		Until:  in.CreatedDateUntil,
+		Limit:  limit,
+		Offset: offset,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -293,18 +353,44 @@ func (h *handlers) SearchCheckoutOrders(ctx context.Context, r SearchCheckoutOrd
 // foundOrder tells an order with the ids that its items have in the catalog.
 func foundOrder(o postgres.CheckoutOrder, items *catalog.Catalog, now time.Time) FoundOrder {
 	shown := shownOrder(o, now)
-	found := FoundOrder{OrderID: o.OrderID, ProjectID: o.ProjectID, Status: shown.Status, DateCreated: o.CreatedAt.UTC(), Mode: FoundOrderMode(checkout.ModeOf(o.Sandbox)), IsFree: shown.Content.IsFree,
-		Items: []FoundOrderItem{}, Promotions: []map[string]any{}, Coupons: []map[string]any{}}
+	found := FoundOrder{
+		OrderID:     o.OrderID,
+		ProjectID:   o.ProjectID,
+		Status:      shown.Status,
+		DateCreated: o.CreatedAt.UTC(),
+		Mode:        FoundOrderMode(checkout.ModeOf(o.Sandbox)),
+		IsFree:      shown.Content.IsFree,
+		Items:       []FoundOrderItem{},
+		Promotions:  []map[string]any{},
+		Coupons:     []map[string]any{},
+	}
 	found.User.ID, found.User.Country = o.UserID, optional.Text(o.Country)
 	switch {
 	case o.Virtual != nil:
 		v := shown.Content.VirtualPrice
-		found.Price = &FoundOrderPrice{Amount: v.Amount, AmountWithoutDiscount: v.AmountWithoutDiscount, Currency: v.Currency, IsVirtualCurrency: true}
+		found.Price = &FoundOrderPrice{
+			Amount:                v.Amount,
+			AmountWithoutDiscount: v.AmountWithoutDiscount,
+			Currency:              v.Currency,
+			IsVirtualCurrency:     true,
+		}
 	case o.Price != nil:
-		found.Price = &FoundOrderPrice{Amount: o.Price.Amount.String(), AmountWithoutDiscount: o.Price.WithoutDiscount.String(), Currency: o.Price.Currency}
+		found.Price = &FoundOrderPrice{
+			Amount:                o.Price.Amount.String(),
+			AmountWithoutDiscount: o.Price.WithoutDiscount.String(),
+			Currency:              o.Price.Currency,
+		}
 	}
 	for _, line := range o.Lines {
-		item := FoundOrderItem{OrderItemID: line.LineID, Sku: line.SKU, Type: string(line.Type), Quantity: line.Quantity, IsFree: line.IsFree, IsBonus: line.IsBonus, Price: line.Price}
+		item := FoundOrderItem{
+			OrderItemID: line.LineID,
+			Sku:         line.SKU,
+			Type:        string(line.Type),
+			Quantity:    line.Quantity,
+			IsFree:      line.IsFree,
+			IsBonus:     line.IsBonus,
+			Price:       line.Price,
+		}
 		if listed, ok := items.Item(line.SKU); ok {
 			item.ItemID = &listed.ItemID
 		}

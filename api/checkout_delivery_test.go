@@ -54,7 +54,10 @@ func TestDeliveriesOverHTTP(t *testing.T) {
 	require.Contains(t, shown(), `"deliveries":[{"sku":"site-credits-100","quantity":2,"amount":"200","currency":"credits","status":"pending"}]`)
 	require.Equal(t, "order_being_delivered", s.call("admin", "POST", ordered(id)+"/refund", `{"reason": "x"}`).code())
 	require.Len(t, into[CheckoutOrderPage](t, s.call("support", "GET", "/api/v1/admin/checkout-orders?delivery=pending", "")).Items, 1)
-	s.answered(delivery, contract.Outcome{Kind: contract.Credited, Credit: &store.Credit{TransactionID: "tx_1", CreditedAmount: new(delivered200), NewBalance: new(delivered200)}})
+	s.answered(delivery, contract.Outcome{
+		Kind:   contract.Credited,
+		Credit: &store.Credit{TransactionID: "tx_1", CreditedAmount: new(delivered200), NewBalance: new(delivered200)},
+	})
 	require.Contains(t, shown(), `"status":"delivered"`)
 	require.Equal(t, checkout.Done, s.status(id))
 	detail := into[CheckoutOrderDetail](t, s.call("support", "GET", ordered(id), ""))

@@ -22,20 +22,42 @@ func (h *handlers) AdminListCheckoutReturns(ctx context.Context, r AdminListChec
 	if err != nil {
 		return nil, err
 	}
-	returns, err := h.db.ListReturns(ctx, callOf(ctx).key.ProjectID, postgres.ReturnFilter{Given: r.Params.Given, Before: before, Limit: limit + 1})
+	returns, err := h.db.ListReturns(ctx, callOf(ctx).key.ProjectID, postgres.ReturnFilter{
+		Given:  r.Params.Given,
+		Before: before,
+		Limit:  limit + 1,
+	})
 	items, next := page(returns, limit, func(r postgres.CheckoutReturn) string { return strconv.FormatInt(r.ReturnID, 10) })
 	return AdminListCheckoutReturns200JSONResponse{Items: each(items, returnBody), NextCursor: next}, err
 }
 
 func returnBody(r postgres.CheckoutReturn) CheckoutReturn {
-	return CheckoutReturn{ReturnID: r.ReturnID, OrderID: r.OrderID, PaymentID: r.PaymentID, RefundID: optional.Text(r.RefundID), Provider: r.Provider, ProviderID: r.ProviderID,
-		Amount: r.Amount, Currency: r.Currency, CreatedAt: r.CreatedAt.UTC(), Given: r.GivenAt != nil, Reference: optional.Text(r.Reference), GivenBy: optional.Text(r.GivenBy), GivenAt: utc(r.GivenAt)}
+	return CheckoutReturn{
+		ReturnID:   r.ReturnID,
+		OrderID:    r.OrderID,
+		PaymentID:  r.PaymentID,
+		RefundID:   optional.Text(r.RefundID),
+		Provider:   r.Provider,
+		ProviderID: r.ProviderID,
+		Amount:     r.Amount,
+		Currency:   r.Currency,
+		CreatedAt:  r.CreatedAt.UTC(),
+		Given:      r.GivenAt != nil,
+		Reference:  optional.Text(r.Reference),
+		GivenBy:    optional.Text(r.GivenBy),
+		GivenAt:    utc(r.GivenAt),
+	}
 }
 
 // AdminGiveCheckoutReturn writes down that an admin has given the money back.
 func (h *handlers) AdminGiveCheckoutReturn(ctx context.Context, r AdminGiveCheckoutReturnRequestObject) (AdminGiveCheckoutReturnResponseObject, error) {
 	key := callOf(ctx).key
-	back, err := h.giveReturn(ctx, postgres.ReturnGiven{ReturnID: r.ReturnID, ProjectID: &key.ProjectID, Reference: r.Body.Reference, By: key.KeyID})
+	back, err := h.giveReturn(ctx, postgres.ReturnGiven{
+		ReturnID:  r.ReturnID,
+		ProjectID: &key.ProjectID,
+		Reference: r.Body.Reference,
+		By:        key.KeyID,
+	})
 	return AdminGiveCheckoutReturn200JSONResponse(returnBody(back)), err
 }
 
@@ -49,7 +71,12 @@ func (h *handlers) PostPaymentReturnsHook(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	back, err := h.giveReturn(ctx, postgres.ReturnGiven{ReturnID: notice.ReturnID, Provider: &notice.Provider, Reference: notice.Reference, By: "provider/" + notice.Provider})
+	back, err := h.giveReturn(ctx, postgres.ReturnGiven{
+		ReturnID:  notice.ReturnID,
+		Provider:  &notice.Provider,
+		Reference: notice.Reference,
+		By:        "provider/" + notice.Provider,
+	})
 	if err != nil {
 		return err
 	}

@@ -29,8 +29,8 @@ import (
 
 const project = "/api/v2/project/1"
 
-// checkoutShop is a shop whose project sells the gun of seed 002 at half price, a pass, gold and a gift. Its notifications of
-// payments are signed with webhookSecret.
+// checkoutShop is a shop whose project sells the gun of seed 002 at half price, a pass, gold and a gift. Its
+// notifications of payments are signed with webhookSecret.
 func checkoutShop(t *testing.T, change ...func(*Options)) *shop {
 	t.Helper()
 	webhook, err := events.NewWebhookVerifier([]string{webhookSecret})
@@ -84,7 +84,13 @@ func (s *shop) payAndDeliver(orderID int64) error {
 	if err != nil {
 		return err
 	}
-	payment := checkout.Payment{Provider: payments.SandboxName, ProviderID: fmt.Sprint("of ", orderID), Amount: order.Price.Payable(), Currency: order.Price.Currency, Sandbox: true}
+	payment := checkout.Payment{
+		Provider:   payments.SandboxName,
+		ProviderID: fmt.Sprint("of ", orderID),
+		Amount:     order.Price.Payable(),
+		Currency:   order.Price.Currency,
+		Sandbox:    true,
+	}
 	if _, err := s.db.RecordPayment(s.t.Context(), orderID, payment, time.Now()); err != nil {
 		return err
 	}
@@ -401,7 +407,8 @@ func TestHeldPaymentIsDecided(t *testing.T) {
 	require.Equal(t, "payment_not_found", s.call("admin", "POST", "/api/v1/admin/checkout-payments/999/decide", `{"accept": false, "reason": "x"}`).code())
 }
 
-// Every field that clients of the search know is there, null where nothing is known; a search without a body asks for all.
+// Every field that clients of the search know is there, null where nothing is known; a search without a body
+// asks for all.
 func TestSearchHasTheFieldsThatClientsKnow(t *testing.T) {
 	t.Parallel()
 	s := checkoutShop(t)
@@ -425,9 +432,15 @@ func TestSearchHasTheFieldsThatClientsKnow(t *testing.T) {
 func TestOrdersTellWhatIsCharged(t *testing.T) {
 	t.Parallel()
 	s := checkoutShop(t)
-	cents := catalog.Item{SKU: "cents", Type: catalog.VirtualGood, VirtualItemType: catalog.Consumable, Status: catalog.Published, Name: catalog.Text{"en": "Cents"},
+	cents := catalog.Item{
+		SKU:             "cents",
+		Type:            catalog.VirtualGood,
+		VirtualItemType: catalog.Consumable,
+		Status:          catalog.Published,
+		Name:            catalog.Text{"en": "Cents"},
 		Prices: []catalog.Price{{Amount: decimal.RequireFromString("0.995"), Currency: "USD", IsDefault: true}, {Amount: decimal.RequireFromString("155.5633"), Currency: "KWD"},
-			{Amount: decimal.RequireFromString("155.56"), Currency: "JPY"}, {Amount: decimal.RequireFromString("0.01"), Currency: "KRW"}}}
+			{Amount: decimal.RequireFromString("155.56"), Currency: "JPY"}, {Amount: decimal.RequireFromString("0.01"), Currency: "KRW"}},
+	}
 	_, _, err := s.db.CreateItem(t.Context(), postgres.NewItem{ProjectID: 1, Item: cents, Actor: "test"}, time.Now())
 	require.NoError(t, err)
 	for currency, charged := range map[string]string{"USD": "2.99", "KWD": "466.690", "JPY": "467", "KRW": "1"} {

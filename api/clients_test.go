@@ -41,8 +41,14 @@ func TestPagesOfOtherOriginsMayCall(t *testing.T) {
 func TestCountryOfAnOrdersUser(t *testing.T) {
 	t.Parallel()
 	s := checkoutShop(t)
-	item := catalog.Item{SKU: "local", Type: catalog.VirtualGood, VirtualItemType: catalog.Consumable, Status: catalog.Published, Name: catalog.Text{"en": "Local"},
-		Prices: []catalog.Price{{Amount: decimal.NewFromInt(1), Currency: "USD", IsDefault: true}, {Amount: decimal.NewFromInt(3), Currency: "EUR", Country: "DE"}}}
+	item := catalog.Item{
+		SKU:             "local",
+		Type:            catalog.VirtualGood,
+		VirtualItemType: catalog.Consumable,
+		Status:          catalog.Published,
+		Name:            catalog.Text{"en": "Local"},
+		Prices:          []catalog.Price{{Amount: decimal.NewFromInt(1), Currency: "USD", IsDefault: true}, {Amount: decimal.NewFromInt(3), Currency: "EUR", Country: "DE"}},
+	}
 	_, _, err := s.db.CreateItem(t.Context(), postgres.NewItem{ProjectID: 1, Item: item, Actor: "test"}, time.Now())
 	require.NoError(t, err)
 	for body, want := range map[string]string{

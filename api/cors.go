@@ -12,8 +12,9 @@ import (
 // preflightKnownFor is how long a browser need not ask again whether it may call, in seconds.
 const preflightKnownFor = 600
 
-// crossOrigin lets pages of these origins make the calls of /api/v2, which clients in browsers make; "*" are all. No call is
-// made in anybody's name because of a cookie, so a page that is let in has only the tokens that it brought.
+// crossOrigin lets pages of these origins make the calls of /api/v2, which clients in browsers make; "*" are
+// all. No call is made in anybody's name because of a cookie, so a page that is let in has only the tokens
+// that it brought.
 func crossOrigin(origins []string) echo.MiddlewareFunc {
 	return middleware.CORSWithConfig(middleware.CORSConfig{
 		Skipper: func(c echo.Context) bool { return !calledByPages(c.Request().URL.Path) },

@@ -121,11 +121,24 @@ func docsTagOf(doc *openapi3.T, tag *openapi3.Tag) docsTag {
 }
 
 func docsOperationOf(path, method string, item *openapi3.PathItem, op *openapi3.Operation) docsOperation {
-	shown := docsOperation{ID: op.OperationID, Method: method, Path: path, Summary: op.Summary, About: prose(op.Description), Roles: rolesOf(op)}
+	shown := docsOperation{
+		ID:      op.OperationID,
+		Method:  method,
+		Path:    path,
+		Summary: op.Summary,
+		About:   prose(op.Description),
+		Roles:   rolesOf(op),
+	}
 	address, headers := path, ""
 	for _, ref := range slices.Concat(item.Parameters, op.Parameters) {
 		p := ref.Value
-		shown.Parameters = append(shown.Parameters, docsParameter{Name: p.Name, In: p.In, Type: typeOf(p.Schema.Value), Required: p.Required, About: prose(p.Description)})
+		shown.Parameters = append(shown.Parameters, docsParameter{
+			Name:     p.Name,
+			In:       p.In,
+			Type:     typeOf(p.Schema.Value),
+			Required: p.Required,
+			About:    prose(p.Description),
+		})
 		switch {
 		case p.In == openapi3.ParameterInPath:
 			address = strings.ReplaceAll(address, "{"+p.Name+"}", fmt.Sprint(cmp.Or(p.Example, p.Schema.Value.Example)))

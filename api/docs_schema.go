@@ -52,7 +52,12 @@ func fieldsOf(prefix string, schema *openapi3.Schema) []docsParameter {
 	var fields []docsParameter
 	for _, name := range slices.Sorted(maps.Keys(schema.Properties)) {
 		property := schema.Properties[name].Value
-		fields = append(fields, docsParameter{Name: prefix + name, Type: typeOf(property), Required: slices.Contains(schema.Required, name), About: prose(property.Description)})
+		fields = append(fields, docsParameter{
+			Name:     prefix + name,
+			Type:     typeOf(property),
+			Required: slices.Contains(schema.Required, name),
+			About:    prose(property.Description),
+		})
 		fields = append(fields, fieldsOf(prefix+name+".", property)...)
 	}
 	return fields

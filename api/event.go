@@ -40,7 +40,11 @@ type IdentifiedEvent struct {
 func (h *handlers) PostEvents(c echo.Context) error {
 	ctx := c.Request().Context()
 	call := callOf(ctx)
-	message := events.Message{ProjectID: call.key.ProjectID, Source: events.SourceREST, CloudEvent: events.CloudEventOf(c.Request().Header.Get, "ce-")}
+	message := events.Message{
+		ProjectID:  call.key.ProjectID,
+		Source:     events.SourceREST,
+		CloudEvent: events.CloudEventOf(c.Request().Header.Get, "ce-"),
+	}
 	if call.idempotency != nil {
 		replayed, err := h.db.ClaimForEvents(ctx, call.key.ProjectID, call.idempotency, h.now())
 		if err != nil {
@@ -63,7 +67,11 @@ func (h *handlers) PostEventsHook(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return h.takeIn(c, events.Message{ProjectID: h.events.WebhookProject, Source: events.SourceWebhook, Transport: events.WebhookTransport(id)})
+	return h.takeIn(c, events.Message{
+		ProjectID: h.events.WebhookProject,
+		Source:    events.SourceWebhook,
+		Transport: events.WebhookTransport(id),
+	})
 }
 
 // takeIn has the events of a body counted and says what became of each.
@@ -78,7 +86,12 @@ func (h *handlers) takeIn(c echo.Context, message events.Message) error {
 	received, indices := make([]tasks.Received, 0, len(items)), make([]int, 0, len(items))
 	for _, item := range items {
 		if r := item.Rejection; r != nil {
-			answer.Rejected = append(answer.Rejected, RejectedEvent{Index: r.Index, EventID: optional.Text(r.EventID), Code: r.Code, Message: r.Message})
+			answer.Rejected = append(answer.Rejected, RejectedEvent{
+				Index:   r.Index,
+				EventID: optional.Text(r.EventID),
+				Code:    r.Code,
+				Message: r.Message,
+			})
 			continue
 		}
 		received, indices = append(received, item.Received), append(indices, item.Index)
@@ -104,7 +117,12 @@ func (a *IntakeAnswer) tell(received []tasks.Received, indices []int, receipts [
 			a.Accepted++
 		}
 		if event := received[i]; event.IdentifiedBy != tasks.ByEventID {
-			a.Identified = append(a.Identified, IdentifiedEvent{Index: indices[i], EventID: event.ID, IdentifiedBy: event.IdentifiedBy, Duplicate: receipt.Duplicate})
+			a.Identified = append(a.Identified, IdentifiedEvent{
+				Index:        indices[i],
+				EventID:      event.ID,
+				IdentifiedBy: event.IdentifiedBy,
+				Duplicate:    receipt.Duplicate,
+			})
 		}
 	}
 }

@@ -53,8 +53,15 @@ func (h *handlers) GetEventDecisions(ctx context.Context, r GetEventDecisionsReq
 		return nil, err
 	}
 	body := EventDecisions{
-		EventID: stored.EventID, IdentifiedBy: EventDecisionsIdentifiedBy(stored.IdentifiedBy), Source: stored.Source, UserID: stored.UserID, EventType: stored.Type,
-		OccurredAt: stored.OccurredAt.UTC(), ReceivedAt: stored.ReceivedAt.UTC(), Duplicates: stored.Duplicates, Decisions: make([]EventDecision, len(decisions)),
+		EventID:      stored.EventID,
+		IdentifiedBy: EventDecisionsIdentifiedBy(stored.IdentifiedBy),
+		Source:       stored.Source,
+		UserID:       stored.UserID,
+		EventType:    stored.Type,
+		OccurredAt:   stored.OccurredAt.UTC(),
+		ReceivedAt:   stored.ReceivedAt.UTC(),
+		Duplicates:   stored.Duplicates,
+		Decisions:    make([]EventDecision, len(decisions)),
 	}
 	for i, decision := range decisions {
 		if body.Decisions[i], err = h.decisionBody(ctx, projectID, catalog, decision); err != nil {
@@ -104,7 +111,13 @@ func parseEvent(payload json.RawMessage, now time.Time, limits tasks.EventLimits
 }
 
 func (h *handlers) decisionBody(ctx context.Context, projectID int32, catalog *taskCatalog, d tasks.Decision) (EventDecision, error) {
-	body := EventDecision{Code: d.Code, Message: decisionMessages[d.Code], Added: d.Added, Values: d.Values, WindowID: optional.Text(d.WindowID)}
+	body := EventDecision{
+		Code:     d.Code,
+		Message:  decisionMessages[d.Code],
+		Added:    d.Added,
+		Values:   d.Values,
+		WindowID: optional.Text(d.WindowID),
+	}
 	if body.Values == nil {
 		body.Values = map[string]string{}
 	}

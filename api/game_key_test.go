@@ -72,7 +72,8 @@ func (s *shop) ownedKeys(as ...with) []inventory.Key {
 	return nil
 }
 
-// A bought key is read by its buyer, by the token of its order and by the project's server, from its delivery to its refund.
+// A bought key is read by its buyer, by the token of its order and by the project's server, from its delivery
+// to its refund.
 func TestBuyerReadsGameKeys(t *testing.T) {
 	t.Parallel()
 	s := keyShop(t)
@@ -106,7 +107,8 @@ func TestBuyerReadsGameKeys(t *testing.T) {
 	require.EqualValues(t, 2, upload.Skipped)
 }
 
-// Keys of bundles and bonuses, and those that the server gives, are read as well; what the server revokes is gone from its order too.
+// Keys of bundles and bonuses, and those that the server gives, are read as well; what the server revokes is
+// gone from its order too.
 func TestGameKeysOfAllOrigins(t *testing.T) {
 	t.Parallel()
 	s := keyShop(t)

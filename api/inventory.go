@@ -15,7 +15,11 @@ import (
 
 // viewOf is how the caller of /api/v2 reads items.
 func (h *handlers) viewOf(ctx context.Context, locale *string) catalog.View {
-	return catalog.View{Locale: strings.ReplaceAll(value(locale), "_", "-"), DefaultLocale: callOf(ctx).caller.project.DefaultLocale, Now: h.now()}
+	return catalog.View{
+		Locale:        strings.ReplaceAll(value(locale), "_", "-"),
+		DefaultLocale: callOf(ctx).caller.project.DefaultLocale,
+		Now:           h.now(),
+	}
 }
 
 // GetUserInventory shows what the user owns (seed 002, "Get subscriptions from the inventory").
@@ -42,8 +46,16 @@ func (h *handlers) GetUserInventory(ctx context.Context, r GetUserInventoryReque
 }
 
 func inventoryBody(o postgres.Owned, shown catalog.ShownItem, keys []inventory.Key) InventoryItem {
-	body := InventoryItem{Sku: shown.SKU, Name: shown.Name, Description: shown.Description, Type: shownType(o.Kind), ImageURL: shown.ImageURL,
-		Attributes: shown.Attributes, Groups: shown.Groups, Quantity: o.Quantity}
+	body := InventoryItem{
+		Sku:         shown.SKU,
+		Name:        shown.Name,
+		Description: shown.Description,
+		Type:        shownType(o.Kind),
+		ImageURL:    shown.ImageURL,
+		Attributes:  shown.Attributes,
+		Groups:      shown.Groups,
+		Quantity:    o.Quantity,
+	}
 	if len(keys) > 0 {
 		body.Keys = &keys
 	}
@@ -110,7 +122,14 @@ func (h *handlers) GetVirtualCurrencyBalance(ctx context.Context, r GetVirtualCu
 	view := h.viewOf(ctx, r.Params.Locale)
 	items := each(balances, func(o postgres.Owned) CurrencyBalance {
 		shown := catalog.New(nil, nil).ShowItem(o.Item, view)
-		return CurrencyBalance{Sku: shown.SKU, Type: catalog.VirtualCurrency, Name: shown.Name, Description: shown.Description, ImageURL: shown.ImageURL, Amount: o.Quantity}
+		return CurrencyBalance{
+			Sku:         shown.SKU,
+			Type:        catalog.VirtualCurrency,
+			Name:        shown.Name,
+			Description: shown.Description,
+			ImageURL:    shown.ImageURL,
+			Amount:      o.Quantity,
+		}
 	})
 	items = append(items, CurrencyBalance{Sku: catalog.CoinsSKU, Type: catalog.VirtualCurrency, Name: "Coins", Amount: coins})
 	return GetVirtualCurrencyBalance200JSONResponse{Items: items}, nil
@@ -126,7 +145,10 @@ func (h *handlers) ConsumeItem(ctx context.Context, r ConsumeItemRequestObject) 
 	if err != nil {
 		return nil, err
 	}
-	return ConsumeItem200JSONResponse{Body: answer.Operations[0].Items[0], Headers: ConsumeItem200ResponseHeaders{IdempotencyReplayed: flag(replayed)}}, nil
+	return ConsumeItem200JSONResponse{
+		Body:    answer.Operations[0].Items[0],
+		Headers: ConsumeItem200ResponseHeaders{IdempotencyReplayed: flag(replayed)},
+	}, nil
 }
 
 // GrantReward gives items (seed 002, "Server-side subscription management").
@@ -150,7 +172,10 @@ func (h *handlers) SetInventory(ctx context.Context, r SetInventoryRequestObject
 // RevokeInventory takes items away (seed 002, "Revoke").
 func (h *handlers) RevokeInventory(ctx context.Context, r RevokeInventoryRequestObject) (RevokeInventoryResponseObject, error) {
 	answer, replayed, err := h.changeInventory(ctx, inventory.ActionRevoke, postgres.SourceServer, *r.Body)
-	return RevokeInventory200JSONResponse{Body: answer, Headers: RevokeInventory200ResponseHeaders{IdempotencyReplayed: flag(replayed)}}, err
+	return RevokeInventory200JSONResponse{
+		Body:    answer,
+		Headers: RevokeInventory200ResponseHeaders{IdempotencyReplayed: flag(replayed)},
+	}, err
 }
 
 func (h *handlers) changeInventory(ctx context.Context, action inventory.Action, source string, requests []inventory.Request) (inventory.Answer, bool, error) {
@@ -159,8 +184,14 @@ func (h *handlers) changeInventory(ctx context.Context, action inventory.Action,
 	if call.caller.as != asServer {
 		key = ofUser(key, call.caller.userID)
 	}
-	answer, replayed, err := h.db.ChangeInventory(ctx, postgres.InventoryCall{ProjectID: call.caller.project.ProjectID, Action: action, Source: source, Requests: requests,
-		Zone: call.caller.project.Zone, Idempotency: key}, h.now())
+	answer, replayed, err := h.db.ChangeInventory(ctx, postgres.InventoryCall{
+		ProjectID:   call.caller.project.ProjectID,
+		Action:      action,
+		Source:      source,
+		Requests:    requests,
+		Zone:        call.caller.project.Zone,
+		Idempotency: key,
+	}, h.now())
 	return answer, replayed, inventoryRefused(err)
 }
 

@@ -26,7 +26,13 @@ func newChest(t testing.TB) *chest {
 	c.shop = newShop(t, func(o *Options) { o.Clock = c.clock }).openV2()
 	month := &subscriptions.Period{Unit: subscriptions.Month, Value: 1}
 	good := func(sku string, kind catalog.VirtualItemType) catalog.Item {
-		return catalog.Item{SKU: sku, Type: catalog.VirtualGood, VirtualItemType: kind, Status: catalog.Published, Name: catalog.Text{"en": sku, "de": "de " + sku}}
+		return catalog.Item{
+			SKU:             sku,
+			Type:            catalog.VirtualGood,
+			VirtualItemType: kind,
+			Status:          catalog.Published,
+			Name:            catalog.Text{"en": sku, "de": "de " + sku},
+		}
 	}
 	pass, week := good("pass", catalog.NonRenewingSubscription), good("week", catalog.NonRenewingSubscription)
 	pass.InventoryOptions.ExpirationPeriod = month
@@ -142,7 +148,14 @@ func TestSubscriptionByTheClock(t *testing.T) {
 	require.Equal(t, february.Unix(), *c.timeLimited()["pass"].ExpiredAt)
 	require.Equal(t, http.StatusOK, c.give("pass", 2).status)
 	april := time.Date(2026, 4, 28, 12, 0, 0, 0, time.UTC)
-	require.Equal(t, Entitlement{UserID: "u", Sku: "pass", Status: "active", Active: true, ExpiresAt: &april, Quantity: 1}, c.entitlement("pass"))
+	require.Equal(t, Entitlement{
+		UserID:    "u",
+		Sku:       "pass",
+		Status:    "active",
+		Active:    true,
+		ExpiresAt: &april,
+		Quantity:  1,
+	}, c.entitlement("pass"))
 
 	c.later(april.Sub(c.clock()) - time.Nanosecond)
 	require.True(t, c.entitlement("pass").Active)
@@ -221,7 +234,8 @@ func TestConsume(t *testing.T) {
 	require.JSONEq(t, `{"sku":"potion","quantity":1,"balance":0}`, string(consume(`{"sku":"potion","quantity":1}`).body))
 }
 
-// The path names no user, so two of them may send the same key; neither sees the other's answer, nor takes a key from the server.
+// The path names no user, so two of them may send the same key; neither sees the other's answer, nor takes a
+// key from the server.
 func TestKeysOfConsumptionAreTheUsersOwn(t *testing.T) {
 	t.Parallel()
 	c := newChest(t)

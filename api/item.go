@@ -44,17 +44,32 @@ func isSellable(i catalog.Item) bool        { return i.Type != catalog.Unit } //
 func (h *handlers) look(ctx context.Context, params GetSellableItemParams) (*look, error) {
 	caller := callOf(ctx).caller
 	if _, known := catalog.Decimals(value(params.Currency)); params.Currency != nil && !known {
-		return nil, checkout.Refuse(checkout.InvalidField, "currency is none of ISO 4217", checkout.Detail{Property: "currency", Message: "three capital letters of ISO 4217, such as EUR"})
+		return nil, checkout.Refuse(checkout.InvalidField, "currency is none of ISO 4217", checkout.Detail{
+			Property: "currency",
+			Message:  "three capital letters of ISO 4217, such as EUR",
+		})
 	}
 	items, err := h.items.get(ctx, caller.project.ProjectID)
 	if err != nil {
 		return nil, err
 	}
 	fields := value(params.AdditionalFields)
-	return &look{itemCatalog: items, h: h, project: caller.project.ProjectID, userID: caller.userID, inactive: value(params.ShowInactiveTimeLimitedItems) == 1,
-		view: catalog.View{Locale: or(params.Locale, catalogLocale), DefaultLocale: caller.project.DefaultLocale, Currency: value(params.Currency),
-			Country: strings.ToUpper(value(params.Country)), Now: h.now(),
-			MediaList: slices.Contains(fields, "media_list"), LongDescription: slices.Contains(fields, "long_description")}}, nil
+	return &look{
+		itemCatalog: items,
+		h:           h,
+		project:     caller.project.ProjectID,
+		userID:      caller.userID,
+		inactive:    value(params.ShowInactiveTimeLimitedItems) == 1,
+		view: catalog.View{
+			Locale:          or(params.Locale, catalogLocale),
+			DefaultLocale:   caller.project.DefaultLocale,
+			Currency:        value(params.Currency),
+			Country:         strings.ToUpper(value(params.Country)),
+			Now:             h.now(),
+			MediaList:       slices.Contains(fields, "media_list"),
+			LongDescription: slices.Contains(fields, "long_description"),
+		},
+	}, nil
 }
 
 // count reads what was taken of these items, if any of them has a limit; the user's part when a user looks.

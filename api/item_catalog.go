@@ -18,18 +18,27 @@ type itemCatalog struct {
 }
 
 func newItemCatalogs(db *postgres.DB, timeout time.Duration) *byRevision[itemCatalog] {
-	return &byRevision[itemCatalog]{timeout: timeout, revision: db.CatalogRevision, read: func(ctx context.Context, projectID int32) (int64, *itemCatalog, error) {
-		revision, items, groups, err := db.CatalogItems(ctx, projectID)
-		if err != nil {
-			return 0, nil, err
-		}
-		return revision, itemCatalogOf(items, groups), nil
-	}}
+	return &byRevision[itemCatalog]{
+		timeout:  timeout,
+		revision: db.CatalogRevision,
+		read: func(ctx context.Context, projectID int32) (int64, *itemCatalog, error) {
+			revision, items, groups, err := db.CatalogItems(ctx, projectID)
+			if err != nil {
+				return 0, nil, err
+			}
+			return revision, itemCatalogOf(items, groups), nil
+		},
+	}
 }
 
 func itemCatalogOf(items []catalog.Item, groups []catalog.Group) *itemCatalog {
 	slices.SortFunc(items, catalog.InShopOrder)
-	of := &itemCatalog{rules: catalog.New(items, groups), items: items, byID: make(map[int64]catalog.Item, len(items)), keys: map[string][]catalog.Item{}}
+	of := &itemCatalog{
+		rules: catalog.New(items, groups),
+		items: items,
+		byID:  make(map[int64]catalog.Item, len(items)),
+		keys:  map[string][]catalog.Item{},
+	}
 	for _, item := range items {
 		of.byID[item.ItemID] = item
 		if item.Type == catalog.GameKey {

@@ -26,13 +26,24 @@ func usd(amount string) []catalog.Price {
 func catalogItems() []catalog.Item {
 	half := []catalog.Promotion{{ID: "half", Name: text("Half price"), Discount: &catalog.Discount{Percent: new(decimal.NewFromInt(50))}}}
 	return []catalog.Item{
-		{SKU: "gun_1", Type: catalog.VirtualGood, VirtualItemType: catalog.Consumable, Status: catalog.Published, Name: catalog.Text{"en": "Basic Blaster", "de": "Basis-Blaster"},
+		{SKU: "gun_1", Type: catalog.VirtualGood, VirtualItemType: catalog.Consumable, Status: catalog.Published, Name: catalog.Text{
+			"en": "Basic Blaster",
+			"de": "Basis-Blaster",
+		},
 			Groups: []string{"weapons"}, Order: 1, Prices: usd("1.99"), Promotions: half, MediaList: []catalog.Media{{Type: "image", URL: "https://example.com/gun.png"}}},
 		{SKU: "pass", Type: catalog.VirtualGood, VirtualItemType: catalog.NonRenewingSubscription, Status: catalog.Published, Name: text("Season pass"), Groups: []string{"passes"}, Order: 2,
-			Prices:           append(usd("9"), catalog.Price{Amount: decimal.NewFromInt(8), Currency: "EUR", Country: "DE"}, catalog.Price{Amount: decimal.NewFromInt(10), Currency: "EUR"}),
+			Prices: append(usd("9"), catalog.Price{
+				Amount:   decimal.NewFromInt(8),
+				Currency: "EUR",
+				Country:  "DE",
+			}, catalog.Price{Amount: decimal.NewFromInt(10), Currency: "EUR"}),
 			VirtualPrices:    []catalog.VirtualPrice{{SKU: "gold", Amount: 900, IsDefault: true}, {SKU: catalog.CoinsSKU, Amount: 90}},
 			InventoryOptions: catalog.InventoryOptions{ExpirationPeriod: &subscriptions.Period{Unit: subscriptions.Day, Value: 30}},
-			Limits:           catalog.Limits{PerUser: 3, PerItem: 100, Recurrent: catalog.RecurrentSchedule{PerUser: &catalog.Recurrence{Interval: catalog.Monthly}}}},
+			Limits: catalog.Limits{
+				PerUser:   3,
+				PerItem:   100,
+				Recurrent: catalog.RecurrentSchedule{PerUser: &catalog.Recurrence{Interval: catalog.Monthly}},
+			}},
 		{SKU: "skin", Type: catalog.VirtualGood, VirtualItemType: catalog.NonConsumable, Status: catalog.Published, Name: text("Skin"), Order: 3, IsFree: true},
 		{SKU: "summer", Type: catalog.VirtualGood, VirtualItemType: catalog.NonConsumable, Status: catalog.Published, Name: text("Summer skin"), Order: 4, IsFree: true,
 			Periods: []catalog.SalePeriod{{From: time.Date(2020, 6, 1, 0, 0, 0, 0, time.UTC), Until: new(time.Date(2020, 9, 1, 0, 0, 0, 0, time.UTC))}}},
@@ -239,7 +250,11 @@ func TestCatalogOfAUser(t *testing.T) {
 		page := into[CatalogItemPage](t, s.items("/virtual_items", test.by...))
 		pass, skin := page.Items[1], page.Items[2]
 		require.Equal(t, []any{test.available, test.pass, test.skin}, []any{pass.Limits.PerUser.Available, pass.CanBeBought, skin.CanBeBought}, test.who)
-		require.Equal(t, &catalog.ShownItemLimit{ShownTotal: catalog.ShownTotal{Available: 85, Total: 100}, Reserved: 5, Sold: 10}, pass.Limits.PerItem, test.who)
+		require.Equal(t, &catalog.ShownItemLimit{
+			ShownTotal: catalog.ShownTotal{Available: 85, Total: 100},
+			Reserved:   5,
+			Sold:       10,
+		}, pass.Limits.PerItem, test.who)
 		require.Equal(t, test.available, into[catalog.ShownItem](t, s.items("/sku/pass", test.by...)).Limits.PerUser.Available, test.who)
 	}
 }
@@ -264,7 +279,14 @@ func TestCatalogIsReadAgain(t *testing.T) {
 	t.Parallel()
 	s := newCatalog(t)
 	require.Len(t, skusOf(t, s.items("/virtual_items")), 3)
-	s.importItems(catalog.Item{SKU: "bow", Type: catalog.VirtualGood, VirtualItemType: catalog.Consumable, Status: catalog.Published, Name: text("Bow"), IsFree: true})
+	s.importItems(catalog.Item{
+		SKU:             "bow",
+		Type:            catalog.VirtualGood,
+		VirtualItemType: catalog.Consumable,
+		Status:          catalog.Published,
+		Name:            text("Bow"),
+		IsFree:          true,
+	})
 	require.Contains(t, skusOf(t, s.items("/virtual_items")), "bow")
 	_, err := s.db.EditItem(t.Context(), 1, "bow", func(i catalog.Item) (catalog.Item, error) {
 		i.Status = catalog.Draft
@@ -279,7 +301,14 @@ func TestCatalogPages(t *testing.T) {
 	s := newShop(t).openV2()
 	items := make([]catalog.Item, 120)
 	for i := range items {
-		items[i] = catalog.Item{SKU: fmt.Sprintf("item_%03d", i), Type: catalog.VirtualGood, VirtualItemType: catalog.Consumable, Status: catalog.Published, Name: text("Item"), IsFree: true}
+		items[i] = catalog.Item{
+			SKU:             fmt.Sprintf("item_%03d", i),
+			Type:            catalog.VirtualGood,
+			VirtualItemType: catalog.Consumable,
+			Status:          catalog.Published,
+			Name:            text("Item"),
+			IsFree:          true,
+		}
 	}
 	s.importItems(items...)
 	var seen []string

@@ -165,8 +165,14 @@ func newShop(t testing.TB, change ...func(*Options)) *shop {
 // serve makes the server of a shop.
 func (s *shop) serve(change ...func(*Options)) {
 	s.t.Helper()
-	options := Options{DB: s.db, Starter: s.starter, Temporal: &fakeTemporal{}, Logger: slog.New(slog.NewJSONHandler(s.log, nil)), Watcher: s.watcher,
-		Events: s.intake()}
+	options := Options{
+		DB:       s.db,
+		Starter:  s.starter,
+		Temporal: &fakeTemporal{},
+		Logger:   slog.New(slog.NewJSONHandler(s.log, nil)),
+		Watcher:  s.watcher,
+		Events:   s.intake(),
+	}
 	for _, f := range change {
 		f(&options)
 	}
@@ -197,8 +203,16 @@ func (s *shop) intake() EventIntake {
 	})
 	webhook, err := events.NewWebhookVerifier([]string{webhookSecret})
 	require.NoError(s.t, err)
-	return EventIntake{Counter: intake, Webhook: webhook, WebhookProject: 1,
-		Decoder: events.Decoder{Limits: tasks.EventLimits{MaxAge: 720 * time.Hour, MaxAhead: 5 * time.Minute}, MaxBytes: 4 << 20, MaxEvents: 1000}}
+	return EventIntake{
+		Counter:        intake,
+		Webhook:        webhook,
+		WebhookProject: 1,
+		Decoder: events.Decoder{
+			Limits:    tasks.EventLimits{MaxAge: 720 * time.Hour, MaxAhead: 5 * time.Minute},
+			MaxBytes:  4 << 20,
+			MaxEvents: 1000,
+		},
+	}
 }
 
 func (s *shop) putKey(key, role string) {
@@ -210,24 +224,45 @@ func (s *shop) putUser(id string, coins int64) {
 	_, _, err := s.db.PutUser(s.t.Context(), 1, id, postgres.UserEdit{}, time.Now())
 	require.NoError(s.t, err)
 	if coins > 0 {
-		_, err = s.db.AdjustWallet(s.t.Context(), postgres.Adjustment{ProjectID: 1, AdjustmentID: "seed-" + id, UserID: id, Amount: coins, Reason: "seed", Actor: "test"}, time.Now())
+		_, err = s.db.AdjustWallet(s.t.Context(), postgres.Adjustment{
+			ProjectID:    1,
+			AdjustmentID: "seed-" + id,
+			UserID:       id,
+			Amount:       coins,
+			Reason:       "seed",
+			Actor:        "test",
+		}, time.Now())
 		require.NoError(s.t, err)
 	}
 }
 
 func product(sku string, stock int64) store.Product {
 	return store.Product{
-		SKU: sku, Name: "500 credits", Kind: "credits", PriceCoins: 100, Status: store.Published,
-		Stock:       store.StockSettings{Initial: stock, Minimum: 10},
-		Integration: store.Integration{ResourceType: "external_currency", Endpoint: store.DefaultEndpoint, Amount: decimal.NewFromInt(500), Currency: "credits"},
-		Delivery:    store.DefaultDelivery(),
+		SKU:        sku,
+		Name:       "500 credits",
+		Kind:       "credits",
+		PriceCoins: 100,
+		Status:     store.Published,
+		Stock:      store.StockSettings{Initial: stock, Minimum: 10},
+		Integration: store.Integration{
+			ResourceType: "external_currency",
+			Endpoint:     store.DefaultEndpoint,
+			Amount:       decimal.NewFromInt(500),
+			Currency:     "credits",
+		},
+		Delivery: store.DefaultDelivery(),
 	}
 }
 
 // capture completes an order as the workflow does, and wakes who waits for it.
 func (s *shop) capture(in contract.PurchaseInput) {
-	_, err := s.db.CaptureOrder(context.Background(), contract.CaptureInput{ProjectID: 1, OrderID: in.OrderID, Attempt: in.Attempt, Calls: 1,
-		Credit: store.Credit{TransactionID: "tx_" + in.OrderID, CreditedAmount: new(decimal.RequireFromString("500"))}}, time.Now())
+	_, err := s.db.CaptureOrder(context.Background(), contract.CaptureInput{
+		ProjectID: 1,
+		OrderID:   in.OrderID,
+		Attempt:   in.Attempt,
+		Calls:     1,
+		Credit:    store.Credit{TransactionID: "tx_" + in.OrderID, CreditedAmount: new(decimal.RequireFromString("500"))},
+	}, time.Now())
 	if err != nil && !errors.Is(err, context.Canceled) {
 		panic(err)
 	}
@@ -235,7 +270,13 @@ func (s *shop) capture(in contract.PurchaseInput) {
 }
 
 func (s *shop) release(in contract.PurchaseInput, reason store.Reason) {
-	_, err := s.db.ReleaseOrder(s.t.Context(), contract.ReleaseInput{ProjectID: 1, OrderID: in.OrderID, Attempt: in.Attempt, Reason: reason, Calls: 1}, time.Now())
+	_, err := s.db.ReleaseOrder(s.t.Context(), contract.ReleaseInput{
+		ProjectID: 1,
+		OrderID:   in.OrderID,
+		Attempt:   in.Attempt,
+		Reason:    reason,
+		Calls:     1,
+	}, time.Now())
 	require.NoError(s.t, err)
 	s.watcher.Changed(in.OrderID)
 }

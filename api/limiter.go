@@ -171,8 +171,11 @@ func (l *limiter) check(ctx context.Context, id string, header http.Header) erro
 	if v.ok {
 		return nil
 	}
-	return &failure{code: ProblemCodeRateLimited, retryAfter: v.retryAfter,
-		detail: fmt.Sprintf("at most %d requests in %d s for each %s; nothing was done, try again later", l.count, l.window/time.Second, l.name)}
+	return &failure{
+		code:       ProblemCodeRateLimited,
+		retryAfter: v.retryAfter,
+		detail:     fmt.Sprintf("at most %d requests in %d s for each %s; nothing was done, try again later", l.count, l.window/time.Second, l.name),
+	}
 }
 
 // forgetIdleBuckets keeps the table of buckets as small as the number of those who call.

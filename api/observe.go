@@ -53,7 +53,12 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		start := time.Now()
 		r := c.Request()
 		client := postgres.WithPoolWait(r.Context(), s.options.DatabaseWait)
-		call := &call{requestID: r.Header.Get(echo.HeaderXRequestID), client: client, connection: http.NewResponseController(c.Response()), header: c.Response().Header()}
+		call := &call{
+			requestID:  r.Header.Get(echo.HeaderXRequestID),
+			client:     client,
+			connection: http.NewResponseController(c.Response()),
+			header:     c.Response().Header(),
+		}
 		if !requestIDPattern.MatchString(call.requestID) {
 			call.requestID = xid.New().String()
 		}

@@ -44,8 +44,15 @@ func (h *handlers) ListUserOrders(ctx context.Context, r ListUserOrdersRequestOb
 // AdminListOrders looks for orders.
 func (h *handlers) AdminListOrders(ctx context.Context, r AdminListOrdersRequestObject) (AdminListOrdersResponseObject, error) {
 	page, err := h.orders(ctx, postgres.OrderFilter{
-		UserID: value(r.Params.UserID), Status: string(value(r.Params.Status)), Reason: value(r.Params.Reason), SKU: value(r.Params.Sku),
-		Suspected: r.Params.Suspected, From: r.Params.From, Until: r.Params.To, Before: value(r.Params.Cursor), Limit: limitOf(r.Params.Limit),
+		UserID:    value(r.Params.UserID),
+		Status:    string(value(r.Params.Status)),
+		Reason:    value(r.Params.Reason),
+		SKU:       value(r.Params.Sku),
+		Suspected: r.Params.Suspected,
+		From:      r.Params.From,
+		Until:     r.Params.To,
+		Before:    value(r.Params.Cursor),
+		Limit:     limitOf(r.Params.Limit),
 	})
 	return AdminListOrders200JSONResponse(page), err
 }
@@ -93,10 +100,24 @@ func orderPath(orderID string) string { return "/api/v1/orders/" + orderID }
 
 func orderBody(o store.Order) Order {
 	body := Order{
-		OrderID: o.OrderID, UserID: o.UserID, Sku: o.SKU, Quantity: o.Quantity, PriceCoins: o.PriceCoins, RefundedCoins: o.RefundedCoins, Status: OrderStatus(o.Status),
-		Attempts: o.Calls, Attempt: o.Attempt, Suspected: o.Suspected,
-		CreatedAt: o.CreatedAt.UTC(), UpdatedAt: o.UpdatedAt.UTC(), FinishedAt: utc(o.FinishedAt),
-		Links: OrderLinks{Self: orderPath(o.OrderID), Timeline: orderPath(o.OrderID) + "/timeline", Stream: orderPath(o.OrderID) + "/stream"},
+		OrderID:       o.OrderID,
+		UserID:        o.UserID,
+		Sku:           o.SKU,
+		Quantity:      o.Quantity,
+		PriceCoins:    o.PriceCoins,
+		RefundedCoins: o.RefundedCoins,
+		Status:        OrderStatus(o.Status),
+		Attempts:      o.Calls,
+		Attempt:       o.Attempt,
+		Suspected:     o.Suspected,
+		CreatedAt:     o.CreatedAt.UTC(),
+		UpdatedAt:     o.UpdatedAt.UTC(),
+		FinishedAt:    utc(o.FinishedAt),
+		Links: OrderLinks{
+			Self:     orderPath(o.OrderID),
+			Timeline: orderPath(o.OrderID) + "/timeline",
+			Stream:   orderPath(o.OrderID) + "/stream",
+		},
 	}
 	body.ConfirmBy = utc(o.ConfirmBy)
 	if o.Risk != nil {

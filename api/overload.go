@@ -79,7 +79,10 @@ func (s *Server) limitKey(next echo.HandlerFunc) echo.HandlerFunc {
 // registerGates shows how full the gates are.
 func registerGates(registry *prometheus.Registry, working, waiting *gate) {
 	gauge := func(name, help string, g *gate) {
-		registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return float64(g.inside.Load()) }))
+		registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: name,
+			Help: help,
+		}, func() float64 { return float64(g.inside.Load()) }))
 	}
 	gauge("quickpass_http_requests_in_flight", "Requests that are worked on.", working)
 	gauge("quickpass_http_requests_waiting", "Requests that wait for an order: Prefer: wait, and streams.", waiting)

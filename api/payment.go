@@ -41,7 +41,8 @@ func notificationsOf(db *postgres.DB, verifier *events.WebhookVerifier) *payment
 	}
 }
 
-// takePayment lets the provider read what arrived, has the payment decided upon and written down, and the order delivered if it is paid.
+// takePayment lets the provider read what arrived, has the payment decided upon and written down, and the
+// order delivered if it is paid.
 func (h *handlers) takePayment(ctx context.Context, provider payments.Provider, m payments.Message) (postgres.RecordedPayment, error) {
 	m.At = h.now()
 	claim, err := provider.Read(ctx, m)

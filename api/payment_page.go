@@ -46,7 +46,8 @@ func (h *handlers) GetPaymentPage(c echo.Context) error {
 	return h.showPaymentPage(c, http.StatusOK, shownPayment{Token: c.QueryParam("token"), Card: payments.CardPays})
 }
 
-// redirectToPaymentPage leads from where existing clients open the page of a payment, under the name that they give its token.
+// redirectToPaymentPage leads from where existing clients open the page of a payment, under the name that
+// they give its token.
 func redirectToPaymentPage(parameter string) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		return c.Redirect(http.StatusFound, paymentPagePath+"?"+url.Values{"token": {c.QueryParam(parameter)}}.Encode())

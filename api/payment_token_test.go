@@ -35,8 +35,15 @@ func TestPaymentTokenActsForADay(t *testing.T) {
 func TestServerTokenAddsUpLinesOfOneSKU(t *testing.T) {
 	t.Parallel()
 	s := checkoutShop(t)
-	rare := catalog.Item{SKU: "rare", Type: catalog.VirtualGood, VirtualItemType: catalog.Consumable, Status: catalog.Published, Name: catalog.Text{"en": "Rare"},
-		Prices: []catalog.Price{{Amount: decimal.NewFromInt(1), Currency: "USD", IsDefault: true}}, Limits: catalog.Limits{PerItem: 10}}
+	rare := catalog.Item{
+		SKU:             "rare",
+		Type:            catalog.VirtualGood,
+		VirtualItemType: catalog.Consumable,
+		Status:          catalog.Published,
+		Name:            catalog.Text{"en": "Rare"},
+		Prices:          []catalog.Price{{Amount: decimal.NewFromInt(1), Currency: "USD", IsDefault: true}},
+		Limits:          catalog.Limits{PerItem: 10},
+	}
 	_, _, err := s.db.CreateItem(t.Context(), postgres.NewItem{ProjectID: 1, Item: rare, Actor: "test"}, time.Now())
 	require.NoError(t, err)
 	made := into[MadeOrder](t, s.v2(201, "POST", "/api/v3/project/1/admin/payment/token",
@@ -58,8 +65,14 @@ func TestServerTokenAddsUpLinesOfOneSKU(t *testing.T) {
 func TestSmallestPriceCanBePaid(t *testing.T) {
 	t.Parallel()
 	s := checkoutShop(t)
-	crumb := catalog.Item{SKU: "crumb", Type: catalog.VirtualGood, VirtualItemType: catalog.Consumable, Status: catalog.Published, Name: catalog.Text{"en": "Crumb"},
-		Prices: []catalog.Price{{Amount: decimal.RequireFromString("0.0001"), Currency: "USD", IsDefault: true}}}
+	crumb := catalog.Item{
+		SKU:             "crumb",
+		Type:            catalog.VirtualGood,
+		VirtualItemType: catalog.Consumable,
+		Status:          catalog.Published,
+		Name:            catalog.Text{"en": "Crumb"},
+		Prices:          []catalog.Price{{Amount: decimal.RequireFromString("0.0001"), Currency: "USD", IsDefault: true}},
+	}
 	_, _, err := s.db.CreateItem(t.Context(), postgres.NewItem{ProjectID: 1, Item: crumb, Actor: "test"}, time.Now())
 	require.NoError(t, err)
 	made := s.checkout("/payment/item/crumb", "")

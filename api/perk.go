@@ -24,5 +24,13 @@ func (h *handlers) ListPerks(ctx context.Context, r ListPerksRequestObject) (Lis
 }
 
 func perkBody(p store.Perk, now time.Time) Perk {
-	return Perk{OrderID: p.OrderID, Sku: p.SKU, Kind: p.Kind, Status: p.StatusAt(now), StartsAt: p.StartsAt.UTC(), ExpiresAt: p.ExpiresAt.UTC(), SecondsLeft: p.SecondsLeft(now)}
+	return Perk{
+		OrderID:     p.OrderID,
+		Sku:         p.SKU,
+		Kind:        p.Kind,
+		Status:      p.StatusAt(now),
+		StartsAt:    p.StartsAt.UTC(),
+		ExpiresAt:   p.ExpiresAt.UTC(),
+		SecondsLeft: p.SecondsLeft(now),
+	}
 }

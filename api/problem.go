@@ -183,7 +183,11 @@ func failureOf(err error) *failure {
 	case errors.As(err, &web):
 		return failureOfEcho(web)
 	case postgres.Unavailable(err):
-		return &failure{code: ProblemCodeUnavailable, detail: "try again in a moment; with the same Idempotency-Key it is safe", retryAfter: time.Second}
+		return &failure{
+			code:       ProblemCodeUnavailable,
+			detail:     "try again in a moment; with the same Idempotency-Key it is safe",
+			retryAfter: time.Second,
+		}
 	default:
 		return fail(ProblemCodeInternal, "it has been logged; quote the request_id to support")
 	}

@@ -26,7 +26,10 @@ func (h *handlers) ListProducts(ctx context.Context, r ListProductsRequestObject
 		}
 		purchasable, err := h.purchasable(ctx, r.Params.UserID, offers...)
 		items, next := page(offers, limit, shopCursor)
-		return ShopProductPage{Items: each(items, func(o store.Offer) ShopProduct { return shopBody(o, purchasable) }), NextCursor: next}, err
+		return ShopProductPage{
+			Items:      each(items, func(o store.Offer) ShopProduct { return shopBody(o, purchasable) }),
+			NextCursor: next,
+		}, err
 	}
 	if r.Params.UserID != nil {
 		body, err := read(ctx)
@@ -112,10 +115,21 @@ func (h *handlers) purchasable(ctx context.Context, userID *string, offers ...st
 func shopBody(offer store.Offer, purchasable func(store.Offer) *Purchasable) ShopProduct {
 	p := offer.Product
 	body := ShopProduct{
-		Sku: p.SKU, Name: p.Name, Description: p.Description, Kind: p.Kind, PriceCoins: p.PriceCoins, Status: ProductStatus(p.Status),
-		Stock:       ShopStock{Available: offer.Available, Status: StockStatus(p.Stock.StatusOf(offer.Available))},
-		Integration: integrationBody(p.Integration), Delivery: deliveryBody(p.Delivery),
-		Group: p.Group, Position: p.Position, Limits: p.Limits, Schedule: p.Schedule, Requires: p.Requires, ValiditySeconds: p.ValiditySeconds,
+		Sku:             p.SKU,
+		Name:            p.Name,
+		Description:     p.Description,
+		Kind:            p.Kind,
+		PriceCoins:      p.PriceCoins,
+		Status:          ProductStatus(p.Status),
+		Stock:           ShopStock{Available: offer.Available, Status: StockStatus(p.Stock.StatusOf(offer.Available))},
+		Integration:     integrationBody(p.Integration),
+		Delivery:        deliveryBody(p.Delivery),
+		Group:           p.Group,
+		Position:        p.Position,
+		Limits:          p.Limits,
+		Schedule:        p.Schedule,
+		Requires:        p.Requires,
+		ValiditySeconds: p.ValiditySeconds,
 	}
 	if purchasable != nil {
 		body.Purchasable = purchasable(offer)

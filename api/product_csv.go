@@ -143,7 +143,10 @@ func rowFromCells(columns, cells []string, schema *openapi3.Schema) importedRow 
 	object := map[string]any{}
 	row := importedRow{value: object}
 	if len(cells) != len(columns) {
-		row.mistakes = append(row.mistakes, store.FieldError{Field: "row", Message: fmt.Sprintf("has %d cells, the header has %d", len(cells), len(columns))})
+		row.mistakes = append(row.mistakes, store.FieldError{
+			Field:   "row",
+			Message: fmt.Sprintf("has %d cells, the header has %d", len(cells), len(columns)),
+		})
 	}
 	for i, cell := range cells {
 		if i == len(columns) {

@@ -73,14 +73,24 @@ func (e *productExport) write(rows rowWriter) error {
 // rowOf is the import that makes this product.
 func rowOf(p store.Product) ProductInput {
 	row := ProductInput{
-		Sku: &p.SKU, Name: p.Name, Description: &p.Description, Kind: &p.Kind, PriceCoins: p.PriceCoins, Status: new(ProductInputStatus(p.Status)),
+		Sku:         &p.SKU,
+		Name:        p.Name,
+		Description: &p.Description,
+		Kind:        &p.Kind,
+		PriceCoins:  p.PriceCoins,
+		Status:      new(ProductInputStatus(p.Status)),
 		Stock: &StockInput{Initial: &p.Stock.Initial, Minimum: &p.Stock.Minimum, HideAtZero: &p.Stock.HideAtZero,
 			Replenishment: replenishmentBody(p.Stock.Replenishment)},
 		Integration: IntegrationInput{ResourceType: &p.Integration.ResourceType, Endpoint: &p.Integration.Endpoint,
 			Amount: p.Integration.Amount, Currency: p.Integration.Currency},
 		Delivery: &DeliveryInput{Method: new(DeliveryInputMethod(p.Delivery.Method)), TimeoutSeconds: &p.Delivery.TimeoutSeconds,
 			Retries: &p.Delivery.Retries, RetryIntervalSeconds: &p.Delivery.RetryIntervalSeconds},
-		Group: &p.Group, Position: &p.Position, Limits: &p.Limits, Schedule: &p.Schedule, Requires: &p.Requires, ValiditySeconds: &p.ValiditySeconds,
+		Group:           &p.Group,
+		Position:        &p.Position,
+		Limits:          &p.Limits,
+		Schedule:        &p.Schedule,
+		Requires:        &p.Requires,
+		ValiditySeconds: &p.ValiditySeconds,
 	}
 	if len(p.Integration.Parameters) > 0 {
 		row.Integration.Parameters = &p.Integration.Parameters

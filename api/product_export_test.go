@@ -81,14 +81,33 @@ func anyProduct(t *rapid.T) store.Product {
 	}
 	pieces := func(name string) int64 { return rapid.Int64Range(0, 1_000_000_000).Draw(t, name) }
 	p := store.Product{
-		SKU: rapid.StringMatching(`[A-Za-z0-9][A-Za-z0-9._-]{0,20}`).Draw(t, "sku"), Name: text("name", 1, 30), Description: text("description", 0, 60), Group: text("group", 0, 10),
-		Kind: rapid.SampledFrom([]string{"multiplier", "vip_status", "=loot", "exclusive_access"}).Draw(t, "kind"), ValiditySeconds: rapid.Int64Range(60, 315_360_000).Draw(t, "validity"),
-		PriceCoins: rapid.Int64Range(1, 1_000_000_000_000).Draw(t, "price"), Status: rapid.SampledFrom([]store.ProductStatus{store.Draft, store.Published}).Draw(t, "status"),
-		Position: rapid.IntRange(0, 1_000_000).Draw(t, "position"), Stock: store.StockSettings{Initial: pieces("initial"), Minimum: pieces("minimum"), HideAtZero: rapid.Bool().Draw(t, "hide")},
-		Integration: store.Integration{ResourceType: text("type", 1, 20), Endpoint: "/api/v1/" + rapid.StringMatching(`[a-z]{1,9}`).Draw(t, "endpoint"), Currency: text("currency", 1, 10),
-			Amount: decimal.New(rapid.Int64Range(1, 1_000_000_000).Draw(t, "amount"), -int32(rapid.IntRange(0, 8).Draw(t, "decimals")))},
+		SKU:             rapid.StringMatching(`[A-Za-z0-9][A-Za-z0-9._-]{0,20}`).Draw(t, "sku"),
+		Name:            text("name", 1, 30),
+		Description:     text("description", 0, 60),
+		Group:           text("group", 0, 10),
+		Kind:            rapid.SampledFrom([]string{"multiplier", "vip_status", "=loot", "exclusive_access"}).Draw(t, "kind"),
+		ValiditySeconds: rapid.Int64Range(60, 315_360_000).Draw(t, "validity"),
+		PriceCoins:      rapid.Int64Range(1, 1_000_000_000_000).Draw(t, "price"),
+		Status:          rapid.SampledFrom([]store.ProductStatus{store.Draft, store.Published}).Draw(t, "status"),
+		Position:        rapid.IntRange(0, 1_000_000).Draw(t, "position"),
+		Stock: store.StockSettings{
+			Initial:    pieces("initial"),
+			Minimum:    pieces("minimum"),
+			HideAtZero: rapid.Bool().Draw(t, "hide"),
+		},
+		Integration: store.Integration{
+			ResourceType: text("type", 1, 20),
+			Endpoint:     "/api/v1/" + rapid.StringMatching(`[a-z]{1,9}`).Draw(t, "endpoint"),
+			Currency:     text("currency", 1, 10),
+			Amount:       decimal.New(rapid.Int64Range(1, 1_000_000_000).Draw(t, "amount"), -int32(rapid.IntRange(0, 8).Draw(t, "decimals"))),
+		},
 		Delivery: store.DefaultDelivery(),
-		Limits:   store.Limits{PerUser: pieces("user"), PerDay: pieces("day"), VIPReserve: pieces("vip"), GiveBackOnRefund: rapid.Bool().Draw(t, "back")},
+		Limits: store.Limits{
+			PerUser:          pieces("user"),
+			PerDay:           pieces("day"),
+			VIPReserve:       pieces("vip"),
+			GiveBackOnRefund: rapid.Bool().Draw(t, "back"),
+		},
 		Schedule: store.Schedule{TimeZone: rapid.SampledFrom([]string{"", "UTC", "Europe/Moscow"}).Draw(t, "zone")},
 		Requires: store.Requirements{VIP: rapid.Bool().Draw(t, "for vips")},
 	}

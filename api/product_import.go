@@ -43,8 +43,12 @@ func (h *handlers) AdminImportProducts(ctx context.Context, r AdminImportProduct
 	}
 	return AdminImportProducts200JSONResponse{
 		Body: ProductImport{
-			ImportID: optional.Text(report.ImportID), DryRun: dryRun, Created: report.Count(store.ImportCreate), Replaced: report.Count(store.ImportReplace),
-			Unchanged: report.Count(store.ImportUnchanged), Items: each(report.Items, func(i postgres.ImportedItem) ImportedProduct {
+			ImportID:  optional.Text(report.ImportID),
+			DryRun:    dryRun,
+			Created:   report.Count(store.ImportCreate),
+			Replaced:  report.Count(store.ImportReplace),
+			Unchanged: report.Count(store.ImportUnchanged),
+			Items: each(report.Items, func(i postgres.ImportedItem) ImportedProduct {
 				return ImportedProduct{Row: i.Row, Sku: i.SKU, Action: i.Action}
 			}),
 		},
@@ -139,7 +143,10 @@ func inputOfRow(object map[string]any) (in ProductInput, mistakes []store.FieldE
 		var wrong *json.UnmarshalTypeError
 		switch {
 		case errors.As(err, &wrong):
-			mistakes = append(mistakes, store.FieldError{Field: wrong.Field, Message: "must be a whole number without fraction or exponent"})
+			mistakes = append(mistakes, store.FieldError{
+				Field:   wrong.Field,
+				Message: "must be a whole number without fraction or exponent",
+			})
 		case err != nil:
 			mistakes = append(mistakes, store.FieldError{Field: name, Message: "can't be read"})
 		}

@@ -92,14 +92,23 @@ func acceptedBody(reserved postgres.Reserved) Accepted {
 // accepting refuses new work while too much waits to be started, as when Temporal is away.
 func (h *handlers) accepting() error {
 	if retryAfter, ok := h.starter.Accepting(); !ok {
-		return &failure{code: ProblemCodeOverloaded, detail: "too many purchases wait to be started; nothing was reserved, try again later", retryAfter: max(retryAfter, time.Second)}
+		return &failure{
+			code:       ProblemCodeOverloaded,
+			detail:     "too many purchases wait to be started; nothing was reserved, try again later",
+			retryAfter: max(retryAfter, time.Second),
+		}
 	}
 	return nil
 }
 
 func purchaseOf(call *call, in PurchaseInput) (postgres.Purchase, error) {
 	purchase := postgres.Purchase{
-		ProjectID: call.key.ProjectID, OrderID: "qp_" + xid.New().String(), UserID: in.UserID, SKU: in.Sku, Quantity: 1, Idempotency: call.idempotency,
+		ProjectID:   call.key.ProjectID,
+		OrderID:     "qp_" + xid.New().String(),
+		UserID:      in.UserID,
+		SKU:         in.Sku,
+		Quantity:    1,
+		Idempotency: call.idempotency,
 	}
 	if in.Quantity != nil {
 		purchase.Quantity = *in.Quantity

@@ -31,7 +31,11 @@ func TestPurchase(t *testing.T) {
 	order := into[Order](t, s.call("storefront", "GET", a.header.Get("Location"), ""))
 	require.Equal(t, OrderStatusProcessing, order.Status)
 	require.EqualValues(t, 200, order.PriceCoins)
-	require.Equal(t, Wallet{UserID: "rich", Available: 999_800, Held: 200}, into[Wallet](t, s.call("storefront", "GET", "/api/v1/users/rich/wallet", "")))
+	require.Equal(t, Wallet{
+		UserID:    "rich",
+		Available: 999_800,
+		Held:      200,
+	}, into[Wallet](t, s.call("storefront", "GET", "/api/v1/users/rich/wallet", "")))
 	require.EqualValues(t, 48, into[ShopProduct](t, s.call("storefront", "GET", "/api/v1/products/credits-500", "")).Stock.Available)
 
 	s.capture(s.starter.seen()[0])

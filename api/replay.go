@@ -26,8 +26,13 @@ func (h *handlers) AdminCreateReplay(ctx context.Context, r AdminCreateReplayReq
 	}
 	call := callOf(ctx)
 	replay := postgres.NewReplay{
-		ProjectID: call.key.ProjectID, ReplayID: "rp_" + xid.New().String(), Filter: r.Body.Filter, RatePerSecond: or(r.Body.RatePerSecond, store.DefaultReplayRate),
-		Reason: r.Body.Reason, Actor: call.key.KeyID, Idempotency: call.idempotency,
+		ProjectID:     call.key.ProjectID,
+		ReplayID:      "rp_" + xid.New().String(),
+		Filter:        r.Body.Filter,
+		RatePerSecond: or(r.Body.RatePerSecond, store.DefaultReplayRate),
+		Reason:        r.Body.Reason,
+		Actor:         call.key.KeyID,
+		Idempotency:   call.idempotency,
 	}
 	replayID, replayed, err := h.db.CreateReplay(ctx, replay, h.now())
 	switch {
@@ -47,8 +52,11 @@ func (h *handlers) AdminCreateReplay(ctx context.Context, r AdminCreateReplayReq
 	}
 	// A repeat gets the answer of the first, whatever became of the replay since.
 	return AdminCreateReplay202JSONResponse{
-		Body:    BulkReplayAccepted{ReplayID: replayID, Status: BulkReplayStatus(store.ReplayRunning)},
-		Headers: AdminCreateReplay202ResponseHeaders{Location: new("/api/v1/admin/replays/" + replayID), IdempotencyReplayed: flag(replayed)},
+		Body: BulkReplayAccepted{ReplayID: replayID, Status: BulkReplayStatus(store.ReplayRunning)},
+		Headers: AdminCreateReplay202ResponseHeaders{
+			Location:            new("/api/v1/admin/replays/" + replayID),
+			IdempotencyReplayed: flag(replayed),
+		},
 	}, nil
 }
 
@@ -99,7 +107,13 @@ func (h *handlers) AdminCancelReplay(ctx context.Context, r AdminCancelReplayReq
 // changeReplay writes the change, which is what counts, then has the workflow told.
 func (h *handlers) changeReplay(ctx context.Context, replayID string, command store.ReplayCommand, reason string) (BulkReplay, error) {
 	key := callOf(ctx).key
-	err := h.db.ChangeReplay(ctx, postgres.ReplayChange{ProjectID: key.ProjectID, ReplayID: replayID, Command: command, Actor: key.KeyID, Reason: reason}, h.now())
+	err := h.db.ChangeReplay(ctx, postgres.ReplayChange{
+		ProjectID: key.ProjectID,
+		ReplayID:  replayID,
+		Command:   command,
+		Actor:     key.KeyID,
+		Reason:    reason,
+	}, h.now())
 	if errors.Is(err, postgres.ErrConflict) {
 		return BulkReplay{}, fail(ProblemCodeReplayOver, "the replay is over or about to be; there is nothing left to "+string(command))
 	}
@@ -118,7 +132,16 @@ func replayBody(r store.BulkReplay) BulkReplay {
 	filter := r.Filter
 	filter.From, filter.To = utc(filter.From), utc(filter.To)
 	return BulkReplay{
-		ReplayID: r.ReplayID, Status: BulkReplayStatus(r.Status), Filter: filter, RatePerSecond: r.RatePerSecond, Reason: r.Reason, Actor: r.Actor, Total: r.Total,
-		Report: r.Report, CreatedAt: r.CreatedAt.UTC(), StartedAt: utc(r.StartedAt), FinishedAt: utc(r.FinishedAt),
+		ReplayID:      r.ReplayID,
+		Status:        BulkReplayStatus(r.Status),
+		Filter:        filter,
+		RatePerSecond: r.RatePerSecond,
+		Reason:        r.Reason,
+		Actor:         r.Actor,
+		Total:         r.Total,
+		Report:        r.Report,
+		CreatedAt:     r.CreatedAt.UTC(),
+		StartedAt:     utc(r.StartedAt),
+		FinishedAt:    utc(r.FinishedAt),
 	}
 }

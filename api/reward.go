@@ -13,7 +13,12 @@ import (
 // AdminListRewards lists what completed tasks owe or have paid.
 func (h *handlers) AdminListRewards(ctx context.Context, r AdminListRewardsRequestObject) (AdminListRewardsResponseObject, error) {
 	limit := limitOf(r.Params.Limit)
-	filter := postgres.RewardFilter{UserID: value(r.Params.UserID), TaskID: r.Params.TaskID, Before: value(r.Params.Cursor), Limit: limit + 1}
+	filter := postgres.RewardFilter{
+		UserID: value(r.Params.UserID),
+		TaskID: r.Params.TaskID,
+		Before: value(r.Params.Cursor),
+		Limit:  limit + 1,
+	}
 	if r.Params.Status != nil {
 		filter.Statuses = []contract.RewardStatus{*r.Params.Status}
 	}
@@ -45,8 +50,19 @@ func (h *handlers) AdminReplayReward(ctx context.Context, r AdminReplayRewardReq
 
 func rewardBody(r postgres.Reward) Reward {
 	body := Reward{
-		RewardID: r.RewardID, WindowID: r.WindowID, UserID: r.UserID, TaskID: r.TaskID, TaskName: r.TaskName, RewardType: optional.Text(r.RewardType), Amount: r.Amount,
-		Status: r.Status, Calls: r.Calls, TransactionID: optional.Text(r.TransactionID), NewBalance: r.NewBalance, CreatedAt: r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC(),
+		RewardID:      r.RewardID,
+		WindowID:      r.WindowID,
+		UserID:        r.UserID,
+		TaskID:        r.TaskID,
+		TaskName:      r.TaskName,
+		RewardType:    optional.Text(r.RewardType),
+		Amount:        r.Amount,
+		Status:        r.Status,
+		Calls:         r.Calls,
+		TransactionID: optional.Text(r.TransactionID),
+		NewBalance:    r.NewBalance,
+		CreatedAt:     r.CreatedAt.UTC(),
+		UpdatedAt:     r.UpdatedAt.UTC(),
 	}
 	body.Items = itemsOf(r.Items)
 	if r.Coins != 0 {

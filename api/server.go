@@ -159,11 +159,26 @@ func (s *Server) routes(docs http.Handler) *echo.Echo {
 	e.Binder = bodyBinder{}
 	e.Use(s.observe, crossOrigin(s.options.Origins), s.admit, s.authorize, s.limitKey, s.validate, s.seeOwnEdits)
 	h := &handlers{
-		db: s.options.DB, starter: s.options.Starter, watcher: s.options.Watcher, shop: s.shop, catalogs: newTaskCatalogs(s.options.DB, s.options.RequestTimeout, s.options.Clock), shadows: &gate{most: 1}, perUser: s.perUser, waiting: s.waiting,
-		items: newItemCatalogs(s.options.DB, s.options.RequestTimeout), projects: s.projects,
-		policy: s.options.Policy, stopping: s.stopping, timeout: s.options.RequestTimeout,
-		now: func() time.Time { return s.options.Clock().UTC() }, events: s.options.Events, callerOf: s.callerOf, sandbox: sandboxOf(s.options.DB), notifications: notificationsOf(s.options.DB, s.options.Payments),
-		checks: postgres.NewEntitlements(s.options.DB), privateWebhooks: s.options.PrivateWebhooks,
+		db:              s.options.DB,
+		starter:         s.options.Starter,
+		watcher:         s.options.Watcher,
+		shop:            s.shop,
+		catalogs:        newTaskCatalogs(s.options.DB, s.options.RequestTimeout, s.options.Clock),
+		shadows:         &gate{most: 1},
+		perUser:         s.perUser,
+		waiting:         s.waiting,
+		items:           newItemCatalogs(s.options.DB, s.options.RequestTimeout),
+		projects:        s.projects,
+		policy:          s.options.Policy,
+		stopping:        s.stopping,
+		timeout:         s.options.RequestTimeout,
+		now:             func() time.Time { return s.options.Clock().UTC() },
+		events:          s.options.Events,
+		callerOf:        s.callerOf,
+		sandbox:         sandboxOf(s.options.DB),
+		notifications:   notificationsOf(s.options.DB, s.options.Payments),
+		checks:          postgres.NewEntitlements(s.options.DB),
+		privateWebhooks: s.options.PrivateWebhooks,
 	}
 	RegisterHandlers(withHead{e}, NewStrictHandler(h, nil))
 	e.POST("/api/v1/events", h.PostEvents)

@@ -145,7 +145,11 @@ func TestReadiness(t *testing.T) {
 
 func TestDatabaseAway(t *testing.T) {
 	t.Parallel()
-	db, err := postgres.Open(t.Context(), postgres.Options{URL: "postgres://u:p@127.0.0.1:1/none", MaxConnections: 2, StatementTimeout: time.Second})
+	db, err := postgres.Open(t.Context(), postgres.Options{
+		URL:              "postgres://u:p@127.0.0.1:1/none",
+		MaxConnections:   2,
+		StatementTimeout: time.Second,
+	})
 	require.NoError(t, err)
 	t.Cleanup(db.Close)
 	s := newShop(t, func(o *Options) { o.DB = db })

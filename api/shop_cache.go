@@ -128,7 +128,12 @@ func (s *shopCache) read(ctx context.Context, generation int64, read func(contex
 		return nil, fmt.Errorf("show the shop: %w", err)
 	}
 	hash := sha256.Sum256(body)
-	return &shown{body: append(body, '\n'), etag: `"` + base64.RawURLEncoding.EncodeToString(hash[:16]) + `"`, readAt: readAt, generation: generation}, nil
+	return &shown{
+		body:       append(body, '\n'),
+		etag:       `"` + base64.RawURLEncoding.EncodeToString(hash[:16]) + `"`,
+		readAt:     readAt,
+		generation: generation,
+	}, nil
 }
 
 // changed makes everything be read again.

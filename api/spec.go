@@ -50,7 +50,8 @@ func loadSpec() (*openapi3.T, error) {
 	return doc, nil
 }
 
-// operationsOf indexes the calls that need a key by method and Echo path, such as "GET /api/v1/orders/:id". HEAD is the GET.
+// operationsOf indexes the calls that need a key by method and Echo path, such as "GET /api/v1/orders/:id".
+// HEAD is the GET.
 func operationsOf(doc *openapi3.T) (map[string]*operation, error) {
 	operations := map[string]*operation{}
 	for path, item := range doc.Paths.Map() {

@@ -67,8 +67,9 @@ func (s *orderStream) news(ctx context.Context) (events []byte, final bool, err 
 	return events, order.Status.Final(), err
 }
 
-// follow answers with server-sent events: what news finds at once, then whenever something has changed or a refresh is due; nothing new is no event.
-// It ends after the last event, when the client leaves and when the server stops.
+// follow answers with server-sent events: what news finds at once, then whenever something has changed or a
+// refresh is due; nothing new is no event. It ends after the last event, when the client leaves and when the
+// server stops.
 func (h *handlers) follow(w http.ResponseWriter, call *call, changed <-chan struct{}, news func(context.Context) (events []byte, last bool, err error)) error {
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no") // nginx would collect it

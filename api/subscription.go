@@ -32,6 +32,12 @@ func (h *handlers) ListUserSubscriptions(ctx context.Context, r ListUserSubscrip
 
 func subscriptionBody(o postgres.OwnedSubscription, locale string, now time.Time) UserSubscription {
 	left := max(o.Time.ExpiresAt.Sub(now), 0)
-	return UserSubscription{Sku: o.Item.SKU, Name: o.Item.Name.In(locale, locale), Status: o.Time.Status(now), StartedAt: o.Time.StartedAt.UTC(),
-		ExpiresAt: o.Time.ExpiresAt.UTC(), SecondsLeft: int64((left + time.Second - 1) / time.Second)}
+	return UserSubscription{
+		Sku:         o.Item.SKU,
+		Name:        o.Item.Name.In(locale, locale),
+		Status:      o.Time.Status(now),
+		StartedAt:   o.Time.StartedAt.UTC(),
+		ExpiresAt:   o.Time.ExpiresAt.UTC(),
+		SecondsLeft: int64((left + time.Second - 1) / time.Second),
+	}
 }

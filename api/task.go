@@ -19,11 +19,16 @@ func (h *handlers) ListUserTasks(ctx context.Context, r ListUserTasksRequestObje
 	return ListUserTasks200JSONResponse{Tasks: list}, err
 }
 
-// ActivateTask begins a task for a user (seed 001, "User activates the task"). A repeat under the same key gets the window
-// of the first.
+// ActivateTask begins a task for a user (seed 001, "User activates the task"). A repeat under the same key
+// gets the window of the first.
 func (h *handlers) ActivateTask(ctx context.Context, r ActivateTaskRequestObject) (ActivateTaskResponseObject, error) {
 	call := callOf(ctx)
-	window, replayed, err := h.db.ActivateTask(ctx, postgres.Activation{ProjectID: call.key.ProjectID, UserID: r.ID, TaskID: r.Task, Idempotency: call.idempotency}, h.now())
+	window, replayed, err := h.db.ActivateTask(ctx, postgres.Activation{
+		ProjectID:   call.key.ProjectID,
+		UserID:      r.ID,
+		TaskID:      r.Task,
+		Idempotency: call.idempotency,
+	}, h.now())
 	var refusal *tasks.Refusal
 	switch {
 	case errors.As(err, &refusal):
@@ -37,7 +42,8 @@ func (h *handlers) ActivateTask(ctx context.Context, r ActivateTaskRequestObject
 	return ActivateTask201JSONResponse{Body: body, Headers: ActivateTask201ResponseHeaders{IdempotencyReplayed: flag(replayed)}}, err
 }
 
-// activated is the window as the user is shown it, by the version that it counts by. Of a new one the workflow is started.
+// activated is the window as the user is shown it, by the version that it counts by. Of a new one the
+// workflow is started.
 func (h *handlers) activated(ctx context.Context, projectID int32, window tasks.Window, opened bool) (UserTask, error) {
 	view, err := h.taskView(ctx, projectID, window.UserID)
 	if err != nil {
@@ -82,7 +88,13 @@ func (h *handlers) CancelTask(ctx context.Context, r CancelTaskRequestObject) (C
 	if r.Body != nil {
 		reason = value(r.Body.Reason)
 	}
-	change, err := h.db.CancelWindow(ctx, postgres.WindowCancel{ProjectID: call.key.ProjectID, UserID: r.ID, TaskID: r.Task, Reason: reason, Actor: call.key.KeyID}, h.now())
+	change, err := h.db.CancelWindow(ctx, postgres.WindowCancel{
+		ProjectID: call.key.ProjectID,
+		UserID:    r.ID,
+		TaskID:    r.Task,
+		Reason:    reason,
+		Actor:     call.key.KeyID,
+	}, h.now())
 	switch {
 	case errors.Is(err, postgres.ErrConflict):
 		return nil, fail(ProblemCodeNotActive, "the task is over, or was given up already")

@@ -20,17 +20,21 @@ type taskCatalog struct {
 }
 
 func newTaskCatalogs(db *postgres.DB, timeout time.Duration, now func() time.Time) *byRevision[taskCatalog] {
-	return &byRevision[taskCatalog]{timeout: timeout, revision: db.TaskCatalogRevision, read: func(ctx context.Context, projectID int32) (int64, *taskCatalog, error) {
-		revision, all, err := db.Catalog(ctx, projectID, now())
-		if err != nil {
-			return 0, nil, err
-		}
-		catalog, err := taskCatalogOf(all)
-		if err != nil {
-			return 0, nil, fmt.Errorf("tasks of project %d: %w", projectID, err)
-		}
-		return revision, catalog, nil
-	}}
+	return &byRevision[taskCatalog]{
+		timeout:  timeout,
+		revision: db.TaskCatalogRevision,
+		read: func(ctx context.Context, projectID int32) (int64, *taskCatalog, error) {
+			revision, all, err := db.Catalog(ctx, projectID, now())
+			if err != nil {
+				return 0, nil, err
+			}
+			catalog, err := taskCatalogOf(all)
+			if err != nil {
+				return 0, nil, fmt.Errorf("tasks of project %d: %w", projectID, err)
+			}
+			return revision, catalog, nil
+		},
+	}
 }
 
 func taskCatalogOf(all []tasks.Task) (*taskCatalog, error) {

@@ -35,7 +35,14 @@ func (h *handlers) AdminShadowTask(ctx context.Context, r AdminShadowTaskRequest
 		return nil, errOverloaded("another shadow run is under way")
 	}
 	defer h.shadows.leave()
-	run := shadowRun{handlers: h, projectID: callOf(ctx).key.ProjectID, task: task, shadow: shadow, users: map[string]tasks.User{}, asked: map[string]bool{}}
+	run := shadowRun{
+		handlers:  h,
+		projectID: callOf(ctx).key.ProjectID,
+		task:      task,
+		shadow:    shadow,
+		users:     map[string]tasks.User{},
+		asked:     map[string]bool{},
+	}
 	if err := run.count(ctx, postgres.EventPeriod{Type: task.EventType, From: from, Until: until, Limit: shadowEvents + 1}); err != nil {
 		return nil, err
 	}
@@ -95,11 +102,21 @@ func (s *shadowRun) countPage(ctx context.Context) error {
 func shadowBody(task tasks.Task, from, until time.Time, report tasks.ShadowReport) ShadowRun {
 	listed := report.Completed[:min(len(report.Completed), shadowUsers)]
 	body := ShadowRun{
-		TaskID: task.TaskID, Version: task.Version, From: from, Until: until, Events: report.Events, Decisions: make(map[string]int64, len(report.Decisions)),
-		Users: report.Users, CompletedUsers: len(report.Completed), Completions: report.Completions, Coins: report.Coins, OverBudget: report.OverBudget,
+		TaskID:         task.TaskID,
+		Version:        task.Version,
+		From:           from,
+		Until:          until,
+		Events:         report.Events,
+		Decisions:      make(map[string]int64, len(report.Decisions)),
+		Users:          report.Users,
+		CompletedUsers: len(report.Completed),
+		Completions:    report.Completions,
+		Coins:          report.Coins,
+		OverBudget:     report.OverBudget,
 		Items: each(listed, func(u tasks.ShadowUser) ShadowUser {
 			return ShadowUser{UserID: u.UserID, Completions: u.Completions, Coins: u.Coins}
-		}), More: len(listed) < len(report.Completed),
+		}),
+		More: len(listed) < len(report.Completed),
 	}
 	for code, count := range report.Decisions {
 		body.Decisions[string(code)] = count

@@ -542,7 +542,13 @@ func TestEventDecisions(t *testing.T) {
 	s.addTask(map[string]any{"task_id": 124, "requires": []int64{123}})
 	at.set(noon.Add(time.Minute))
 	now := noon.Add(time.Minute)
-	s.storeEvent("bet 1/й", "rich", now, bet("rich", now, "50"), tasks.Decision{TaskID: 123, Version: 1, WindowID: "w1", Code: tasks.TooSmall, Values: map[string]string{"amount": "50", "min_amount": "100"}})
+	s.storeEvent("bet 1/й", "rich", now, bet("rich", now, "50"), tasks.Decision{
+		TaskID:   123,
+		Version:  1,
+		WindowID: "w1",
+		Code:     tasks.TooSmall,
+		Values:   map[string]string{"amount": "50", "min_amount": "100"},
+	})
 	decisions := func(id string) EventDecisions {
 		a := s.call("main_product", "GET", "/api/v1/events/"+id+"/decisions", "")
 		require.Equal(t, 200, a.status, "%s", a.body)

@@ -60,8 +60,16 @@ func userBody(u postgres.User) User {
 	if u.Blocked {
 		status = Blocked
 	}
-	return User{UserID: u.UserID, Status: status, BlockedReason: optional.Text(u.BlockedReason), Vip: u.VIP, VipUntil: utc(u.VIPUntil), Attributes: u.Attributes,
-		CreatedAt: u.CreatedAt.UTC(), UpdatedAt: u.UpdatedAt.UTC()}
+	return User{
+		UserID:        u.UserID,
+		Status:        status,
+		BlockedReason: optional.Text(u.BlockedReason),
+		Vip:           u.VIP,
+		VipUntil:      utc(u.VIPUntil),
+		Attributes:    u.Attributes,
+		CreatedAt:     u.CreatedAt.UTC(),
+		UpdatedAt:     u.UpdatedAt.UTC(),
+	}
 }
 
 func walletBody(u postgres.User) Wallet {

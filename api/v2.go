@@ -56,7 +56,12 @@ func refuseV2(c echo.Context, call *call, err error) int {
 func v2ErrorOf(err error) v2Error {
 	var refusal *checkout.Refusal
 	if errors.As(err, &refusal) {
-		return v2Error{StatusCode: refusal.Code.Status(), ErrorCode: int(refusal.Code), ErrorMessage: refusal.Text(), ErrorMessageExtended: refusal.Details}
+		return v2Error{
+			StatusCode:           refusal.Code.Status(),
+			ErrorCode:            int(refusal.Code),
+			ErrorMessage:         refusal.Text(),
+			ErrorMessageExtended: refusal.Details,
+		}
 	}
 	var owned *inventory.Refusal
 	if errors.As(err, &owned) {

@@ -44,8 +44,8 @@ func (h *handlers) V2PutVirtualItem(ctx context.Context, r V2PutVirtualItemReque
 	return V2PutVirtualItem204Response{}, orRefused(err)
 }
 
-// itemOfV2 reads the form of v2, in which prices and the item have switches of their own. An item that is deleted there is a
-// draft here, a price that is off is left out.
+// itemOfV2 reads the form of v2, in which prices and the item have switches of their own. An item that is
+// deleted there is a draft here, a price that is off is left out.
 func itemOfV2(body []byte, sku string) (catalog.Item, error) {
 	var form map[string]any
 	decoder := json.NewDecoder(bytes.NewReader(body))

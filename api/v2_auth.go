@@ -50,7 +50,8 @@ const (
 	issuerTimeout   = 5 * time.Second  // of reading an issuer's keys
 	issuerPause     = 30 * time.Second // between two readings because of an unknown key
 	maxIssuerKeys   = 1 << 20          // bytes
-	// paymentTokenLife is how long after its order a payment token acts as the user; it is seen in addresses of pages. Its order it reads for ever.
+	// paymentTokenLife is how long after its order a payment token acts as the user; it is seen in addresses
+	// of pages. Its order it reads for ever.
 	paymentTokenLife = 24 * time.Hour
 )
 
@@ -202,7 +203,13 @@ func (s *Server) orderOf(ctx context.Context, project postgres.Project, token st
 	if errors.Is(err, postgres.ErrNotFound) {
 		return caller{}, errWrongToken
 	}
-	return caller{as: asOrder, project: project, userID: order.UserID, orderID: order.OrderID, until: order.CreatedAt.Add(paymentTokenLife)}, err
+	return caller{
+		as:      asOrder,
+		project: project,
+		userID:  order.UserID,
+		orderID: order.OrderID,
+		until:   order.CreatedAt.Add(paymentTokenLife),
+	}, err
 }
 
 // userClaims are what a user's token must say: sub, exp and the project.
@@ -244,15 +251,20 @@ func (p *projects) keyOf(ctx context.Context, project postgres.Project, t *jwt.T
 	}
 }
 
-// keysAt keeps the keys of an issuer, which are refreshed every hour and when an unknown one is asked for. Only who asks for
-// the same issuer waits for its first answer; one that does not answer is asked again, a while later.
+// keysAt keeps the keys of an issuer, which are refreshed every hour and when an unknown one is asked for.
+// Only who asks for the same issuer waits for its first answer; one that does not answer is asked again, a
+// while later.
 func (p *projects) keysAt(address string) (keyfunc.Keyfunc, error) {
 	p.mu.Lock()
 	keys, ok := p.keys[address]
 	if !ok {
 		keys = sync.OnceValues(func() (keyfunc.Keyfunc, error) {
-			return keyfunc.NewDefaultOverrideCtx(p.stop, []string{address}, keyfunc.Override{Client: p.issuers, HTTPTimeout: issuerTimeout, RateLimitWaitMax: time.Second,
-				RefreshUnknownKID: rate.NewLimiter(rate.Every(issuerPause), 1)})
+			return keyfunc.NewDefaultOverrideCtx(p.stop, []string{address}, keyfunc.Override{
+				Client:            p.issuers,
+				HTTPTimeout:       issuerTimeout,
+				RateLimitWaitMax:  time.Second,
+				RefreshUnknownKID: rate.NewLimiter(rate.Every(issuerPause), 1),
+			})
 		})
 		p.keys[address] = keys
 	}

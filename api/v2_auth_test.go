@@ -276,8 +276,8 @@ func TestV2IssuersDoNotLeadElsewhere(t *testing.T) {
 	require.Zero(t, i.reads.Load())
 }
 
-// An issuer that is away makes tokens unknown, not errors, and whoever needs no token is served; a process that starts when it
-// is back takes them.
+// An issuer that is away makes tokens unknown, not errors, and whoever needs no token is served; a process
+// that starts when it is back takes them.
 func TestV2IssuerIsAway(t *testing.T) {
 	t.Parallel()
 	s, i := newCatalog(t, privateIssuers), newIssuer(t)

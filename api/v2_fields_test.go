@@ -12,9 +12,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Fields of answers that existing clients read, by the type they read them with; those after a `?` are not in every answer. What
-// is in a list ends its name with []. Sources are the public references of that API; where they contradict each other, what its
-// clients read counts (docs/decisions.md).
+// Fields of answers that existing clients read, by the type they read them with; those after a `?` are not in
+// every answer. What is in a list ends its name with []. Sources are the public references of that API; where
+// they contradict each other, what its clients read counts (docs/decisions.md).
 const (
 	quoteFields        = `amount:string amount_without_discount:string currency:string`
 	virtualPriceFields = `sku:string name:string type:string ?description:string ?image_url:string amount:integer amount_without_discount:integer is_default:boolean`
@@ -137,7 +137,8 @@ func clientFields() map[string]string {
 // ownCalls are below the same addresses, and that API has none like them.
 var ownCalls = []string{"POST order/{order_id}/cancel", "GET entitlements/{user}/{sku}"}
 
-// clientAnswers are the answers to the calls of /api/v2 and /api/v3 that tell something, by method and path below the project.
+// clientAnswers are the answers to the calls of /api/v2 and /api/v3 that tell something, by method and path
+// below the project.
 func clientAnswers() map[string]*openapi3.SchemaRef {
 	answers := map[string]*openapi3.SchemaRef{}
 	for path, item := range testDoc().Paths.Map() {
@@ -155,7 +156,8 @@ func clientAnswers() map[string]*openapi3.SchemaRef {
 	return answers
 }
 
-// Every field that clients know has its name, its type and its place here, and is always there unless it may be missing there, too.
+// Every field that clients know has its name, its type and its place here, and is always there unless it may
+// be missing there, too.
 func TestAnswersHaveTheFieldsThatClientsKnow(t *testing.T) {
 	t.Parallel()
 	answers, known := clientAnswers(), clientFields()

@@ -10,7 +10,8 @@ import (
 	"github.com/quickpass/quickpass/internal/webhook"
 )
 
-// hiddenSecret stands for a secret. A client that reads the settings, changes one and sends all of them back changes no secret.
+// hiddenSecret stands for a secret. A client that reads the settings, changes one and sends all of them back
+// changes no secret.
 const hiddenSecret = "********"
 
 // V2GetWebhook reads where the project's server is told of its orders.
@@ -24,8 +25,15 @@ func (h *handlers) V2GetWebhook(ctx context.Context, r V2GetWebhookRequestObject
 
 // V2PutWebhook replaces it, in the form that clients of /api/v2 send. The events stay.
 func (h *handlers) V2PutWebhook(ctx context.Context, r V2PutWebhookRequestObject) (V2PutWebhookResponseObject, error) {
-	edit := postgres.WebhookEdit{ProjectID: r.ProjectID, URL: r.Body.URL, Secret: value(r.Body.Secret), Enabled: or(r.Body.IsEnabled, true), Format: int(or(r.Body.Version, webhook.NewestFormat)),
-		Events: webhook.DefaultEvents, Actor: callOf(ctx).key.KeyID}
+	edit := postgres.WebhookEdit{
+		ProjectID: r.ProjectID,
+		URL:       r.Body.URL,
+		Secret:    value(r.Body.Secret),
+		Enabled:   or(r.Body.IsEnabled, true),
+		Format:    int(or(r.Body.Version, webhook.NewestFormat)),
+		Events:    webhook.DefaultEvents,
+		Actor:     callOf(ctx).key.KeyID,
+	}
 	if edit.Secret == hiddenSecret {
 		edit.Secret = ""
 	}

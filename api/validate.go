@@ -92,7 +92,13 @@ func validateParameters(c echo.Context, op *operation) error {
 		}
 	}
 	// Not openapi3filter.ValidateRequest: it reads the body, without a bound.
-	input := &openapi3filter.RequestValidationInput{Request: r, PathParams: path, QueryParams: query, Route: op.route, Options: filterOptions}
+	input := &openapi3filter.RequestValidationInput{
+		Request:     r,
+		PathParams:  path,
+		QueryParams: query,
+		Route:       op.route,
+		Options:     filterOptions,
+	}
 	var mistakes openapi3.MultiError
 	for _, parameter := range op.parameters {
 		if err := openapi3filter.ValidateParameter(r.Context(), input, parameter); err != nil {

@@ -68,7 +68,11 @@ func (st *stack) prepareBurst(ctx context.Context, windows int) error {
 	}
 	product := benchProduct(burstSKU)
 	product.Delivery.RetryIntervalSeconds = int(burstInterval.Seconds())
-	if _, _, err := st.served.AddProduct(ctx, postgres.NewProduct{ProjectID: project, Actor: "bench", Product: product}, time.Now()); err != nil {
+	if _, _, err := st.served.AddProduct(ctx, postgres.NewProduct{
+		ProjectID: project,
+		Actor:     "bench",
+		Product:   product,
+	}, time.Now()); err != nil {
 		return err
 	}
 	if err := st.activate(ctx, burstUser, burstTask, 0, windows); err != nil {
@@ -103,7 +107,8 @@ func (st *stack) sellBeside(ctx context.Context, other func(context.Context) err
 	return st.takenBeside(ctx, orders)
 }
 
-// takenBeside reads how long orders took from their rows. The pauses between the calls are left out, so that what remains is waiting.
+// takenBeside reads how long orders took from their rows. The pauses between the calls are left out, so that
+// what remains is waiting.
 func (st *stack) takenBeside(ctx context.Context, orders []string) (r burstLoadResult, err error) {
 	rows, err := st.served.Pool().Query(ctx, "SELECT finished_at - created_at, delivery_calls FROM orders WHERE order_id = ANY ($1) AND finished_at IS NOT NULL", orders)
 	if err != nil {
@@ -138,7 +143,13 @@ func (st *stack) completeWindows(ctx context.Context, windows int) (time.Duratio
 	for from := 0; from < windows; from += burstEvents {
 		var events []map[string]any
 		for n := from; n < min(from+burstEvents, windows); n++ {
-			events = append(events, map[string]any{"event_id": rand.Text(), "user_id": fmt.Sprintf(burstUser+playerForm, n), "event_type": "level_up", "amount": "100", "timestamp": time.Now().UTC().Format(time.RFC3339)})
+			events = append(events, map[string]any{
+				"event_id":   rand.Text(),
+				"user_id":    fmt.Sprintf(burstUser+playerForm, n),
+				"event_type": "level_up",
+				"amount":     "100",
+				"timestamp":  time.Now().UTC().Format(time.RFC3339),
+			})
 		}
 		body, err := json.Marshal(events)
 		if err != nil {

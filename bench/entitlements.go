@@ -32,7 +32,10 @@ type checker struct {
 }
 
 func newChecker() *checker {
-	return &checker{http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1000, IdleConnTimeout: time.Minute}}, auth: basicAuth()}
+	return &checker{
+		http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1000, IdleConnTimeout: time.Minute}},
+		auth: basicAuth(),
+	}
 }
 
 // get wants an answer with these words in it.
@@ -56,7 +59,8 @@ func (c *checker) get(ctx context.Context, address, want string, note *notes) er
 	return nil
 }
 
-// measureEntitlements asks whether users are entitled, and compares with what the same server does for nothing. The cells are interleaved.
+// measureEntitlements asks whether users are entitled, and compares with what the same server does for
+// nothing. The cells are interleaved.
 func measureEntitlements(ctx context.Context, o settings, st *stack, p *progress) (repeats []repeat, err error) {
 	p.say("entitlements: granting %d subscriptions", checkedUsers)
 	if err := errors.Join(st.preparePasses(ctx), st.grantPasses(ctx, checkedUser, 0, checkedUsers)); err != nil {

@@ -11,8 +11,9 @@ import (
 	"github.com/quickpass/quickpass/internal/postgres"
 )
 
-// bareCounter is the smallest thing that stores events and counts them: one table with the columns of ours and a unique key,
-// one of counters, and one statement a batch. It knows no users, tasks, conditions or windows, and nobody else may write.
+// bareCounter is the smallest thing that stores events and counts them: one table with the columns of ours
+// and a unique key, one of counters, and one statement a batch. It knows no users, tasks, conditions or
+// windows, and nobody else may write.
 type bareCounter struct {
 	db *postgres.DB
 	// Each writer has players of its own, so that none waits for another.

@@ -24,7 +24,10 @@ type eventFront struct {
 const keptBodies = 1000
 
 func newEventFront(url string) *eventFront {
-	return &eventFront{http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1000, IdleConnTimeout: time.Minute}}, url: url + "/api/v1/events"}
+	return &eventFront{
+		http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1000, IdleConnTimeout: time.Minute}},
+		url:  url + "/api/v1/events",
+	}
 }
 
 // post sends a batch of new events and wants each counted.

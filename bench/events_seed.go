@@ -26,7 +26,11 @@ const (
 // seedTasks writes the tasks and the key of the main product.
 func seedTasks(ctx context.Context, db *postgres.DB, now time.Time) error {
 	hash := sha256.Sum256([]byte(eventKey))
-	if err := db.PutAPIKey(ctx, postgres.APIKey{KeyID: "key_bench_events", ProjectID: project, Role: "main_product"}, hash[:], now); err != nil {
+	if err := db.PutAPIKey(ctx, postgres.APIKey{
+		KeyID:     "key_bench_events",
+		ProjectID: project,
+		Role:      "main_product",
+	}, hash[:], now); err != nil {
 		return err
 	}
 	minimum := decimal.NewFromInt(100)
@@ -35,8 +39,16 @@ func seedTasks(ctx context.Context, db *postgres.DB, now time.Time) error {
 		if id == burstTask {
 			target = 1
 		}
-		task := tasks.Task{TaskID: id, Status: tasks.Published, Name: "A billion bets of 100+ rubles", EventType: eventType, MinAmount: &minimum,
-			Target: decimal.NewFromInt(target), Window: tasks.WindowRule{Kind: tasks.Rolling, Unit: tasks.Month}, Reward: tasks.Reward{Coins: 50}}.WithDefaults()
+		task := tasks.Task{
+			TaskID:    id,
+			Status:    tasks.Published,
+			Name:      "A billion bets of 100+ rubles",
+			EventType: eventType,
+			MinAmount: &minimum,
+			Target:    decimal.NewFromInt(target),
+			Window:    tasks.WindowRule{Kind: tasks.Rolling, Unit: tasks.Month},
+			Reward:    tasks.Reward{Coins: 50},
+		}.WithDefaults()
 		if _, _, err := db.CreateTask(ctx, postgres.NewTask{ProjectID: project, Task: task, Actor: "bench"}, now); err != nil {
 			return err
 		}
@@ -44,8 +56,8 @@ func seedTasks(ctx context.Context, db *postgres.DB, now time.Time) error {
 	return nil
 }
 
-// seedPlayers gives many users a window of a month that began an hour ago and whose target is never reached. Its workflow is
-// said to be told, so that no sweep starts them all.
+// seedPlayers gives many users a window of a month that began an hour ago and whose target is never reached.
+// Its workflow is said to be told, so that no sweep starts them all.
 func (st *stack) seedPlayers(ctx context.Context) error {
 	if err := st.seedUsers(ctx, player, manyWindows); err != nil {
 		return err

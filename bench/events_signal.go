@@ -20,8 +20,8 @@ const (
 	signalName  = "event"
 )
 
-// signalCounter counts as the textbooks of workflow engines do: a workflow is the user's window, and each event is a signal
-// to it. It stores no event and takes a duplicate for another.
+// signalCounter counts as the textbooks of workflow engines do: a workflow is the user's window, and each
+// event is a signal to it. It stores no event and takes a duplicate for another.
 type signalCounter struct {
 	engine client.Client
 	ends   *ends
@@ -54,8 +54,12 @@ func openSignals(ctx context.Context, st *stack) (*signalCounter, error) {
 	group.SetLimit(poolSize)
 	for n := range fewWindows {
 		group.Go(func() error {
-			_, err := s.engine.ExecuteWorkflow(groupCtx, client.StartWorkflowOptions{ID: signaledID(n), TaskQueue: signalQueue, EnableEagerStart: true,
-				WorkflowIDReusePolicy: enumspb.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE}, "CountSignals")
+			_, err := s.engine.ExecuteWorkflow(groupCtx, client.StartWorkflowOptions{
+				ID:                    signaledID(n),
+				TaskQueue:             signalQueue,
+				EnableEagerStart:      true,
+				WorkflowIDReusePolicy: enumspb.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
+			}, "CountSignals")
 			return err
 		})
 	}
@@ -72,7 +76,14 @@ func signaledID(n int) string { return fmt.Sprintf("signals/%d", n) }
 func (s *signalCounter) send(ctx context.Context, note *notes) error {
 	begin := time.Now()
 	n := rand.IntN(fewWindows)
-	event := signaledEvent{EventID: xid.New().String(), UserID: bet{player: n}.userID(), EventType: "bet_placed", Timestamp: begin.UTC().Format(time.RFC3339), Amount: "250.00", Currency: "RUB"}
+	event := signaledEvent{
+		EventID:   xid.New().String(),
+		UserID:    bet{player: n}.userID(),
+		EventType: "bet_placed",
+		Timestamp: begin.UTC().Format(time.RFC3339),
+		Amount:    "250.00",
+		Currency:  "RUB",
+	}
 	end := s.ends.expect(event.EventID)
 	if err := s.engine.SignalWorkflow(ctx, signaledID(n), "", signalName, event); err != nil {
 		return fmt.Errorf("signal: %w", err)

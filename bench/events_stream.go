@@ -113,8 +113,9 @@ func (in *intakes) rabbit(ctx context.Context) (result, error) {
 	return in.ingest(ctx, "rabbitmq", "QUICKPASS_AMQP_URL="+in.stack.rabbit.URL(), "QUICKPASS_AMQP_QUEUE="+queue)
 }
 
-// ingest starts a process that consumes and waits until all events are counted. The rate is that of the middle four fifths,
-// so that neither the start of the process nor the last fetch is in it; the cost is of all, the start included.
+// ingest starts a process that consumes and waits until all events are counted. The rate is that of the
+// middle four fifths, so that neither the start of the process nor the last fetch is in it; the cost is of
+// all, the start included.
 func (in *intakes) ingest(ctx context.Context, source string, env ...string) (r result, err error) {
 	ctx, cancel := context.WithTimeout(ctx, streamTimeout)
 	defer cancel()
@@ -166,8 +167,13 @@ func (st *stack) startIngest(ctx context.Context, env []string) error {
 		return err
 	}
 	st.ingest, err = devstack.StartProcess(ctx, devstack.ProcessOptions{
-		Name: "quickpass ingest", Path: binary, Args: []string{"ingest"}, Dir: st.dir, LogFile: filepath.Join(st.dir, "ingest.log"),
-		Env: append([]string{"QUICKPASS_DATABASE_URL=" + st.postgres.URL(), "QUICKPASS_TEMPORAL_ADDRESS=" + st.temporal.Address()}, env...), StopTimeout: stopTimeout,
+		Name:        "quickpass ingest",
+		Path:        binary,
+		Args:        []string{"ingest"},
+		Dir:         st.dir,
+		LogFile:     filepath.Join(st.dir, "ingest.log"),
+		Env:         append([]string{"QUICKPASS_DATABASE_URL=" + st.postgres.URL(), "QUICKPASS_TEMPORAL_ADDRESS=" + st.temporal.Address()}, env...),
+		StopTimeout: stopTimeout,
 	})
 	return err
 }

@@ -28,7 +28,14 @@ type plainShop struct {
 // newOrder is what a request asks to reserve, with an idempotency key as the storefront sends one.
 func newOrder(user, sku string) postgres.Purchase {
 	id := "qp_" + xid.New().String()
-	return postgres.Purchase{ProjectID: project, OrderID: id, UserID: user, SKU: sku, Quantity: 1, Idempotency: &postgres.Idempotency{Key: id}}
+	return postgres.Purchase{
+		ProjectID:   project,
+		OrderID:     id,
+		UserID:      user,
+		SKU:         sku,
+		Quantity:    1,
+		Idempotency: &postgres.Idempotency{Key: id},
+	}
 }
 
 func (s *plainShop) reserve(ctx context.Context, user, sku string) (postgres.Purchase, error) {
@@ -64,7 +71,13 @@ func (s *plainShop) buy(ctx context.Context, note *notes) error {
 // deliver asks the main product once and wants the order credited.
 func deliver(ctx context.Context, product *mainproduct.Client, orderID, user string) (mainproduct.Answer, error) {
 	// What the reserve transaction froze in the order is known here: all products of the seed ask for the same.
-	answer := product.Credit(ctx, mainproduct.CreditRequest{UserID: user, Amount: creditAmount, Currency: "credits", OrderID: orderID, ProductName: "100 credits"})
+	answer := product.Credit(ctx, mainproduct.CreditRequest{
+		UserID:      user,
+		Amount:      creditAmount,
+		Currency:    "credits",
+		OrderID:     orderID,
+		ProductName: "100 credits",
+	})
 	if answer.Kind != mainproduct.Credited {
 		return answer, fmt.Errorf("order %s: the main product answers %s %s %s", orderID, answer.Kind, answer.Code, answer.Reason)
 	}
@@ -72,8 +85,13 @@ func deliver(ctx context.Context, product *mainproduct.Client, orderID, user str
 }
 
 func capture(ctx context.Context, db *postgres.DB, orderID string, answer mainproduct.Answer) error {
-	status, err := db.CaptureOrder(ctx, contract.CaptureInput{ProjectID: project, OrderID: orderID, Attempt: 1, Calls: 1,
-		Credit: store.Credit{TransactionID: answer.TransactionID, CreditedAmount: answer.CreditedAmount, NewBalance: answer.NewBalance}}, time.Now())
+	status, err := db.CaptureOrder(ctx, contract.CaptureInput{
+		ProjectID: project,
+		OrderID:   orderID,
+		Attempt:   1,
+		Calls:     1,
+		Credit:    store.Credit{TransactionID: answer.TransactionID, CreditedAmount: answer.CreditedAmount, NewBalance: answer.NewBalance},
+	}, time.Now())
 	if err == nil && status != store.Completed {
 		err = fmt.Errorf("order %s is %s", orderID, status)
 	}

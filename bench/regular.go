@@ -49,7 +49,10 @@ func openRegularShop(st *stack) (*regularShop, error) {
 	own.RegisterWorkflowWithOptions(regularWorkflow, workflow.RegisterOptions{Name: "Regular"})
 	own.RegisterActivityWithOptions(purchase.Reserve, activity.RegisterOptions{Name: contract.ReserveActivity})
 	own.RegisterActivityWithOptions(purchase.Capture, activity.RegisterOptions{Name: contract.CaptureActivity})
-	outside := worker.New(st.engine, regularProductQueue, worker.Options{DisableWorkflowWorker: true, MaxConcurrentActivityExecutionSize: deliverySlots})
+	outside := worker.New(st.engine, regularProductQueue, worker.Options{
+		DisableWorkflowWorker:              true,
+		MaxConcurrentActivityExecutionSize: deliverySlots,
+	})
 	outside.RegisterActivityWithOptions(delivery.Deliver, activity.RegisterOptions{Name: contract.DeliverActivity})
 	for _, w := range []worker.Worker{own, outside} {
 		if err := w.Start(); err != nil {
@@ -87,8 +90,12 @@ func (s *regularShop) buy(ctx context.Context, user string) (orderID string, err
 
 func (s *regularShop) dispatch() {
 	for in := range s.queue {
-		_, err := s.engine.ExecuteWorkflow(context.Background(), client.StartWorkflowOptions{ID: regularID(in.OrderID), TaskQueue: regularQueue,
-			EnableEagerStart: true, WorkflowIDReusePolicy: enumspb.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE}, "Regular", in)
+		_, err := s.engine.ExecuteWorkflow(context.Background(), client.StartWorkflowOptions{
+			ID:                    regularID(in.OrderID),
+			TaskQueue:             regularQueue,
+			EnableEagerStart:      true,
+			WorkflowIDReusePolicy: enumspb.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
+		}, "Regular", in)
 		if err != nil {
 			s.failed.CompareAndSwap(nil, &err)
 		}
@@ -110,7 +117,13 @@ func regularWorkflow(ctx workflow.Context, in contract.PurchaseInput) error {
 		RetryPolicy: &temporal.RetryPolicy{InitialInterval: settings.RetryInterval(), BackoffCoefficient: 1,
 			MaximumAttempts: int32(settings.Retries) + 1},
 	})
-	delivery := contract.DeliveryInput{ProjectID: in.ProjectID, OrderID: in.OrderID, UserID: in.UserID, Attempt: in.Attempt, Delivery: *reservation.Delivery}
+	delivery := contract.DeliveryInput{
+		ProjectID: in.ProjectID,
+		OrderID:   in.OrderID,
+		UserID:    in.UserID,
+		Attempt:   in.Attempt,
+		Delivery:  *reservation.Delivery,
+	}
 	var outcome contract.Outcome
 	if err := workflow.ExecuteActivity(outside, contract.DeliverActivity, delivery).Get(ctx, &outcome); err != nil {
 		return err

@@ -95,12 +95,20 @@ func (st *stack) startPostgres(ctx context.Context) (err error) {
 }
 
 func (st *stack) startTemporal(ctx context.Context) (err error) {
-	st.temporal, err = devstack.StartTemporal(ctx, devstack.TemporalOptions{PostgresURL: st.postgres.AdminURL(), UIPort: devstack.NoUI, Dir: st.dir})
+	st.temporal, err = devstack.StartTemporal(ctx, devstack.TemporalOptions{
+		PostgresURL: st.postgres.AdminURL(),
+		UIPort:      devstack.NoUI,
+		Dir:         st.dir,
+	})
 	if err != nil {
 		return err
 	}
 	st.stops = append(st.stops, st.temporal.Stop)
-	st.engine, err = temporal.Dial(temporal.Options{Address: st.temporal.Address(), Namespace: client.DefaultNamespace, Logger: slog.New(slog.DiscardHandler)})
+	st.engine, err = temporal.Dial(temporal.Options{
+		Address:   st.temporal.Address(),
+		Namespace: client.DefaultNamespace,
+		Logger:    slog.New(slog.DiscardHandler),
+	})
 	if err != nil {
 		return err
 	}
@@ -116,7 +124,11 @@ const optionalIndexes = "tablename = 'executions_visibility' AND indexname NOT I
 // trimVisibility does what an operator may choose to do: of the 74 indexes of the visibility table it keeps those
 // by which workflows are found by id, type and status. Every index is written at the start and the end of a workflow.
 func (st *stack) trimVisibility(ctx context.Context) error {
-	db, err := postgres.Open(ctx, postgres.Options{URL: st.databaseURL("temporal_visibility"), MaxConnections: 1, StatementTimeout: stopTimeout})
+	db, err := postgres.Open(ctx, postgres.Options{
+		URL:              st.databaseURL("temporal_visibility"),
+		MaxConnections:   1,
+		StatementTimeout: stopTimeout,
+	})
 	if err != nil {
 		return err
 	}

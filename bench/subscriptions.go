@@ -53,8 +53,9 @@ func (r subscriptionsResult) all() (sum float64) {
 	return sum
 }
 
-// measureSubscriptions grants subscriptions over HTTP, each with its workflow, and looks at what they take and how soon everything works again
-// after kill -9 with all of them open. Like the windows, it comes before others have left room in the tables.
+// measureSubscriptions grants subscriptions over HTTP, each with its workflow, and looks at what they take
+// and how soon everything works again after kill -9 with all of them open. Like the windows, it comes before
+// others have left room in the tables.
 func measureSubscriptions(ctx context.Context, o settings, st *stack, p *progress) (*subscriptionsResult, error) {
 	p.say("subscriptions: granting %d", o.subscriptions)
 	if err := st.preparePasses(ctx); err != nil {
@@ -92,12 +93,22 @@ func measureSubscriptions(ctx context.Context, o settings, st *stack, p *progres
 // preparePasses writes the items and the key of the project's server, once.
 func (st *stack) preparePasses(ctx context.Context) error {
 	hash := sha256.Sum256([]byte(serverKey))
-	if err := st.served.PutAPIKey(ctx, postgres.APIKey{KeyID: "key_bench_server", ProjectID: project, Role: "server"}, hash[:], time.Now()); err != nil {
+	if err := st.served.PutAPIKey(ctx, postgres.APIKey{
+		KeyID:     "key_bench_server",
+		ProjectID: project,
+		Role:      "server",
+	}, hash[:], time.Now()); err != nil {
 		return err
 	}
 	for sku, unit := range map[string]subscriptions.Unit{seasonPass: subscriptions.Month, minutePass: subscriptions.Minute} {
-		item := catalog.Item{SKU: sku, Type: catalog.VirtualGood, VirtualItemType: catalog.NonRenewingSubscription, Status: catalog.Published, Name: catalog.Text{"en": sku},
-			InventoryOptions: catalog.InventoryOptions{ExpirationPeriod: &subscriptions.Period{Unit: unit, Value: 1}}}
+		item := catalog.Item{
+			SKU:              sku,
+			Type:             catalog.VirtualGood,
+			VirtualItemType:  catalog.NonRenewingSubscription,
+			Status:           catalog.Published,
+			Name:             catalog.Text{"en": sku},
+			InventoryOptions: catalog.InventoryOptions{ExpirationPeriod: &subscriptions.Period{Unit: unit, Value: 1}},
+		}
 		definition, err := json.Marshal(item)
 		if err != nil {
 			return err
@@ -155,7 +166,8 @@ func (st *stack) awaitPassesTold(ctx context.Context) error {
 	return nil
 }
 
-// grantPasses gives users from..to a subscription of a month, as the project's server does: as many in a call as it takes.
+// grantPasses gives users from..to a subscription of a month, as the project's server does: as many in a call
+// as it takes.
 func (st *stack) grantPasses(ctx context.Context, prefix string, from, to int) error {
 	front := newStorefront(st.apiURL)
 	var next atomic.Int64
@@ -170,7 +182,10 @@ func (st *stack) grantPasses(ctx context.Context, prefix string, from, to int) e
 				}
 				var grants []inventory.Request
 				for n := first; n < min(first+inventory.MaxOperations, to); n++ {
-					grants = append(grants, inventory.Request{User: inventory.User{ID: fmt.Sprintf(prefix+playerForm, n)}, Items: []inventory.RequestedItem{{SKU: seasonPass, Quantity: 1}}})
+					grants = append(grants, inventory.Request{
+						User:  inventory.User{ID: fmt.Sprintf(prefix+playerForm, n)},
+						Items: []inventory.RequestedItem{{SKU: seasonPass, Quantity: 1}},
+					})
 				}
 				if err := front.grant(ctx, st.apiURL, grants); err != nil {
 					return err
@@ -208,8 +223,9 @@ func (s *storefront) grant(ctx context.Context, api string, grants []inventory.R
 	return nil
 }
 
-// tellProbe has one more subscription end in a moment and something happen first, and tells how long after that it took until its user was told, the
-// moment until its end left out. The user is one whose timer has little jitter.
+// tellProbe has one more subscription end in a moment and something happen first, and tells how long after
+// that it took until its user was told, the moment until its end left out. The user is one whose timer has
+// little jitter.
 func (st *stack) tellProbe(ctx context.Context, happens func(context.Context) error) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, probeWait)
 	defer cancel()
@@ -218,8 +234,13 @@ func (st *stack) tellProbe(ctx context.Context, happens func(context.Context) er
 		return 0, err
 	}
 	user := promptUser(begin)
-	_, _, err := st.served.ChangeInventory(ctx, postgres.InventoryCall{ProjectID: project, Action: inventory.ActionGrant, Source: postgres.SourceReward, Zone: time.UTC,
-		Requests: []inventory.Request{{User: inventory.User{ID: user}, Items: []inventory.RequestedItem{{SKU: minutePass, Quantity: 1}}}}}, time.Now().Add(probeEnds-time.Minute))
+	_, _, err := st.served.ChangeInventory(ctx, postgres.InventoryCall{
+		ProjectID: project,
+		Action:    inventory.ActionGrant,
+		Source:    postgres.SourceReward,
+		Zone:      time.UTC,
+		Requests:  []inventory.Request{{User: inventory.User{ID: user}, Items: []inventory.RequestedItem{{SKU: minutePass, Quantity: 1}}}},
+	}, time.Now().Add(probeEnds-time.Minute))
 	if err != nil {
 		return 0, err
 	}

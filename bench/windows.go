@@ -38,8 +38,9 @@ func (w windowsResult) all() (sum float64) {
 	return sum
 }
 
-// measureWindows opens windows by the API, each with its workflow, and sees by how much the databases grow. It must come first:
-// rows that others have left would make room without growth. What Temporal wrote for a moment only is vacuumed away.
+// measureWindows opens windows by the API, each with its workflow, and sees by how much the databases grow.
+// It must come first: rows that others have left would make room without growth. What Temporal wrote for a
+// moment only is vacuumed away.
 func measureWindows(ctx context.Context, o settings, st *stack, p *progress) (*windowsResult, error) {
 	p.say("windows: opening %d", o.windows)
 	// Some go ahead, so that the first page of each of Temporal's many indexes is not charged to a few windows.
@@ -56,7 +57,11 @@ func measureWindows(ctx context.Context, o settings, st *stack, p *progress) (*w
 	if err != nil {
 		return nil, err
 	}
-	w := &windowsResult{windows: o.windows, bytes: map[string]float64{}, perSecond: float64(o.windows) / (after.toldAt.Sub(begin)).Seconds()}
+	w := &windowsResult{
+		windows:   o.windows,
+		bytes:     map[string]float64{},
+		perSecond: float64(o.windows) / (after.toldAt.Sub(begin)).Seconds(),
+	}
 	for _, database := range sizedDatabases {
 		w.bytes[database] = float64(after.bytes[database]-before.bytes[database]) / float64(o.windows)
 	}

@@ -49,7 +49,13 @@ func wares() []ware {
 		return []catalog.VirtualPrice{{SKU: catalog.CoinsSKU, Amount: n, IsDefault: true}}
 	}
 	good := func(sku string, kind catalog.VirtualItemType) catalog.Item {
-		return catalog.Item{SKU: sku, Type: catalog.VirtualGood, VirtualItemType: kind, Status: catalog.Published, Name: catalog.Text{"en": sku}}
+		return catalog.Item{
+			SKU:             sku,
+			Type:            catalog.VirtualGood,
+			VirtualItemType: kind,
+			Status:          catalog.Published,
+			Name:            catalog.Text{"en": sku},
+		}
 	}
 	gold := catalog.Item{SKU: "gold", Type: catalog.VirtualCurrency, Status: catalog.Draft, Name: catalog.Text{"en": "gold"}}
 	gun, pass, gift := good("gun", catalog.Consumable), good("pass", catalog.NonRenewingSubscription), good("gift", catalog.Consumable)
@@ -63,15 +69,26 @@ func wares() []ware {
 	pack.Content = []catalog.Content{{SKU: "gun", Quantity: 5}, {SKU: "pass", Quantity: 1}, {SKU: "bag", Quantity: 2}}
 	up := good(topUp, catalog.Consumable)
 	up.Prices = usd
-	up.MainProduct = &catalog.MainProduct{Integration: store.Integration{ResourceType: catalog.DefaultResourceType, Endpoint: store.DefaultEndpoint, Amount: decimal.NewFromInt(5), Currency: "credits"},
-		Delivery: quick(1), InsteadOfInventory: true}
+	up.MainProduct = &catalog.MainProduct{
+		Integration: store.Integration{
+			ResourceType: catalog.DefaultResourceType,
+			Endpoint:     store.DefaultEndpoint,
+			Amount:       decimal.NewFromInt(5),
+			Currency:     "credits",
+		},
+		Delivery:           quick(1),
+		InsteadOfInventory: true,
+	}
 	return []ware{{gold, nil}, {up, nil}, {gun, map[string]int64{"gun": 1}}, {pass, map[string]int64{"pass": 1}}, {gift, map[string]int64{"gift": 1}},
 		{bag, map[string]int64{"gold": 100}}, {pack, map[string]int64{"gun": 5, "pass": 1, "gold": 200}}}
 }
 
 func seedCatalog(ctx context.Context, db *postgres.DB) error {
 	now := time.Now()
-	_, err := db.EditProject(ctx, project, postgres.ProjectEdit{JWTSecret: new(shopperSecret), OrderSeconds: new(int32(orderSeconds))}, "chaos", now)
+	_, err := db.EditProject(ctx, project, postgres.ProjectEdit{
+		JWTSecret:    new(shopperSecret),
+		OrderSeconds: new(int32(orderSeconds)),
+	}, "chaos", now)
 	if err != nil {
 		return err
 	}
@@ -85,7 +102,14 @@ func seedCatalog(ctx context.Context, db *postgres.DB) error {
 		if _, _, err := db.PutUser(ctx, project, user, postgres.UserEdit{}, now); err != nil {
 			return err
 		}
-		_, err := db.AdjustWallet(ctx, postgres.Adjustment{ProjectID: project, AdjustmentID: "chaos_" + user, UserID: user, Amount: shopperCoins, Reason: "chaos", Actor: "chaos"}, now)
+		_, err := db.AdjustWallet(ctx, postgres.Adjustment{
+			ProjectID:    project,
+			AdjustmentID: "chaos_" + user,
+			UserID:       user,
+			Amount:       shopperCoins,
+			Reason:       "chaos",
+			Actor:        "chaos",
+		}, now)
 		if err != nil {
 			return fmt.Errorf("coins of %s: %w", user, err)
 		}
@@ -132,7 +156,10 @@ func (l *checkoutLoad) run(ordering, giveUp context.Context, seed uint64) {
 		group.Go(func() {
 			r := rand.New(rand.NewPCG(seed, shopperSeedBase+uint64(n)))
 			for i := 0; pause(ordering, time.Duration(r.Int64N(int64(2*betweenOrders)))); i++ {
-				l.shop(giveUp, &shopping{key: fmt.Sprintf("checkout-%d-%d-%d", seed, n, i), user: fmt.Sprintf("shopper-%d", r.IntN(shoppers))}, r)
+				l.shop(giveUp, &shopping{
+					key:  fmt.Sprintf("checkout-%d-%d-%d", seed, n, i),
+					user: fmt.Sprintf("shopper-%d", r.IntN(shoppers)),
+				}, r)
 			}
 		})
 	}
@@ -233,7 +260,10 @@ func (l *checkoutLoad) order(ctx context.Context, o *shopping, r *rand.Rand, pat
 }
 
 func (l *checkoutLoad) pay(ctx context.Context, o *shopping, r *rand.Rand, which string) {
-	status, data := l.send(ctx, o, r, http.MethodPost, "/api/v1/sandbox/payments", o.key+"-pay-"+which, map[string]any{"token": o.token, "card": testCard})
+	status, data := l.send(ctx, o, r, http.MethodPost, "/api/v1/sandbox/payments", o.key+"-pay-"+which, map[string]any{
+		"token": o.token,
+		"card":  testCard,
+	})
 	switch {
 	case status == http.StatusOK:
 		l.payments.Add(1)

@@ -102,7 +102,12 @@ func (c *chaos) buy(ctx context.Context, count int) []*intent {
 	wishes := make([]*intent, count)
 	var group sync.WaitGroup
 	for n := range wishes {
-		wishes[n] = &intent{key: fmt.Sprintf("chaos-combo-%d-%d", c.bought, n), user: fmt.Sprintf("buyer-%d", n%buyers), sku: shop[0].sku, quantity: 1}
+		wishes[n] = &intent{
+			key:      fmt.Sprintf("chaos-combo-%d-%d", c.bought, n),
+			user:     fmt.Sprintf("buyer-%d", n%buyers),
+			sku:      shop[0].sku,
+			quantity: 1,
+		}
 		c.load.note(wishes[n])
 		group.Go(func() {
 			c.load.pursue(context.WithoutCancel(ctx), wishes[n], rand.New(rand.NewPCG(uint64(c.bought), uint64(n))))

@@ -55,7 +55,8 @@ const deliveryPrefix = "co_"
 
 func (a asked) id() string { return fmt.Sprintf("%s%d_%d", deliveryPrefix, a.OrderID, a.Number) }
 
-// settleCheckouts waits until no order of a cart or an item is open, but for those that wait for an admin. One that nobody pays expires.
+// settleCheckouts waits until no order of a cart or an item is open, but for those that wait for an admin.
+// One that nobody pays expires.
 func settleCheckouts(ctx context.Context, s *stack, f *findings, recovery time.Duration) error {
 	bound := max(orderSeconds*time.Second, 4*(quick(1).Timeout()+time.Second)) + recovery
 	for begin := time.Now(); ; {
@@ -74,7 +75,16 @@ func settleCheckouts(ctx context.Context, s *stack, f *findings, recovery time.D
 }
 
 func readCheckoutTruth(ctx context.Context, s *stack, all []*shopping) (t checkoutTruth, err error) {
-	t = checkoutTruth{all: all, back: map[pieces]int64{}, books: map[string]fake.Entry{}, orders: map[int64]checkoutRow{}, owned: map[[2]string]int64{}, lasting: map[string]float64{}, wallets: map[string]int64{}, refusals: map[string]int{}}
+	t = checkoutTruth{
+		all:      all,
+		back:     map[pieces]int64{},
+		books:    map[string]fake.Entry{},
+		orders:   map[int64]checkoutRow{},
+		owned:    map[[2]string]int64{},
+		lasting:  map[string]float64{},
+		wallets:  map[string]int64{},
+		refusals: map[string]int{},
+	}
 	rows, err := s.db.Pool().Query(ctx, "SELECT order_id, user_id, status, coalesce(reason, ''), lines FROM checkout_orders")
 	if err != nil {
 		return t, err
@@ -135,8 +145,8 @@ func (t *checkoutTruth) readDeliveries(ctx context.Context, s *stack) error {
 	return err
 }
 
-// decideSuspected has everything delivered again of which nobody knows whether it was: the main product is well by now, and credits nothing
-// twice that it is asked for under the same id.
+// decideSuspected has everything delivered again of which nobody knows whether it was: the main product is
+// well by now, and credits nothing twice that it is asked for under the same id.
 func decideSuspected(ctx context.Context, s *stack, f *findings, recovery time.Duration) (decided int, err error) {
 	client := &http.Client{Timeout: answerTimeout}
 	for {

@@ -66,8 +66,8 @@ func readTaskTruth(ctx context.Context, s *stack, l *eventLoad) (t taskTruth, er
 	return t, err
 }
 
-// judge compares what was sent with what was counted, and what was promised with what was given. Coins are judged with the
-// wallets.
+// judge compares what was sent with what was counted, and what was promised with what was given. Coins are
+// judged with the wallets.
 func (t taskTruth) judge(f *findings, batches []*batch) {
 	for _, b := range batches {
 		if !b.taken {
@@ -153,8 +153,8 @@ func (t taskTruth) completed() (n int) {
 	return n
 }
 
-// settleTasks waits until every completed window is rewarded, as far as the main product answers: the main product is well by now,
-// so that all calls of a reward and the time to recover are enough.
+// settleTasks waits until every completed window is rewarded, as far as the main product answers: the main
+// product is well by now, so that all calls of a reward and the time to recover are enough.
 func settleTasks(ctx context.Context, s *stack, f *findings, recovery time.Duration) error {
 	bound := contract.RewardCalls*(contract.RewardTimeout+contract.RewardInterval) + recovery
 	for begin := time.Now(); ; {

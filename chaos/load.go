@@ -69,7 +69,12 @@ func (l *load) run(buying, giveUp context.Context, o options) {
 						return
 					}
 				}
-				wish := &intent{key: fmt.Sprintf("chaos-%d-%d-%d", o.seed, n, i), user: pickUser(r), sku: pickItem(r).sku, quantity: 1 + int64(r.IntN(3))}
+				wish := &intent{
+					key:      fmt.Sprintf("chaos-%d-%d-%d", o.seed, n, i),
+					user:     pickUser(r),
+					sku:      pickItem(r).sku,
+					quantity: 1 + int64(r.IntN(3)),
+				}
 				l.note(wish)
 				l.pursue(giveUp, wish, r)
 			}
@@ -141,7 +146,13 @@ type answer struct {
 }
 
 // refusals are the codes that end an intent.
-var refusals = map[string]bool{"insufficient_coins": true, "out_of_stock": true, "user_blocked": true, "user_not_found": true, "product_not_found": true}
+var refusals = map[string]bool{
+	"insufficient_coins": true,
+	"out_of_stock":       true,
+	"user_blocked":       true,
+	"user_not_found":     true,
+	"product_not_found":  true,
+}
 
 func (l *load) ask(ctx context.Context, api string, wish *intent) answer {
 	body := map[string]any{"user_id": wish.user, "sku": wish.sku, "quantity": wish.quantity}

@@ -1,6 +1,7 @@
-// Command chaos proves that QuickPass neither loses nor doubles anything: purchases, events of tasks and orders of carts come in while every
-// process is killed and started again and the main product misbehaves; then the books decide. `make chaos` runs it;
-// docs/reliability.md is its report. It exits with 1 when a rule was broken, and then keeps its directory with all logs.
+// Command chaos proves that QuickPass neither loses nor doubles anything: purchases, events of tasks and
+// orders of carts come in while every process is killed and started again and the main product misbehaves;
+// then the books decide. `make chaos` runs it; docs/reliability.md is its report. It exits with 1 when a rule
+// was broken, and then keeps its directory with all logs.
 package main
 
 import (
@@ -164,7 +165,8 @@ func (r *result) run(ctx context.Context, s *stack) error {
 	return err
 }
 
-// underFaults buys, orders and sends events while everything fails, and returns when all is well again and all have their answers.
+// underFaults buys, orders and sends events while everything fails, and returns when all is well again and
+// all have their answers.
 func (r *result) underFaults(ctx context.Context, s *stack) {
 	faulty, calm := context.WithCancel(ctx)
 	defer calm()

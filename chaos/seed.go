@@ -108,10 +108,21 @@ func seedShop(ctx context.Context, db *postgres.DB) error {
 			status = store.Draft
 		}
 		_, _, err := db.AddProduct(ctx, postgres.NewProduct{ProjectID: project, Actor: "chaos", Product: store.Product{
-			SKU: i.sku, Name: i.sku, Description: "for the chaos run", Kind: "credits", PriceCoins: i.price, Status: status,
+			SKU:         i.sku,
+			Name:        i.sku,
+			Description: "for the chaos run",
+			Kind:        "credits",
+			PriceCoins:  i.price,
+			Status:      status,
 			Stock:       store.StockSettings{Initial: i.stock},
-			Integration: store.Integration{ResourceType: "external_currency", Endpoint: store.DefaultEndpoint, Amount: decimal.RequireFromString(i.amount), Currency: "credits"},
-			Delivery:    i.DeliverySettings}}, now)
+			Integration: store.Integration{
+				ResourceType: "external_currency",
+				Endpoint:     store.DefaultEndpoint,
+				Amount:       decimal.RequireFromString(i.amount),
+				Currency:     "credits",
+			},
+			Delivery: i.DeliverySettings,
+		}}, now)
 		if err != nil {
 			return fmt.Errorf("product %s: %w", i.sku, err)
 		}
@@ -120,7 +131,14 @@ func seedShop(ctx context.Context, db *postgres.DB) error {
 		if _, _, err := db.PutUser(ctx, project, user, postgres.UserEdit{}, now); err != nil {
 			return err
 		}
-		_, err := db.AdjustWallet(ctx, postgres.Adjustment{ProjectID: project, AdjustmentID: "chaos_" + user, UserID: user, Amount: coinsOf(user), Reason: "chaos", Actor: "chaos"}, now)
+		_, err := db.AdjustWallet(ctx, postgres.Adjustment{
+			ProjectID:    project,
+			AdjustmentID: "chaos_" + user,
+			UserID:       user,
+			Amount:       coinsOf(user),
+			Reason:       "chaos",
+			Actor:        "chaos",
+		}, now)
 		if err != nil {
 			return fmt.Errorf("coins of %s: %w", user, err)
 		}

@@ -53,7 +53,10 @@ type stack struct {
 
 // startStack starts everything in dir and seeds the shop.
 func startStack(ctx context.Context, dir string, inquiry bool) (s *stack, err error) {
-	s = &stack{dir: dir, keys: map[string]string{"storefront": "qpk_" + rand.Text(), "main_product": "qpk_" + rand.Text(), "admin": "qpk_" + rand.Text()}}
+	s = &stack{
+		dir:  dir,
+		keys: map[string]string{"storefront": "qpk_" + rand.Text(), "main_product": "qpk_" + rand.Text(), "admin": "qpk_" + rand.Text()},
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.stop())
@@ -64,12 +67,29 @@ func startStack(ctx context.Context, dir string, inquiry bool) (s *stack, err er
 	if err != nil {
 		return s, err
 	}
-	s.components = append(s.components, &component{name: "postgres", start: s.pg.Restart, kill: s.pg.Kill, term: bounded(s.pg.Stop), ended: s.pg.Done})
-	s.temporal, err = devstack.StartTemporal(ctx, devstack.TemporalOptions{PostgresURL: s.pg.URL(), UIPort: devstack.NoUI, Dir: dir, Progress: say})
+	s.components = append(s.components, &component{
+		name:  "postgres",
+		start: s.pg.Restart,
+		kill:  s.pg.Kill,
+		term:  bounded(s.pg.Stop),
+		ended: s.pg.Done,
+	})
+	s.temporal, err = devstack.StartTemporal(ctx, devstack.TemporalOptions{
+		PostgresURL: s.pg.URL(),
+		UIPort:      devstack.NoUI,
+		Dir:         dir,
+		Progress:    say,
+	})
 	if err != nil {
 		return s, err
 	}
-	s.components = append(s.components, &component{name: "temporal", start: s.temporal.Restart, kill: s.temporal.Kill, term: bounded(s.temporal.Stop), ended: s.temporal.Done})
+	s.components = append(s.components, &component{
+		name:  "temporal",
+		start: s.temporal.Restart,
+		kill:  s.temporal.Kill,
+		term:  bounded(s.temporal.Stop),
+		ended: s.temporal.Done,
+	})
 	if _, err = postgres.Migrate(ctx, s.pg.URL()); err != nil {
 		return s, err
 	}
@@ -104,8 +124,12 @@ func (s *stack) startPrograms(ctx context.Context, inquiry bool) error {
 	}
 	key := rand.Text()
 	s.fakeURL = "http://" + address
-	if err := s.run(ctx, "fake", false, &process{path: program, env: []string{"QUICKPASS_MAIN_PRODUCT_API_KEY=" + key},
-		args: []string{"-address", address, "-books", filepath.Join(s.dir, "books.jsonl")}, up: answers(s.fakeURL + "/control/health")}); err != nil {
+	if err := s.run(ctx, "fake", false, &process{
+		path: program,
+		env:  []string{"QUICKPASS_MAIN_PRODUCT_API_KEY=" + key},
+		args: []string{"-address", address, "-books", filepath.Join(s.dir, "books.jsonl")},
+		up:   answers(s.fakeURL + "/control/health"),
+	}); err != nil {
 		return err
 	}
 	s.env = []string{"QUICKPASS_DATABASE_URL=" + s.pg.URL(), "QUICKPASS_TEMPORAL_ADDRESS=" + s.temporal.Address(),
@@ -167,7 +191,11 @@ func (s *stack) copyTool(name string) (string, error) {
 func (s *stack) putKeys(ctx context.Context) error {
 	for role, key := range s.keys {
 		hash := sha256.Sum256([]byte(key))
-		if err := s.db.PutAPIKey(ctx, postgres.APIKey{KeyID: "key_chaos_" + role, ProjectID: project, Role: role}, hash[:], time.Now()); err != nil {
+		if err := s.db.PutAPIKey(ctx, postgres.APIKey{
+			KeyID:     "key_chaos_" + role,
+			ProjectID: project,
+			Role:      role,
+		}, hash[:], time.Now()); err != nil {
 			return err
 		}
 	}

@@ -35,12 +35,34 @@ type quest struct {
 
 // quests begin by themselves and are done once. Their targets are spread, so that windows are completed all the time.
 var quests = []quest{
-	quest{tasks.Task{TaskID: 1, Name: "One bet", Target: whole(1), Count: tasks.Count{Mode: tasks.CountEvents}, Reward: tasks.Reward{Coins: 3}}, howMany}.withGift(10),
+	quest{tasks.Task{
+		TaskID: 1,
+		Name:   "One bet",
+		Target: whole(1),
+		Count:  tasks.Count{Mode: tasks.CountEvents},
+		Reward: tasks.Reward{Coins: 3},
+	}, howMany}.withGift(10),
 	{tasks.Task{TaskID: 2, Name: "Five bets", Target: whole(5), Count: tasks.Count{Mode: tasks.CountEvents}, Reward: tasks.Reward{Coins: 5}}, howMany},
-	quest{tasks.Task{TaskID: 3, Name: "Four games", Target: whole(4), Count: tasks.Count{Mode: tasks.CountDistinct, Field: "game_type"}}, differentGames}.withGift(20),
-	quest{tasks.Task{TaskID: 4, Name: "Bets of 2,000", Target: whole(2000), Count: tasks.Count{Mode: tasks.CountSum}, Reward: tasks.Reward{Coins: 7}}, together}.withGift(30),
+	quest{tasks.Task{
+		TaskID: 3,
+		Name:   "Four games",
+		Target: whole(4),
+		Count:  tasks.Count{Mode: tasks.CountDistinct, Field: "game_type"},
+	}, differentGames}.withGift(20),
+	quest{tasks.Task{
+		TaskID: 4,
+		Name:   "Bets of 2,000",
+		Target: whole(2000),
+		Count:  tasks.Count{Mode: tasks.CountSum},
+		Reward: tasks.Reward{Coins: 7},
+	}, together}.withGift(30),
 	{tasks.Task{TaskID: 5, Name: "Thirty bets", Target: whole(30), Count: tasks.Count{Mode: tasks.CountEvents}, Reward: tasks.Reward{Coins: 11}}, howMany},
-	quest{tasks.Task{TaskID: 6, Name: "Bets of 20,000", Target: whole(20_000), Count: tasks.Count{Mode: tasks.CountSum}}, together}.withGift(40),
+	quest{tasks.Task{
+		TaskID: 6,
+		Name:   "Bets of 20,000",
+		Target: whole(20_000),
+		Count:  tasks.Count{Mode: tasks.CountSum},
+	}, together}.withGift(40),
 }
 
 func (q quest) withGift(amount int64) quest {
@@ -74,7 +96,11 @@ func seedTasks(ctx context.Context, db *postgres.DB) error {
 		task := q.Task
 		task.Status, task.EventType, task.Activation = tasks.Published, "bet_placed", tasks.Automatic
 		task.Window = tasks.WindowRule{Kind: tasks.Rolling, Unit: tasks.Month, GraceSeconds: tasks.DefaultGraceSeconds}
-		if _, _, err := db.CreateTask(ctx, postgres.NewTask{ProjectID: project, Task: task.WithDefaults(), Actor: "chaos"}, time.Now()); err != nil {
+		if _, _, err := db.CreateTask(ctx, postgres.NewTask{
+			ProjectID: project,
+			Task:      task.WithDefaults(),
+			Actor:     "chaos",
+		}, time.Now()); err != nil {
 			return fmt.Errorf("task %s: %w", task.Name, err)
 		}
 	}

@@ -36,8 +36,8 @@ func watch(ctx context.Context, s *stack, l *load, e *eventLoad, f *findings, c 
 
 const (
 	verifyCount = "verify"
-	// verifyGrace keeps the one rule about time out of the way while things are killed: the bound counts from the end of
-	// the faults, and settle judges it.
+	// verifyGrace keeps the one rule about time out of the way while things are killed: the bound counts from
+	// the end of the faults, and settle judges it.
 	verifyGrace = time.Hour
 )
 

@@ -13,17 +13,29 @@ import (
 	"github.com/quickpass/quickpass/internal/testkit"
 )
 
-// sellItems puts two items on sale that the main product delivers, one of them into the inventory too, and one that is local. The main product has 2 s
-// to answer, and is asked again every second.
+// sellItems puts two items on sale that the main product delivers, one of them into the inventory too, and
+// one that is local. The main product has 2 s to answer, and is asked again every second.
 func (n *node) sellItems() {
 	n.t.Helper()
 	testkit.Exec(n.t, n.db, "UPDATE projects SET jwt_secret = '"+userSecret+"', sandbox = true")
 	told := func(amount string, instead bool) object {
-		return object{"amount": amount, "currency": "credits", "instead_of_inventory": instead, "delivery": object{"timeout_seconds": 2, "retry_interval_seconds": 1}}
+		return object{
+			"amount":               amount,
+			"currency":             "credits",
+			"instead_of_inventory": instead,
+			"delivery":             object{"timeout_seconds": 2, "retry_interval_seconds": 1},
+		}
 	}
 	for sku, mainProduct := range map[string]any{"site-credits-100": told("100", true), "booster": told("7", false), "gun_1": nil} {
-		a := n.call("admin", http.MethodPost, "/api/v1/admin/items", object{"sku": sku, "type": "virtual_good", "virtual_item_type": "consumable", "status": "published", "name": object{"en": sku},
-			"prices": []object{{"amount": "1.99", "currency": "USD", "is_default": true}}, "main_product": mainProduct})
+		a := n.call("admin", http.MethodPost, "/api/v1/admin/items", object{
+			"sku":               sku,
+			"type":              "virtual_good",
+			"virtual_item_type": "consumable",
+			"status":            "published",
+			"name":              object{"en": sku},
+			"prices":            []object{{"amount": "1.99", "currency": "USD", "is_default": true}},
+			"main_product":      mainProduct,
+		})
 		require.Equal(n.t, http.StatusCreated, a.status, "%s", a.body)
 	}
 }
@@ -84,13 +96,17 @@ func (n *node) deliverAgain(orderID int64, o checkoutOrder) {
 	n.t.Helper()
 	for _, d := range o.Deliveries {
 		if d.Status == "suspected" {
-			a := n.call("admin", http.MethodPost, fmt.Sprintf("/api/v1/admin/checkout-orders/%d/deliveries/%d/decide", orderID, d.Number), object{"decision": "deliver_again", "reason": "it is back"})
+			a := n.call("admin", http.MethodPost, fmt.Sprintf("/api/v1/admin/checkout-orders/%d/deliveries/%d/decide", orderID, d.Number), object{
+				"decision": "deliver_again",
+				"reason":   "it is back",
+			})
 			require.Equal(n.t, http.StatusOK, a.status, "%s", a.body)
 		}
 	}
 }
 
-// requireSettled holds an order that is over to the main product's books: what was delivered was credited once, all else never.
+// requireSettled holds an order that is over to the main product's books: what was delivered was credited
+// once, all else never.
 func (n *node) requireSettled(orderID int64) checkoutOrder {
 	n.t.Helper()
 	o := n.checkoutOrder(orderID)
@@ -108,8 +124,9 @@ func (n *node) requireSettled(orderID int64) checkoutOrder {
 	return o
 }
 
-// The main product is well, away, refuses, hangs, and credits without an answer, while the one process that serves and works is killed with SIGKILL in the
-// middle, twice. Every order has one outcome in the end, and each line is credited once.
+// The main product is well, away, refuses, hangs, and credits without an answer, while the one process that
+// serves and works is killed with SIGKILL in the middle, twice. Every order has one outcome in the end, and
+// each line is credited once.
 func TestOrdersOfATroubledMainProduct(t *testing.T) {
 	t.Parallel()
 	s := newStack(t)

@@ -34,7 +34,12 @@ func devStack(t *testing.T) *node {
 		require.NoError(t, err)
 		return port
 	}
-	s := &stack{t: t, dir: dir, control: "http://" + product, keys: map[string]string{"storefront": "dev-storefront", "admin": "dev-admin", "support": "dev-support"}}
+	s := &stack{
+		t:       t,
+		dir:     dir,
+		control: "http://" + product,
+		keys:    map[string]string{"storefront": "dev-storefront", "admin": "dev-admin", "support": "dev-support"},
+	}
 	_, productPort, err := net.SplitHostPort(product)
 	require.NoError(t, err)
 	s.env = []string{"QUICKPASS_HTTP_ADDRESS=" + api, "QUICKPASS_DEV_DIR=" + filepath.Join(dir, "state"), "QUICKPASS_DEV_POSTGRES_PORT=" + port(),
@@ -44,7 +49,11 @@ func devStack(t *testing.T) *node {
 
 func (n *node) dev() {
 	n.t.Helper()
-	n.Process = n.start("quickpass dev", "quickpass", n.env, devstack.ProcessOptions{ReadyLine: "QuickPass is ready.", ReadyTimeout: 2 * time.Minute, StopSignal: syscall.SIGINT}, "dev")
+	n.Process = n.start("quickpass dev", "quickpass", n.env, devstack.ProcessOptions{
+		ReadyLine:    "QuickPass is ready.",
+		ReadyTimeout: 2 * time.Minute,
+		StopSignal:   syscall.SIGINT,
+	}, "dev")
 }
 
 // page reads a page of the fake main product.

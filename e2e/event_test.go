@@ -28,7 +28,8 @@ import (
 
 const eventTopic = "quickpass.events"
 
-// door is one way for events to get in. Deliver returns when they were counted or, in front of a broker, when it has them.
+// door is one way for events to get in. Deliver returns when they were counted or, in front of a broker, when
+// it has them.
 type door struct {
 	name    string
 	largest int // events in a message
@@ -132,7 +133,12 @@ func (k kafka) door() door {
 		if err != nil {
 			return err
 		}
-		record := &kgo.Record{Topic: eventTopic, Key: []byte(piece[0].user), Value: body, Headers: []kgo.RecordHeader{{Key: "content-type", Value: []byte(contentType)}}}
+		record := &kgo.Record{
+			Topic:   eventTopic,
+			Key:     []byte(piece[0].user),
+			Value:   body,
+			Headers: []kgo.RecordHeader{{Key: "content-type", Value: []byte(contentType)}},
+		}
 		return persist(ctx, func() error { return k.ProduceSync(ctx, record).FirstErr() })
 	}}
 }
@@ -235,8 +241,9 @@ func (s *stack) ingest(name string, env ...string) *devstack.Process {
 	return s.start(name, "quickpass", append(env, s.env...), devstack.ProcessOptions{}, "ingest")
 }
 
-// The same 10,000 events, some of them twice, in four different orders and in parallel, through each of the doors: all end in
-// what a plain fold over them says. Then all of them once more, each set through another door: nothing changes.
+// The same 10,000 events, some of them twice, in four different orders and in parallel, through each of the
+// doors: all end in what a plain fold over them says. Then all of them once more, each set through another
+// door: nothing changes.
 func TestSameEventsThroughEveryDoor(t *testing.T) {
 	t.Parallel()
 	s := newStack(t)

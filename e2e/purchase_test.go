@@ -24,7 +24,11 @@ func TestPurchase(t *testing.T) {
 	s := newStack(t)
 	s.sell(50)
 	n := s.serve("serve")
-	a := n.call("storefront", http.MethodPost, "/api/v1/purchases", object{"user_id": buyer, "sku": "credits-500", "client": object{"ip": "192.0.2.7", "device_id": "phone"}},
+	a := n.call("storefront", http.MethodPost, "/api/v1/purchases", object{
+		"user_id": buyer,
+		"sku":     "credits-500",
+		"client":  object{"ip": "192.0.2.7", "device_id": "phone"},
+	},
 		"Prefer", "wait=30", "Idempotency-Key", "first")
 	require.Equal(t, http.StatusOK, a.status, "%s", a.body)
 	var bought order
@@ -42,8 +46,10 @@ func TestPurchase(t *testing.T) {
 	require.Contains(t, string(told.body), o.OrderID)
 
 	testkit.Eventually(t, "Temporal UI finds the run by its buyer and product", func(ctx context.Context) error {
-		found, err := s.engine.Client.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{Namespace: s.engine.Namespace,
-			Query: fmt.Sprintf("%s = '%s' AND %s = 'credits-500' AND ExecutionStatus = 'Completed'", contract.SearchUser, buyer, contract.SearchSKU)})
+		found, err := s.engine.Client.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
+			Namespace: s.engine.Namespace,
+			Query:     fmt.Sprintf("%s = '%s' AND %s = 'credits-500' AND ExecutionStatus = 'Completed'", contract.SearchUser, buyer, contract.SearchSKU),
+		})
 		if err == nil && len(found.GetExecutions()) != 1 {
 			err = fmt.Errorf("%d found", len(found.GetExecutions()))
 		}
@@ -65,7 +71,10 @@ func TestSamePostTwentyTimesAtOnce(t *testing.T) {
 	failures := make([]error, len(answers))
 	for i := range answers {
 		group.Go(func() {
-			answers[i], failures[i] = n.try("storefront", http.MethodPost, "/api/v1/purchases", object{"user_id": buyer, "sku": "credits-500"}, "Idempotency-Key", "one")
+			answers[i], failures[i] = n.try("storefront", http.MethodPost, "/api/v1/purchases", object{
+				"user_id": buyer,
+				"sku":     "credits-500",
+			}, "Idempotency-Key", "one")
 		})
 	}
 	group.Wait()
@@ -86,7 +95,11 @@ func TestSamePostTwentyTimesAtOnce(t *testing.T) {
 	n.requireWallet(buyer, 900, 0)
 	n.requireStock(49)
 
-	reused := n.call("storefront", http.MethodPost, "/api/v1/purchases", object{"user_id": buyer, "sku": "credits-500", "quantity": 2}, "Idempotency-Key", "one")
+	reused := n.call("storefront", http.MethodPost, "/api/v1/purchases", object{
+		"user_id":  buyer,
+		"sku":      "credits-500",
+		"quantity": 2,
+	}, "Idempotency-Key", "one")
 	require.Equal(t, http.StatusUnprocessableEntity, reused.status)
 	require.Equal(t, "idempotency_key_reused", reused.code(t))
 	s.verify()

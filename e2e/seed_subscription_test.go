@@ -110,8 +110,9 @@ func (g *gamer) pay(made seedOrder) {
 	})
 }
 
-// The calls of seeds 002 and 004 against `make run`, as they are written there but for host and token: the catalog, the cart, orders of a cart, of the current
-// cart and of one item, reading an order, subscriptions, grant and revocation. Sums are right where the seed's sample is not.
+// The calls of seeds 002 and 004 against `make run`, as they are written there but for host and token: the
+// catalog, the cart, orders of a cart, of the current cart and of one item, reading an order, subscriptions,
+// grant and revocation. Sums are right where the seed's sample is not.
 func TestSeedOfSubscriptions(t *testing.T) {
 	t.Parallel()
 	n := devStack(t)

@@ -35,12 +35,28 @@ type action struct {
 }
 
 func (a action) json() object {
-	return object{"event_id": a.id, "user_id": a.user, "event_type": a.kind, "timestamp": a.at.Format(time.RFC3339), "amount": a.amount, "currency": a.currency, "game_type": a.game}
+	return object{
+		"event_id":   a.id,
+		"user_id":    a.user,
+		"event_type": a.kind,
+		"timestamp":  a.at.Format(time.RFC3339),
+		"amount":     a.amount,
+		"currency":   a.currency,
+		"game_type":  a.game,
+	}
 }
 
 func (a action) protobuf() *eventpb.Event {
 	fields := &structpb.Struct{Fields: map[string]*structpb.Value{"game_type": structpb.NewStringValue(a.game)}}
-	return &eventpb.Event{EventId: a.id, UserId: a.user, EventType: a.kind, Timestamp: timestamppb.New(a.at), Amount: a.amount.String(), Currency: a.currency, Fields: fields}
+	return &eventpb.Event{
+		EventId:   a.id,
+		UserId:    a.user,
+		EventType: a.kind,
+		Timestamp: timestamppb.New(a.at),
+		Amount:    a.amount.String(),
+		Currency:  a.currency,
+		Fields:    fields,
+	}
 }
 
 // of is the same action of another set of users.
@@ -57,15 +73,22 @@ const (
 
 func streamUser(n int) string { return fmt.Sprintf("user-%02d", n) }
 
-// stream makes up so many actions since the beginning and shortly before it. Each user does more than the one before, so that
-// of each task some are completed and others are not.
+// stream makes up so many actions since the beginning and shortly before it. Each user does more than the one
+// before, so that of each task some are completed and others are not.
 func stream(random *rand.Rand, count int, begin time.Time) []action {
 	actions := make([]action, count)
 	span := int64(time.Since(begin)/time.Second) + int64(streamBefore/time.Second)
 	for i := range actions {
 		user := max(random.IntN(streamUsers), random.IntN(streamUsers))
-		a := action{id: fmt.Sprint(i), user: streamUser(user), kind: "bet_placed", currency: "RUB", game: fmt.Sprintf("game-%d", random.IntN(1+user%8)),
-			amount: decimal.New(1+random.Int64N(50_000), -2), at: begin.Add(time.Duration(random.Int64N(span))*time.Second - streamBefore)}
+		a := action{
+			id:       fmt.Sprint(i),
+			user:     streamUser(user),
+			kind:     "bet_placed",
+			currency: "RUB",
+			game:     fmt.Sprintf("game-%d", random.IntN(1+user%8)),
+			amount:   decimal.New(1+random.Int64N(50_000), -2),
+			at:       begin.Add(time.Duration(random.Int64N(span))*time.Second - streamBefore),
+		}
 		switch chance := random.IntN(100); {
 		case chance < 2:
 			a.user = fmt.Sprintf("stranger-%d", random.IntN(strangers))
@@ -117,8 +140,14 @@ func rules(begin time.Time) []rule {
 	month := object{"kind": "rolling", "unit": "month", "time_zone": "Europe/Moscow"}
 	return []rule{
 		{name: "100 bets of 100+ rubles", manual: true, target: number(100), counts: large, window: always, measure: howMany,
-			task: object{"event_type": "bet_placed", "min_amount": 100, "equals": object{"currency": "RUB"}, "activation": "manual", "window": month,
-				"reward": object{"coins": int64(7), "main_product": object{"reward_type": "bonus_coins", "amount": 100}}}},
+			task: object{
+				"event_type": "bet_placed",
+				"min_amount": 100,
+				"equals":     object{"currency": "RUB"},
+				"activation": "manual",
+				"window":     month,
+				"reward":     object{"coins": int64(7), "main_product": object{"reward_type": "bonus_coins", "amount": 100}},
+			}},
 		{name: "bet 30,000 rubles", target: number(30_000), counts: bet, window: always,
 			measure: func(all []action) (sum decimal.Decimal) {
 				for _, a := range all {
@@ -126,8 +155,14 @@ func rules(begin time.Time) []rule {
 				}
 				return sum
 			},
-			task: object{"event_type": "bet_placed", "condition": `currency == "RUB"`, "count": object{"mode": "sum"}, "activation": "automatic", "window": month,
-				"reward": object{"coins": int64(11)}}},
+			task: object{
+				"event_type": "bet_placed",
+				"condition":  `currency == "RUB"`,
+				"count":      object{"mode": "sum"},
+				"activation": "automatic",
+				"window":     month,
+				"reward":     object{"coins": int64(11)},
+			}},
 		{name: "five games", manual: true, target: number(5), counts: bet, window: always,
 			measure: func(all []action) decimal.Decimal {
 				games := map[string]bool{}
@@ -136,12 +171,23 @@ func rules(begin time.Time) []rule {
 				}
 				return number(len(games))
 			},
-			task: object{"event_type": "bet_placed", "equals": object{"currency": "RUB"}, "count": object{"mode": "distinct", "field": "game_type"},
-				"activation": "manual", "window": month, "reward": object{"coins": int64(13)}}},
+			task: object{
+				"event_type": "bet_placed",
+				"equals":     object{"currency": "RUB"},
+				"count":      object{"mode": "distinct", "field": "game_type"},
+				"activation": "manual",
+				"window":     month,
+				"reward":     object{"coins": int64(13)},
+			}},
 		{name: "six days in a row", target: number(6), counts: func(a action) bool { return a.kind == "login" }, window: always,
 			measure: func(all []action) decimal.Decimal { return number(daysInARow(all, day)) },
-			task: object{"event_type": "login", "count": object{"mode": "streak"}, "activation": "automatic",
-				"window": object{"kind": "rolling", "unit": "month", "time_zone": "UTC", "reset_hour": reset}, "reward": object{"coins": int64(17)}}},
+			task: object{
+				"event_type": "login",
+				"count":      object{"mode": "streak"},
+				"activation": "automatic",
+				"window":     object{"kind": "rolling", "unit": "month", "time_zone": "UTC", "reset_hour": reset},
+				"reward":     object{"coins": int64(17)},
+			}},
 		{name: "12 bets a day", target: number(12), counts: large, measure: howMany,
 			window: func(at time.Time) string {
 				if yesterday := day(time.Now().AddDate(0, 0, -1)); day(at) < yesterday {
@@ -149,8 +195,15 @@ func rules(begin time.Time) []rule {
 				}
 				return day(at)
 			},
-			task: object{"event_type": "bet_placed", "min_amount": "100", "condition": `event.currency == "RUB"`, "activation": "automatic", "recurring": true,
-				"window": object{"kind": "calendar", "unit": "day", "time_zone": "UTC", "reset_hour": reset, "grace_seconds": 86_400}, "reward": object{"coins": int64(19)}}},
+			task: object{
+				"event_type": "bet_placed",
+				"min_amount": "100",
+				"condition":  `event.currency == "RUB"`,
+				"activation": "automatic",
+				"recurring":  true,
+				"window":     object{"kind": "calendar", "unit": "day", "time_zone": "UTC", "reset_hour": reset, "grace_seconds": 86_400},
+				"reward":     object{"coins": int64(19)},
+			}},
 	}
 }
 
@@ -171,8 +224,8 @@ func daysInARow(all []action, day func(time.Time) string) int {
 	return longest
 }
 
-// tally is what a stream must come to, or came to: the progress of each window by user and task, in the order of time; and the
-// rewards.
+// tally is what a stream must come to, or came to: the progress of each window by user and task, in the order
+// of time; and the rewards.
 type tally struct {
 	progress map[string][]string
 	coins    map[string]int64
@@ -326,8 +379,8 @@ func (s *stack) rewardBooks() (entries []fake.Entry) {
 	}
 }
 
-// counted waits until so many deliveries were counted, the repeated ones included. A broker may deliver more often than it was
-// given, never less.
+// counted waits until so many deliveries were counted, the repeated ones included. A broker may deliver more
+// often than it was given, never less.
 func (s *stack) counted(deliveries int) {
 	s.t.Helper()
 	testkit.Eventually(s.t, "the events are counted", func(ctx context.Context) error {

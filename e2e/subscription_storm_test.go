@@ -30,8 +30,8 @@ const (
 	checkPause  = 10 * time.Millisecond // of each who asks: it is not their number that is tested
 )
 
-// Ten thousand subscriptions end within one minute. Whatever is killed meanwhile, and whether their timers have fired or not, each
-// check answers by the clock, and in the end every user has been told once.
+// Ten thousand subscriptions end within one minute. Whatever is killed meanwhile, and whether their timers
+// have fired or not, each check answers by the clock, and in the end every user has been told once.
 //
 // It is not parallel: it takes all that the machine has.
 func TestTenThousandSubscriptionsEndInOneMinute(t *testing.T) {
@@ -82,8 +82,8 @@ type passEnd struct {
 	at   time.Time
 }
 
-// givePasses grants every user a subscription, as many in a call as it takes. When they end does not depend on how long that takes: each is granted as of
-// some instant of the minute before.
+// givePasses grants every user a subscription, as many in a call as it takes. When they end does not depend
+// on how long that takes: each is granted as of some instant of the minute before.
 func (s *stack) givePasses() {
 	s.t.Helper()
 	const pieces = 2
@@ -94,9 +94,18 @@ func (s *stack) givePasses() {
 		group.Go(func() error {
 			requests := make([]inventory.Request, inventory.MaxOperations)
 			for i := range requests {
-				requests[i] = inventory.Request{User: inventory.User{ID: fmt.Sprintf("storm-%05d", from+i)}, Items: []inventory.RequestedItem{{SKU: stormPass, Quantity: pieces}}}
+				requests[i] = inventory.Request{
+					User:  inventory.User{ID: fmt.Sprintf("storm-%05d", from+i)},
+					Items: []inventory.RequestedItem{{SKU: stormPass, Quantity: pieces}},
+				}
 			}
-			_, _, err := s.db.ChangeInventory(s.t.Context(), postgres.InventoryCall{ProjectID: testkit.Project, Action: inventory.ActionGrant, Source: postgres.SourceReward, Zone: time.UTC, Requests: requests},
+			_, _, err := s.db.ChangeInventory(s.t.Context(), postgres.InventoryCall{
+				ProjectID: testkit.Project,
+				Action:    inventory.ActionGrant,
+				Source:    postgres.SourceReward,
+				Zone:      time.UTC,
+				Requests:  requests,
+			},
 				firstGrant.Add(stormLasts*time.Duration(from)/stormPasses))
 			return err
 		})
@@ -134,8 +143,8 @@ func (s *stack) toldOfPasses(wanted int) {
 // passChecks counts what was asked while subscriptions ended.
 type passChecks struct{ answered, close, failed atomic.Int64 }
 
-// run asks until ctx ends, half the time for somebody whose subscription ends about now. An answer that is not what the clock says is an error; no
-// answer, while something is down, is none.
+// run asks until ctx ends, half the time for somebody whose subscription ends about now. An answer that is
+// not what the clock says is an error; no answer, while something is down, is none.
 func (c *passChecks) run(ctx context.Context, n *node, ends []passEnd, random *mathrand.Rand) error {
 	tick := time.NewTicker(checkPause)
 	defer tick.Stop()
@@ -193,7 +202,8 @@ func (c *passChecks) check(n *node, e passEnd) error {
 	return nil
 }
 
-// requireToldOnce: every user has one notification, of the expiry that the subscription had. It prints how late they came.
+// requireToldOnce: every user has one notification, of the expiry that the subscription had. It prints how
+// late they came.
 func (s *stack) requireToldOnce(ends []passEnd) {
 	s.t.Helper()
 	rows, err := s.db.Pool().Query(s.t.Context(), "SELECT user_id, created_at, (detail ->> 'expires_at')::timestamptz FROM notifications WHERE kind = 'subscription_expired'")

@@ -48,8 +48,9 @@ func ownServers(t *testing.T) (*devstack.Postgres, *devstack.Temporal) {
 	return pg, temporal
 }
 
-// Everything is killed in turn, each time in the middle of a stream that comes in by HTTP, Kafka and RabbitMQ. Senders repeat what
-// was not taken. In the end progress is a fold over what was sent, and every completion is rewarded once.
+// Everything is killed in turn, each time in the middle of a stream that comes in by HTTP, Kafka and
+// RabbitMQ. Senders repeat what was not taken. In the end progress is a fold over what was sent, and every
+// completion is rewarded once.
 func TestKillNineInAStreamOfEvents(t *testing.T) {
 	t.Parallel()
 	pg, temporal := ownServers(t)
@@ -141,9 +142,9 @@ func (n *node) replayReward(rewardID string) answer {
 	return n.call("support", http.MethodPost, "/api/v1/admin/rewards/"+rewardID+"/replay", object{"reason": "the product is back"})
 }
 
-// The main product is away, refuses, and credits without an answer. The window is completed and its coins are paid in
-// any case, once; what the main product owes is listed, replayed, and given once. The test lasts as long as the three pauses of ten
-// seconds that the seed asks for.
+// The main product is away, refuses, and credits without an answer. The window is completed and its coins are
+// paid in any case, once; what the main product owes is listed, replayed, and given once. The test lasts as
+// long as the three pauses of ten seconds that the seed asks for.
 func TestRewardsOfATroubledMainProduct(t *testing.T) {
 	t.Parallel()
 	s := newStack(t)
@@ -151,7 +152,14 @@ func TestRewardsOfATroubledMainProduct(t *testing.T) {
 	taskID := n.publish(fiveBets(with("target", 1), with("activation", "automatic")))
 	s.misbehave(
 		fake.Behaviour{Kind: fake.ErrorStatus, Status: http.StatusServiceUnavailable, On: fake.OnReward, Users: []string{"away"}},
-		fake.Behaviour{Kind: fake.Refuse, Code: "LIMIT_REACHED", Message: "Daily limit reached", RetryAllowed: true, On: fake.OnReward, Users: []string{"refused"}},
+		fake.Behaviour{
+			Kind:         fake.Refuse,
+			Code:         "LIMIT_REACHED",
+			Message:      "Daily limit reached",
+			RetryAllowed: true,
+			On:           fake.OnReward,
+			Users:        []string{"refused"},
+		},
 		fake.Behaviour{Kind: fake.Drop, CreditFirst: true, Calls: 1, On: fake.OnReward, Users: []string{"dropped"}})
 	users := []string{"away", "refused", "dropped"}
 	for _, user := range users {
@@ -279,8 +287,8 @@ func (n *node) requireExpired(userID string, taskID int64) {
 	require.Empty(n.t, n.listRewards("user_id="+userID))
 }
 
-// A window whose time is over is closed once, whoever looks first: its workflow that is woken, or the sweep when the workflow is
-// lost, or both at once.
+// A window whose time is over is closed once, whoever looks first: its workflow that is woken, or the sweep
+// when the workflow is lost, or both at once.
 func TestWindowsExpire(t *testing.T) {
 	t.Parallel()
 	s := newStack(t)
@@ -308,7 +316,11 @@ func TestWindowsExpire(t *testing.T) {
 	for _, user := range []string{"woken", "both", "both", "both"} {
 		group.Go(func() error {
 			id := contract.TaskWindowWorkflowID(windows[user])
-			options := client.StartWorkflowOptions{ID: id, TaskQueue: contract.WindowTaskQueue, WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING}
+			options := client.StartWorkflowOptions{
+				ID:                       id,
+				TaskQueue:                contract.WindowTaskQueue,
+				WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
+			}
 			_, err := s.engine.Client.SignalWithStartWorkflow(t.Context(), id, contract.ChangedSignal, nil, options, contract.TaskWindowWorkflow,
 				contract.TaskWindowInput{ProjectID: testkit.Project, WindowID: windows[user], UserID: user, TaskID: taskID})
 			return err
@@ -336,7 +348,11 @@ func TestWindowsExpireByThemselves(t *testing.T) {
 	t.Parallel()
 	s := newStack(t)
 	n := s.serve("serve")
-	taskID := n.publish(fiveBets(with("window", object{"kind": "calendar", "unit": "month", "grace_seconds": 0}), with("ends_at", time.Now().Add(4*time.Second).UTC().Truncate(time.Second))))
+	taskID := n.publish(fiveBets(with("window", object{
+		"kind":          "calendar",
+		"unit":          "month",
+		"grace_seconds": 0,
+	}), with("ends_at", time.Now().Add(4*time.Second).UTC().Truncate(time.Second))))
 	users := []string{"one", "two", "three"}
 	for _, user := range users {
 		testkit.AddUser(t, s.db, user, 0)

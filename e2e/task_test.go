@@ -130,8 +130,8 @@ func (n *node) rewarded(userID string, taskID int64) {
 	})
 }
 
-// The seed's example: activation, five bets of 100 and more, a smaller one and a duplicate that do not count, completion,
-// coins in the wallet, the main product's books credited once, and the user told.
+// The seed's example: activation, five bets of 100 and more, a smaller one and a duplicate that do not count,
+// completion, coins in the wallet, the main product's books credited once, and the user told.
 func TestTask(t *testing.T) {
 	t.Parallel()
 	s := newStack(t)

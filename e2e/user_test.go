@@ -14,7 +14,11 @@ const userSecret = "e2e-project-jwt-secret-0123456789"
 // tokenOf is the Authorization of a user of project 1.
 func (s *stack) tokenOf(userID string) []string {
 	s.t.Helper()
-	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{"sub": userID, "exp": time.Now().Add(time.Hour).Unix(), "project_id": 1}).SignedString([]byte(userSecret))
+	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{
+		"sub":        userID,
+		"exp":        time.Now().Add(time.Hour).Unix(),
+		"project_id": 1,
+	}).SignedString([]byte(userSecret))
 	require.NoError(s.t, err)
 	return []string{"Authorization", "Bearer " + token}
 }

@@ -87,8 +87,8 @@ func (n *node) streamed(orderID int64) (status string) {
 	return status
 }
 
-// A listener drops, fails and hangs, and everything of ours is killed while it hangs. In the end every event of every order has arrived, in
-// its sequence and well signed, and poll, long poll, stream and webhook agree.
+// A listener drops, fails and hangs, and everything of ours is killed while it hangs. In the end every event
+// of every order has arrived, in its sequence and well signed, and poll, long poll, stream and webhook agree.
 func TestWebhooksArriveThroughKillNine(t *testing.T) {
 	t.Parallel()
 	s := newStack(t)
@@ -97,7 +97,14 @@ func TestWebhooksArriveThroughKillNine(t *testing.T) {
 	server := httptest.NewServer(listener)
 	t.Cleanup(server.Close)
 	t.Cleanup(listener.Stop)
-	listener.Misbehave(fake.Behaviour{Kind: fake.Drop, Calls: 3}, fake.Behaviour{Kind: fake.Status, Status: 500, Calls: 3}, fake.Behaviour{Kind: fake.Hang, Calls: 2}, fake.Behaviour{Kind: fake.Status, Status: 503, Calls: 2})
+	listener.Misbehave(fake.Behaviour{
+		Kind:  fake.Drop,
+		Calls: 3,
+	}, fake.Behaviour{
+		Kind:   fake.Status,
+		Status: 500,
+		Calls:  3,
+	}, fake.Behaviour{Kind: fake.Hang, Calls: 2}, fake.Behaviour{Kind: fake.Status, Status: 503, Calls: 2})
 	env := []string{"QUICKPASS_WEBHOOKS_ALLOW_PRIVATE=true", "QUICKPASS_WEBHOOKS_RETRY_SCHEDULE=60x1s"}
 	n := s.serve("serve", env...)
 	a := n.call("admin", http.MethodPut, "/api/v1/admin/webhooks", object{"url": server.URL + "/hook", "secret": listenerSecret,

@@ -79,7 +79,10 @@ func (b *bulk) connect() {
 		return temporal.RegisterSearchAttributes(b.t.Context(), b.client, namespace) == nil
 	})
 	b.eventually("the search attributes can be used", func() bool {
-		_, err := b.client.CountWorkflow(b.t.Context(), &workflowservice.CountWorkflowExecutionsRequest{Namespace: namespace, Query: contract.SearchState + " = 'x'"})
+		_, err := b.client.CountWorkflow(b.t.Context(), &workflowservice.CountWorkflowExecutionsRequest{
+			Namespace: namespace,
+			Query:     contract.SearchState + " = 'x'",
+		})
 		return err == nil
 	})
 }
@@ -94,9 +97,25 @@ func (b *bulk) process() (box *outbox.Outbox, stop func()) {
 	b.t.Helper()
 	product, err := mainproduct.New(mainproduct.Config{BaseURL: b.url, APIKey: "test-key-of-bulk"})
 	require.NoError(b.t, err)
-	workers := worker.New(worker.Options{Client: b.client, DB: b.db, Product: product, WorkflowSlots: 200, DeliverySlots: 200, CachedRuns: 500, StopTimeout: 10 * time.Second})
+	workers := worker.New(worker.Options{
+		Client:        b.client,
+		DB:            b.db,
+		Product:       product,
+		WorkflowSlots: 200,
+		DeliverySlots: 200,
+		CachedRuns:    500,
+		StopTimeout:   10 * time.Second,
+	})
 	require.NoError(b.t, workers.Start())
-	box = outbox.New(outbox.Options{DB: b.db, Client: b.client, Logger: slog.New(slog.DiscardHandler), Workers: 8, Queue: 2 * bulkOrders, Backlog: 2 * bulkOrders, Open: 10 * bulkOrders})
+	box = outbox.New(outbox.Options{
+		DB:      b.db,
+		Client:  b.client,
+		Logger:  slog.New(slog.DiscardHandler),
+		Workers: 8,
+		Queue:   2 * bulkOrders,
+		Backlog: 2 * bulkOrders,
+		Open:    10 * bulkOrders,
+	})
 	ctx, cancel := context.WithCancel(context.WithoutCancel(b.t.Context()))
 	var group sync.WaitGroup
 	group.Go(func() { box.Run(ctx) })
@@ -114,20 +133,50 @@ func (b *bulk) sell(box *outbox.Outbox, orders int) {
 	b.t.Helper()
 	ctx := b.t.Context()
 	_, _, err := b.db.AddProduct(ctx, postgres.NewProduct{ProjectID: 1, Actor: "test", Product: store.Product{
-		SKU: "credits-500", Name: "500 credits", Kind: "credits", PriceCoins: 100, Status: store.Published, Stock: store.StockSettings{Initial: bulkOrders},
-		Integration: store.Integration{ResourceType: "external_currency", Endpoint: store.DefaultEndpoint, Amount: decimal.NewFromInt(500), Currency: "credits"},
-		Delivery:    store.DeliverySettings{Method: "api_call", TimeoutSeconds: 5, Retries: 0, RetryIntervalSeconds: 1},
+		SKU:        "credits-500",
+		Name:       "500 credits",
+		Kind:       "credits",
+		PriceCoins: 100,
+		Status:     store.Published,
+		Stock:      store.StockSettings{Initial: bulkOrders},
+		Integration: store.Integration{
+			ResourceType: "external_currency",
+			Endpoint:     store.DefaultEndpoint,
+			Amount:       decimal.NewFromInt(500),
+			Currency:     "credits",
+		},
+		Delivery: store.DeliverySettings{Method: "api_call", TimeoutSeconds: 5, Retries: 0, RetryIntervalSeconds: 1},
 	}}, time.Now())
 	require.NoError(b.t, err)
 	for buyer := range bulkBuyers {
 		user := fmt.Sprint("u", buyer)
 		_, _, err := b.db.PutUser(ctx, 1, user, postgres.UserEdit{}, time.Now())
 		require.NoError(b.t, err)
-		_, err = b.db.AdjustWallet(ctx, postgres.Adjustment{ProjectID: 1, AdjustmentID: "seed-" + user, UserID: user, Amount: 100 * bulkOrders / bulkBuyers, Reason: "test", Actor: "test"}, time.Now())
+		_, err = b.db.AdjustWallet(ctx, postgres.Adjustment{
+			ProjectID:    1,
+			AdjustmentID: "seed-" + user,
+			UserID:       user,
+			Amount:       100 * bulkOrders / bulkBuyers,
+			Reason:       "test",
+			Actor:        "test",
+		}, time.Now())
 		require.NoError(b.t, err)
 		for i := range orders / bulkBuyers {
-			in := contract.PurchaseInput{ProjectID: 1, OrderID: fmt.Sprintf("qp_%02d_%03d", buyer, i), UserID: user, SKU: "credits-500", Quantity: 1, Attempt: 1}
-			_, err := b.db.ReservePurchase(ctx, postgres.Purchase{ProjectID: 1, OrderID: in.OrderID, UserID: user, SKU: in.SKU, Quantity: 1}, time.Now())
+			in := contract.PurchaseInput{
+				ProjectID: 1,
+				OrderID:   fmt.Sprintf("qp_%02d_%03d", buyer, i),
+				UserID:    user,
+				SKU:       "credits-500",
+				Quantity:  1,
+				Attempt:   1,
+			}
+			_, err := b.db.ReservePurchase(ctx, postgres.Purchase{
+				ProjectID: 1,
+				OrderID:   in.OrderID,
+				UserID:    user,
+				SKU:       in.SKU,
+				Quantity:  1,
+			}, time.Now())
 			require.NoError(b.t, err)
 			box.Offer(in)
 		}
@@ -153,8 +202,14 @@ func TestBulkReplayResumesAndCompletesEachOrderOnce(t *testing.T) {
 	require.Equal(t, bulkOrders, b.product.Books().Totals().Calls)
 
 	// The API dies between the commit and the start of the workflow: the sweep starts it.
-	_, _, err := b.db.CreateReplay(t.Context(), postgres.NewReplay{ProjectID: 1, ReplayID: "rp_1", Filter: store.ReplayFilter{Reason: store.MainProductUnreachable, SKU: "credits-500"},
-		RatePerSecond: 100, Reason: "the product is back", Actor: "test"}, time.Now())
+	_, _, err := b.db.CreateReplay(t.Context(), postgres.NewReplay{
+		ProjectID:     1,
+		ReplayID:      "rp_1",
+		Filter:        store.ReplayFilter{Reason: store.MainProductUnreachable, SKU: "credits-500"},
+		RatePerSecond: 100,
+		Reason:        "the product is back",
+		Actor:         "test",
+	}, time.Now())
 	require.NoError(t, err)
 	progress := func() store.ReplayProgress {
 		_, progress, err := b.db.GetReplay(t.Context(), 1, "rp_1")
@@ -209,12 +264,24 @@ func TestBulkReplayIsToldOfChanges(t *testing.T) {
 	b.eventually("every order has failed", func() bool { return b.count("SELECT count(*) FROM orders WHERE status = 'canceled'") == 40 })
 	require.NoError(t, b.product.SetBehaviours())
 
-	_, _, err := b.db.CreateReplay(t.Context(), postgres.NewReplay{ProjectID: 1, ReplayID: "rp_1", Filter: store.ReplayFilter{SKU: "credits-500"},
-		RatePerSecond: 2, Reason: "the product is back", Actor: "test"}, time.Now())
+	_, _, err := b.db.CreateReplay(t.Context(), postgres.NewReplay{
+		ProjectID:     1,
+		ReplayID:      "rp_1",
+		Filter:        store.ReplayFilter{SKU: "credits-500"},
+		RatePerSecond: 2,
+		Reason:        "the product is back",
+		Actor:         "test",
+	}, time.Now())
 	require.NoError(t, err)
 	tell := func(command store.ReplayCommand) {
 		if command != "" {
-			require.NoError(t, b.db.ChangeReplay(t.Context(), postgres.ReplayChange{ProjectID: 1, ReplayID: "rp_1", Command: command, Actor: "test", Reason: "test"}, time.Now()))
+			require.NoError(t, b.db.ChangeReplay(t.Context(), postgres.ReplayChange{
+				ProjectID: 1,
+				ReplayID:  "rp_1",
+				Command:   command,
+				Actor:     "test",
+				Reason:    "test",
+			}, time.Now()))
 		}
 		replay, _, err := b.db.GetReplay(t.Context(), 1, "rp_1")
 		require.NoError(t, err)

@@ -47,8 +47,8 @@ func TestQuietQueuesHaveWhatTheMainQueueHas(t *testing.T) {
 	}
 }
 
-// Each name is registered on the queue where a stored history has it, whether the run began before or after windows and timers had
-// queues of their own.
+// Each name is registered on the queue where a stored history has it, whether the run began before or after
+// windows and timers had queues of their own.
 func TestEveryNameIsRegisteredWhereItIsScheduled(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("../workflows/testdata/*.json")

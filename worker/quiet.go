@@ -13,8 +13,8 @@ import (
 
 const defaultQuietSlots = 8
 
-// quietQueue is one of what may come in thousands in one moment, and nobody waits for. Its few slots keep such a moment from the database's
-// connections and from the server, its queue from the purchases.
+// quietQueue is one of what may come in thousands in one moment, and nobody waits for. Its few slots keep
+// such a moment from the database's connections and from the server, its queue from the purchases.
 type quietQueue struct {
 	name       string
 	workflows  map[string]any
@@ -25,7 +25,11 @@ type quietQueue struct {
 func quietQueues() []quietQueue {
 	return []quietQueue{
 		{contract.WindowTaskQueue, map[string]any{contract.TaskWindowWorkflow: workflows.TaskWindow}, []string{contract.SettleWindowActivity, contract.RecordRewardActivity}},
-		{contract.TimerTaskQueue, map[string]any{contract.SubscriptionWorkflow: workflows.Subscription, contract.PerkWorkflow: workflows.Perk, contract.WebhookWorkflow: workflows.WebhookDelivery},
+		{contract.TimerTaskQueue, map[string]any{
+			contract.SubscriptionWorkflow: workflows.Subscription,
+			contract.PerkWorkflow:         workflows.Perk,
+			contract.WebhookWorkflow:      workflows.WebhookDelivery,
+		},
 			[]string{contract.SettleSubscriptionActivity, contract.EndPerkActivity}},
 	}
 }

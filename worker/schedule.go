@@ -35,7 +35,8 @@ func schedules() []client.ScheduleOptions {
 	}
 }
 
-// every runs a workflow that looks at things as they are, so that runs missed while Temporal was away need not be made up for.
+// every runs a workflow that looks at things as they are, so that runs missed while Temporal was away need
+// not be made up for.
 func every(interval time.Duration, id, workflow, summary string) client.ScheduleOptions {
 	return client.ScheduleOptions{
 		ID:            id,

@@ -68,14 +68,27 @@ func TestScheduleReplenishes(t *testing.T) {
 	t.Parallel()
 	c, db := newNamespace(t), testkit.Database(t)
 	_, _, err := db.AddProduct(t.Context(), postgres.NewProduct{ProjectID: 1, Actor: "test", Product: store.Product{
-		SKU: "a", Name: "a", Kind: "credits", PriceCoins: 1, Status: store.Published,
+		SKU:         "a",
+		Name:        "a",
+		Kind:        "credits",
+		PriceCoins:  1,
+		Status:      store.Published,
 		Stock:       store.StockSettings{Initial: 3, Minimum: 5, Replenishment: store.Replenishment{Amount: 1, Ceiling: 9, MaxPerDay: 1}},
-		Integration: store.Integration{ResourceType: "x", Endpoint: "/a", Amount: decimal.NewFromInt(1), Currency: "c"}, Delivery: store.DefaultDelivery(),
+		Integration: store.Integration{ResourceType: "x", Endpoint: "/a", Amount: decimal.NewFromInt(1), Currency: "c"},
+		Delivery:    store.DefaultDelivery(),
 	}}, time.Now())
 	require.NoError(t, err)
 	product, err := mainproduct.New(mainproduct.Config{BaseURL: "http://127.0.0.1:1", APIKey: "unused"})
 	require.NoError(t, err)
-	workers := worker.New(worker.Options{Client: c, DB: db, Product: product, WorkflowSlots: 10, DeliverySlots: 10, CachedRuns: 10, StopTimeout: 10 * time.Second})
+	workers := worker.New(worker.Options{
+		Client:        c,
+		DB:            db,
+		Product:       product,
+		WorkflowSlots: 10,
+		DeliverySlots: 10,
+		CachedRuns:    10,
+		StopTimeout:   10 * time.Second,
+	})
 	require.NoError(t, workers.Start())
 	defer func() { require.True(t, workers.Stop(time.Now().Add(time.Minute))) }()
 	require.NoError(t, worker.EnsureSchedules(t.Context(), c))

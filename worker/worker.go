@@ -1,5 +1,6 @@
-// Package worker wires workflows and activities to task queues: one worker for our own steps, one for calls to the main product, one
-// that only this process polls, for calls it has in flight, one for listeners of webhooks, and those of the quiet queues.
+// Package worker wires workflows and activities to task queues: one worker for our own steps, one for calls
+// to the main product, one that only this process polls, for calls it has in flight, one for listeners of
+// webhooks, and those of the quiet queues.
 package worker
 
 import (
@@ -57,7 +58,12 @@ func New(o Options) *Workers {
 	worker.SetStickyWorkflowCacheSize(o.CachedRuns)
 	calls := activities.NewCalls()
 	window := &activities.TaskWindow{DB: o.DB, Product: o.Product}
-	delivery := &activities.Delivery{Product: o.Product, DB: o.DB, Calls: calls, TaskQueue: contract.MainProductTaskQueue + "/" + xid.New().String()}
+	delivery := &activities.Delivery{
+		Product:   o.Product,
+		DB:        o.DB,
+		Calls:     calls,
+		TaskQueue: contract.MainProductTaskQueue + "/" + xid.New().String(),
+	}
 	checkout := &activities.Checkout{DB: o.DB, Product: o.Product, OrderChanged: o.OrderChanged}
 	main := worker.New(o.Client, contract.TaskQueue, worker.Options{
 		MaxConcurrentWorkflowTaskExecutionSize:  o.WorkflowSlots,

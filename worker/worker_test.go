@@ -130,8 +130,8 @@ func TestEveryWorkflowOfTheContractIsRegistered(t *testing.T) {
 	require.Equal(t, []reflect.Type{reflect.TypeFor[contract.PurchaseResult](), reflect.TypeFor[error]()}, outputs(purchase))
 }
 
-// Each queue is polled for what is registered there: workflows and our steps on the main one and the quiet ones, calls to the main
-// product on another, and on the process's own.
+// Each queue is polled for what is registered there: workflows and our steps on the main one and the quiet
+// ones, calls to the main product on another, and on the process's own.
 func TestWorkersPollTheirQueues(t *testing.T) {
 	t.Parallel()
 	engine := testkit.Temporal(t)

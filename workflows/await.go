@@ -9,7 +9,8 @@ import (
 // longestNap bounds one timer; what lasts longer is looked at once a year.
 const longestNap = 365 * 24 * time.Hour
 
-// awaitChange ends at that instant or a while before it, when something was signalled, or when the run is canceled. Whoever waits looks again, whatever it was.
+// awaitChange ends at that instant or a while before it, when something was signalled, or when the run is
+// canceled. Whoever waits looks again, whatever it was.
 func awaitChange(ctx workflow.Context, changed workflow.ReceiveChannel, until time.Time, summary string) {
 	timerCtx, stopTimer := workflow.WithCancel(ctx)
 	defer stopTimer()

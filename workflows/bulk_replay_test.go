@@ -93,7 +93,10 @@ func (s *BulkReplaySuite) finish(context.Context, contract.ReplayRef) (contract.
 	if s.status == store.ReplayPaused {
 		return contract.ReplayResult{Status: s.status}, nil
 	}
-	result := contract.ReplayResult{Status: store.ReplayCompleted, Report: &store.ReplayProgress{Completed: store.ReplayTally{Orders: int64(len(s.begun))}}}
+	result := contract.ReplayResult{
+		Status: store.ReplayCompleted,
+		Report: &store.ReplayProgress{Completed: store.ReplayTally{Orders: int64(len(s.begun))}},
+	}
 	if s.status == store.ReplayCanceling {
 		result.Status = store.ReplayCanceled
 	}

@@ -9,13 +9,12 @@ import (
 	"github.com/quickpass/quickpass/internal/contract"
 )
 
-// Checkout delivers an order of a cart or an item when it is paid, has the main product give its part, and ends the order when it is not
-// paid in time (seeds 002, 004).
-// PostgreSQL decides what the order is: each wake, by the timer or by a signal, only makes it look. So no signal that is lost or
-// doubled matters.
+// Checkout delivers an order of a cart or an item when it is paid, has the main product give its part, and
+// ends the order when it is not paid in time (seeds 002, 004). PostgreSQL decides what the order is: each
+// wake, by the timer or by a signal, only makes it look. So no signal that is lost or doubled matters.
 //
-// A cancellation of the run, by an operator, does not end the order: what is due is still done, and the sweep starts another
-// run when there is something to do.
+// A cancellation of the run, by an operator, does not end the order: what is due is still done, and the sweep
+// starts another run when there is something to do.
 func Checkout(ctx workflow.Context, in contract.CheckoutInput) (contract.SettledCheckout, error) {
 	changed := workflow.GetSignalChannel(ctx, contract.ChangedSignal)
 	for {

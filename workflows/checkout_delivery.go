@@ -10,8 +10,8 @@ import (
 	"github.com/quickpass/quickpass/internal/contract"
 )
 
-// deliverCheckout has the main product give its parts of an order, all at the same time, and writes down what became of each. A cancellation of the
-// run does not reach it: what is paid for is still asked for.
+// deliverCheckout has the main product give its parts of an order, all at the same time, and writes down what
+// became of each. A cancellation of the run does not reach it: what is paid for is still asked for.
 func deliverCheckout(ctx workflow.Context, due []contract.CheckoutDelivery) error {
 	ctx, _ = workflow.NewDisconnectedContext(ctx)
 	workflow.SetCurrentDetails(ctx, fmt.Sprintf("**paid**, waiting for %d answers of the main product", len(due)))
@@ -44,8 +44,8 @@ func deliverLine(ctx workflow.Context, delivery contract.CheckoutDelivery) error
 	return workflow.UpsertTypedSearchAttributes(ctx, searchState.ValueSet("delivery_"+string(recorded.Delivery)), searchReason.ValueSet(recorded.Code))
 }
 
-// askForLine asks until there is a final answer or all tries are used up, and then what became of them. What an earlier round may have been credited
-// for is asked about first: a question is safer than a call.
+// askForLine asks until there is a final answer or all tries are used up, and then what became of them. What
+// an earlier round may have been credited for is asked about first: a question is safer than a call.
 func askForLine(ctx workflow.Context, delivery contract.CheckoutDelivery) contract.Outcome {
 	if delivery.Suspected {
 		if found, err := inquireDelivery(ctx, delivery); err == nil && found.Kind == contract.Credited {

@@ -16,8 +16,9 @@ import (
 	"github.com/quickpass/quickpass/internal/store"
 )
 
-// deliveryEnv is an order that is paid and of which the main product gives one line, or more. Calls, inquiries and notes of a line
-// bring these answers, one after the other; more of them than answers fail the test, and so do fewer.
+// deliveryEnv is an order that is paid and of which the main product gives one line, or more. Calls,
+// inquiries and notes of a line bring these answers, one after the other; more of them than answers fail the
+// test, and so do fewer.
 type deliveryEnv struct {
 	*checkoutEnv
 	calls     map[int][]any // by the delivery's number: contract.Outcome or error
@@ -29,7 +30,14 @@ type deliveryEnv struct {
 }
 
 func lineOf(number int) contract.CheckoutDelivery {
-	return contract.CheckoutDelivery{OrderID: cartOrder.OrderID, UserID: cartOrder.UserID, Number: number, Round: 1, Summary: "100 credits", Settings: store.DefaultDelivery()}
+	return contract.CheckoutDelivery{
+		OrderID:  cartOrder.OrderID,
+		UserID:   cartOrder.UserID,
+		Number:   number,
+		Round:    1,
+		Summary:  "100 credits",
+		Settings: store.DefaultDelivery(),
+	}
 }
 
 func paidWith(lines ...contract.CheckoutDelivery) contract.SettledCheckout {

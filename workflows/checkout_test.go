@@ -27,8 +27,8 @@ func settledAs(status checkout.OrderStatus) contract.SettledCheckout {
 	return contract.SettledCheckout{Status: status}
 }
 
-// checkoutEnv is an order whose looks bring these answers, one after the other; more looks than answers fail the test, and
-// so do fewer.
+// checkoutEnv is an order whose looks bring these answers, one after the other; more looks than answers fail
+// the test, and so do fewer.
 type checkoutEnv struct {
 	*testsuite.TestWorkflowEnvironment
 	t         *testing.T

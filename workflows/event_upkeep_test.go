@@ -31,7 +31,10 @@ func TestEventUpkeep(t *testing.T) {
 	env := newEventUpkeep(t)
 	start := env.Now()
 	env.OnActivity(contract.EventPartitionsActivity, mock.Anything).Return(contract.EventUpkeep{}, errors.New("the database is away")).Twice()
-	env.OnActivity(contract.EventPartitionsActivity, mock.Anything).Return(contract.EventUpkeep{PartitionsMade: 8, PartitionsDropped: 1}, nil).Once()
+	env.OnActivity(contract.EventPartitionsActivity, mock.Anything).Return(contract.EventUpkeep{
+		PartitionsMade:    8,
+		PartitionsDropped: 1,
+	}, nil).Once()
 	env.OnActivity(contract.ForgetEventKeysActivity, mock.Anything).Return(int64(12), nil).Once()
 	env.ExecuteWorkflow(contract.EventUpkeepWorkflow)
 	require.NoError(t, env.GetWorkflowError())
@@ -41,7 +44,8 @@ func TestEventUpkeep(t *testing.T) {
 	require.Equal(t, (1+2)*time.Second, env.Now().Sub(start))
 }
 
-// Keys are only forgotten when the events that they lead to are: a failed first step ends the run, and the next hour tries again.
+// Keys are only forgotten when the events that they lead to are: a failed first step ends the run, and the
+// next hour tries again.
 func TestEventUpkeepFails(t *testing.T) {
 	t.Parallel()
 	env := newEventUpkeep(t)

@@ -26,10 +26,10 @@ const (
 	sweepAttempts = 10
 )
 
-// withDatabaseRetries never gives up: the steps that use it are idempotent, and an order that is
-// neither completed nor canceled helps nobody. It names no queue, so a step is done on the queue of its run: that of windows does not stand before
-// purchases. Runs begun before windows had a queue of their own go on where they began. (The queue of a step is not part of what a replay
-// compares; the stored histories show it.)
+// withDatabaseRetries never gives up: the steps that use it are idempotent, and an order that is neither
+// completed nor canceled helps nobody. It names no queue, so a step is done on the queue of its run: that of
+// windows does not stand before purchases. Runs begun before windows had a queue of their own go on where
+// they began. (The queue of a step is not part of what a replay compares; the stored histories show it.)
 func withDatabaseRetries(ctx workflow.Context, summary string) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
 		StartToCloseTimeout: databaseTimeout,
@@ -42,8 +42,13 @@ func withDatabaseRetries(ctx workflow.Context, summary string) workflow.Context 
 func withSweep(ctx workflow.Context, summary string) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
 		StartToCloseTimeout: sweepTimeout,
-		RetryPolicy:         &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: 30 * time.Second, MaximumAttempts: sweepAttempts},
-		Summary:             summary,
+		RetryPolicy: &temporal.RetryPolicy{
+			InitialInterval:    time.Second,
+			BackoffCoefficient: 2,
+			MaximumInterval:    30 * time.Second,
+			MaximumAttempts:    sweepAttempts,
+		},
+		Summary: summary,
 	})
 }
 
@@ -130,8 +135,8 @@ func withInquiry(ctx workflow.Context) workflow.Context {
 	})
 }
 
-// withWebhook never gives up on our own failures: what the listener says is no failure of the activity, which counts the tries in
-// the database.
+// withWebhook never gives up on our own failures: what the listener says is no failure of the activity, which
+// counts the tries in the database.
 func withWebhook(ctx workflow.Context, in contract.WebhookInput) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
 		TaskQueue:           contract.WebhookTaskQueue,

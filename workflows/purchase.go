@@ -130,7 +130,13 @@ func (p *purchase) awaitConfirmation(ctx workflow.Context, reservation contract.
 
 // deliver asks the main product until it has a final answer or all tries are used up.
 func (p *purchase) deliver(ctx workflow.Context, reservation contract.Reservation) (contract.Outcome, error) {
-	in := contract.DeliveryInput{ProjectID: p.in.ProjectID, OrderID: p.in.OrderID, UserID: p.in.UserID, Attempt: p.in.Attempt, Delivery: *reservation.Delivery}
+	in := contract.DeliveryInput{
+		ProjectID: p.in.ProjectID,
+		OrderID:   p.in.OrderID,
+		UserID:    p.in.UserID,
+		Attempt:   p.in.Attempt,
+		Delivery:  *reservation.Delivery,
+	}
 	p.note(ctx, "delivering", "the main product's answer", "")
 	outcome, err := p.firstTry(ctx, in)
 	if err != nil || outcome.Kind != contract.Unknown || in.Delivery.Retries == 0 {
@@ -202,7 +208,13 @@ func isType(err error, errorType string) bool {
 func (p *purchase) complete(ctx workflow.Context, credit store.Credit, calls int) (contract.PurchaseResult, error) {
 	p.note(ctx, "capturing", "", "")
 	ctx, _ = workflow.NewDisconnectedContext(ctx) // credited: a cancellation comes too late
-	result, err := capture(ctx, contract.CaptureInput{ProjectID: p.in.ProjectID, OrderID: p.in.OrderID, Attempt: p.in.Attempt, Credit: credit, Calls: calls})
+	result, err := capture(ctx, contract.CaptureInput{
+		ProjectID: p.in.ProjectID,
+		OrderID:   p.in.OrderID,
+		Attempt:   p.in.Attempt,
+		Credit:    credit,
+		Calls:     calls,
+	})
 	if isType(err, contract.ErrorTypeTransactionClash) { // the answer was another order's
 		p.maybeCredited = true
 		return p.cancel(ctx, unreachable, calls)

@@ -49,7 +49,13 @@ func (s *PurchaseSuite) AfterTest(_, _ string) { s.env.AssertExpectations(s.T())
 
 var (
 	input    = contract.PurchaseInput{ProjectID: 1, OrderID: "qp_1", UserID: "12345", SKU: "credits-500", Quantity: 1, Attempt: 1}
-	delivery = store.Delivery{ProductName: "500 credits", Endpoint: store.DefaultEndpoint, Amount: decimal.NewFromInt(500), Currency: "credits", DeliverySettings: store.DefaultDelivery()}
+	delivery = store.Delivery{
+		ProductName:      "500 credits",
+		Endpoint:         store.DefaultEndpoint,
+		Amount:           decimal.NewFromInt(500),
+		Currency:         "credits",
+		DeliverySettings: store.DefaultDelivery(),
+	}
 	credit   = store.Credit{TransactionID: "tx_456"}
 	timeout  = contract.Outcome{Kind: contract.Unknown, Error: "timeout", MaybeCredited: true}
 	refused  = contract.Outcome{Kind: contract.Refused, Reason: &store.Reason{Code: store.MainProductRefused, ErrorCode: "USER_NOT_FOUND"}}
@@ -72,7 +78,13 @@ func (s *PurchaseSuite) on(name string) *testsuite.MockCallWrapper {
 }
 
 func (s *PurchaseSuite) onCapture(calls int) {
-	s.env.OnActivity(contract.CaptureActivity, mock.Anything, contract.CaptureInput{ProjectID: 1, OrderID: "qp_1", Attempt: 1, Credit: credit, Calls: calls}).
+	s.env.OnActivity(contract.CaptureActivity, mock.Anything, contract.CaptureInput{
+		ProjectID: 1,
+		OrderID:   "qp_1",
+		Attempt:   1,
+		Credit:    credit,
+		Calls:     calls,
+	}).
 		Return(contract.PurchaseResult{Status: store.Completed}, nil).Once()
 }
 
@@ -192,7 +204,10 @@ func (s *PurchaseSuite) TestRefusedInARetry() {
 func (s *PurchaseSuite) TestUnknownMakesASuspect() {
 	s.onReserve()
 	s.on(contract.DeliverFirstActivity).Return(timeout, nil).Once()
-	s.on(contract.DeliverActivity).Return(contract.Outcome{}, deliveryError(contract.Outcome{Kind: contract.Unknown, Error: "connection_failed"})).Times(3)
+	s.on(contract.DeliverActivity).Return(contract.Outcome{}, deliveryError(contract.Outcome{
+		Kind:  contract.Unknown,
+		Error: "connection_failed",
+	})).Times(3)
 	s.on(contract.InquireActivity).Return(noAnswer, nil).Once()
 	s.onRelease(store.MainProductUnreachable, true)
 	s.run(input)
@@ -233,7 +248,10 @@ func (s *PurchaseSuite) TestNoRetriesWhenTheProductWantsNone() {
 }
 
 func (s *PurchaseSuite) inFlight(deadline time.Duration) contract.Outcome {
-	return contract.Outcome{Kind: contract.InFlight, Call: &contract.CallInFlight{TaskQueue: "one-process", Deadline: s.start.Add(deadline)}}
+	return contract.Outcome{
+		Kind: contract.InFlight,
+		Call: &contract.CallInFlight{TaskQueue: "one-process", Deadline: s.start.Add(deadline)},
+	}
 }
 
 func (s *PurchaseSuite) TestSlowAnswerIsJoinedNotSentAgain() {
@@ -329,7 +347,12 @@ func (s *PurchaseSuite) TestCancellationGivesEverythingBack() {
 func (s *PurchaseSuite) TestSuspectIsAskedAboutBeforeItsReplay() {
 	again := input
 	again.Attempt = 2
-	s.on(contract.ReserveActivity).Return(contract.Reservation{Status: store.Processing, Attempt: 2, Suspected: true, Delivery: &delivery}, nil).Once()
+	s.on(contract.ReserveActivity).Return(contract.Reservation{
+		Status:    store.Processing,
+		Attempt:   2,
+		Suspected: true,
+		Delivery:  &delivery,
+	}, nil).Once()
 	s.on(contract.InquireActivity).Return(credited, nil).Once()
 	s.on(contract.CaptureActivity).Return(contract.PurchaseResult{Status: store.Completed}, nil).Once()
 	result, _ := s.run(again)
@@ -339,7 +362,12 @@ func (s *PurchaseSuite) TestSuspectIsAskedAboutBeforeItsReplay() {
 func (s *PurchaseSuite) TestSuspectIsDeliveredAgainWhenNobodyCanBeAsked() {
 	again := input
 	again.Attempt = 2
-	s.on(contract.ReserveActivity).Return(contract.Reservation{Status: store.Processing, Attempt: 2, Suspected: true, Delivery: &delivery}, nil).Once()
+	s.on(contract.ReserveActivity).Return(contract.Reservation{
+		Status:    store.Processing,
+		Attempt:   2,
+		Suspected: true,
+		Delivery:  &delivery,
+	}, nil).Once()
 	s.on(contract.InquireActivity).Return(noAnswer, nil).Once()
 	s.on(contract.DeliverFirstActivity).Return(credited, nil).Once()
 	s.on(contract.CaptureActivity).Return(contract.PurchaseResult{Status: store.Completed}, nil).Once()

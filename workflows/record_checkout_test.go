@@ -70,8 +70,15 @@ func recordedPart(told bool) *catalog.MainProduct {
 	if !told {
 		return nil
 	}
-	part := &catalog.MainProduct{Integration: store.Integration{ResourceType: catalog.DefaultResourceType, Endpoint: store.DefaultEndpoint, Amount: decimal.NewFromInt(100), Currency: "credits"},
-		Delivery: store.DefaultDelivery()}
+	part := &catalog.MainProduct{
+		Integration: store.Integration{
+			ResourceType: catalog.DefaultResourceType,
+			Endpoint:     store.DefaultEndpoint,
+			Amount:       decimal.NewFromInt(100),
+			Currency:     "credits",
+		},
+		Delivery: store.DefaultDelivery(),
+	}
 	part.Delivery.RetryIntervalSeconds = 1
 	return part
 }
@@ -89,12 +96,33 @@ func (s checkoutScenario) record(t *testing.T) {
 	product := testkit.NewMainProduct(t)
 	product.Misbehave(t, s.product...)
 	testkit.AddUser(t, r.db, "12345", 0)
-	item, _, err := r.db.CreateItem(t.Context(), postgres.NewItem{ProjectID: testkit.Project, Actor: "test", Item: catalog.Item{SKU: "gun_1", Type: catalog.VirtualGood,
-		VirtualItemType: catalog.Consumable, Status: catalog.Published, Name: catalog.Text{"en": "Basic Blaster"},
-		MainProduct: recordedPart(s.told), Prices: []catalog.Price{{Amount: decimal.RequireFromString("1.99"), Currency: "USD", IsDefault: true}}}}, time.Now())
+	item, _, err := r.db.CreateItem(t.Context(), postgres.NewItem{
+		ProjectID: testkit.Project,
+		Actor:     "test",
+		Item: catalog.Item{
+			SKU:             "gun_1",
+			Type:            catalog.VirtualGood,
+			VirtualItemType: catalog.Consumable,
+			Status:          catalog.Published,
+			Name:            catalog.Text{"en": "Basic Blaster"},
+			MainProduct:     recordedPart(s.told),
+			Prices:          []catalog.Price{{Amount: decimal.RequireFromString("1.99"), Currency: "USD", IsDefault: true}},
+		},
+	}, time.Now())
 	require.NoError(t, err)
-	made, err := r.db.CreateCheckout(t.Context(), postgres.NewCheckout{Form: checkout.PaidItem, Wanted: []checkout.LineRequest{{SKU: "gun_1", Quantity: 1}}, Sandbox: true, Zone: time.UTC, TTL: s.ttl,
-		Shopper: postgres.Shopper{ProjectID: testkit.Project, UserID: "12345", Catalog: catalog.New([]catalog.Item{item}, nil), View: catalog.View{Locale: "en", DefaultLocale: "en", Now: time.Now()}}})
+	made, err := r.db.CreateCheckout(t.Context(), postgres.NewCheckout{
+		Form:    checkout.PaidItem,
+		Wanted:  []checkout.LineRequest{{SKU: "gun_1", Quantity: 1}},
+		Sandbox: true,
+		Zone:    time.UTC,
+		TTL:     s.ttl,
+		Shopper: postgres.Shopper{
+			ProjectID: testkit.Project,
+			UserID:    "12345",
+			Catalog:   catalog.New([]catalog.Item{item}, nil),
+			View:      catalog.View{Locale: "en", DefaultLocale: "en", Now: time.Now()},
+		},
+	})
 	require.NoError(t, err)
 	r.in = contract.CheckoutInput{ProjectID: testkit.Project, OrderID: made.OrderID, UserID: "12345"}
 	if s.before != nil {
@@ -110,7 +138,11 @@ func (s checkoutScenario) record(t *testing.T) {
 		}
 		return settle.SettleCheckout(ctx, in)
 	}}, nil)
-	run, err := r.engine.Client.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: contract.CheckoutWorkflowID(made.OrderID), TaskQueue: contract.TaskQueue, StaticSummary: "order 1 of 12345"},
+	run, err := r.engine.Client.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{
+		ID:            contract.CheckoutWorkflowID(made.OrderID),
+		TaskQueue:     contract.TaskQueue,
+		StaticSummary: "order 1 of 12345",
+	},
 		contract.CheckoutWorkflow, r.in)
 	require.NoError(t, err)
 	if s.during != nil {
@@ -151,7 +183,13 @@ func (r *checkoutRecording) tell(t *testing.T) {
 }
 
 func payOrder(t *testing.T, r *checkoutRecording) {
-	recorded, err := r.db.RecordPayment(t.Context(), r.in.OrderID, checkout.Payment{Provider: "sandbox", ProviderID: "p1", Amount: decimal.RequireFromString("1.99"), Currency: "USD", Sandbox: true}, time.Now())
+	recorded, err := r.db.RecordPayment(t.Context(), r.in.OrderID, checkout.Payment{
+		Provider:   "sandbox",
+		ProviderID: "p1",
+		Amount:     decimal.RequireFromString("1.99"),
+		Currency:   "USD",
+		Sandbox:    true,
+	}, time.Now())
 	require.NoError(t, err)
 	require.Equal(t, checkout.Accepted, recorded.Outcome)
 	r.tell(t)
@@ -165,7 +203,12 @@ func cancelOrder(t *testing.T, r *checkoutRecording) {
 
 func refundOrder(t *testing.T, r *checkoutRecording) {
 	payOrder(t, r)
-	_, _, err := r.db.RefundCheckout(t.Context(), postgres.CheckoutRefund{ProjectID: testkit.Project, OrderID: r.in.OrderID, Reason: "test", Actor: "test"}, time.Now())
+	_, _, err := r.db.RefundCheckout(t.Context(), postgres.CheckoutRefund{
+		ProjectID: testkit.Project,
+		OrderID:   r.in.OrderID,
+		Reason:    "test",
+		Actor:     "test",
+	}, time.Now())
 	require.NoError(t, err)
 }
 
@@ -182,6 +225,13 @@ func decideDeliverAgain(t *testing.T, r *checkoutRecording) {
 	require.NoError(t, err)
 	_, err = r.db.RecordDelivery(t.Context(), contract.RecordDeliveryInput{Delivery: settled.Deliveries[0], Outcome: timeout}, time.Now())
 	require.NoError(t, err)
-	_, err = r.db.DecideDelivery(t.Context(), postgres.DeliveryDecision{ProjectID: testkit.Project, OrderID: r.in.OrderID, Number: 1, Decision: checkout.DeliverAgain, Reason: "test", Actor: "test"}, time.Now())
+	_, err = r.db.DecideDelivery(t.Context(), postgres.DeliveryDecision{
+		ProjectID: testkit.Project,
+		OrderID:   r.in.OrderID,
+		Number:    1,
+		Decision:  checkout.DeliverAgain,
+		Reason:    "test",
+		Actor:     "test",
+	}, time.Now())
 	require.NoError(t, err)
 }

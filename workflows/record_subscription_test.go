@@ -67,8 +67,11 @@ func (s passScenario) record(t *testing.T) {
 	queue := cmp.Or(s.queue, contract.TaskQueue)
 	startWorker(t, r.engine.Client, queue, sdkworker.Options{},
 		map[string]any{contract.SettleSubscriptionActivity: (&activities.Subscription{DB: r.db}).SettleSubscription}, replaced)
-	run, err := r.engine.Client.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: contract.SubscriptionWorkflowID(r.in), TaskQueue: queue,
-		StaticSummary: r.in.SKU}, contract.SubscriptionWorkflow, r.in)
+	run, err := r.engine.Client.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{
+		ID:            contract.SubscriptionWorkflowID(r.in),
+		TaskQueue:     queue,
+		StaticSummary: r.in.SKU,
+	}, contract.SubscriptionWorkflow, r.in)
 	require.NoError(t, err)
 	if s.during != nil {
 		s.during(t, r)

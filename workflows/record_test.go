@@ -151,7 +151,14 @@ func (s scenario) record(t *testing.T) {
 		testkit.AddUser(t, r.db, id, coins)
 	}
 	r.product.Misbehave(t, s.product...)
-	r.in = contract.PurchaseInput{ProjectID: testkit.Project, OrderID: "qp_" + xid.New().String(), UserID: "12345", SKU: "credits-500", Quantity: 1, Attempt: max(s.attempt, 1)}
+	r.in = contract.PurchaseInput{
+		ProjectID: testkit.Project,
+		OrderID:   "qp_" + xid.New().String(),
+		UserID:    "12345",
+		SKU:       "credits-500",
+		Quantity:  1,
+		Attempt:   max(s.attempt, 1),
+	}
 	if s.userID != "" {
 		r.in.UserID = s.userID
 	}
@@ -162,8 +169,11 @@ func (s scenario) record(t *testing.T) {
 		s.before(t, r)
 	}
 	r.run(t, s)
-	run, err := r.engine.Client.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: contract.PurchaseWorkflowID(r.in.OrderID), TaskQueue: contract.TaskQueue,
-		StaticSummary: "1 × credits-500"}, contract.PurchaseWorkflow, r.in)
+	run, err := r.engine.Client.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{
+		ID:            contract.PurchaseWorkflowID(r.in.OrderID),
+		TaskQueue:     contract.TaskQueue,
+		StaticSummary: "1 × credits-500",
+	}, contract.PurchaseWorkflow, r.in)
 	require.NoError(t, err)
 	if s.during != nil {
 		s.during(t, r)
@@ -177,7 +187,12 @@ func (s scenario) record(t *testing.T) {
 func (r *recording) run(t *testing.T, s scenario) {
 	t.Helper()
 	r.purchase = &activities.Purchase{DB: r.db, OrderChanged: func(string) {}}
-	r.delivery = &activities.Delivery{Product: r.product.Client(t, s.inquiry), DB: r.db, Calls: activities.NewCalls(), TaskQueue: "quickpass-main-product/recorder"}
+	r.delivery = &activities.Delivery{
+		Product:   r.product.Client(t, s.inquiry),
+		DB:        r.db,
+		Calls:     activities.NewCalls(),
+		TaskQueue: "quickpass-main-product/recorder",
+	}
 	var replaced map[string]any
 	if s.replace != nil {
 		replaced = s.replace(r)
@@ -211,14 +226,25 @@ func startWorker(t *testing.T, c client.Client, queue string, options sdkworker.
 
 func (r *recording) reserve(t *testing.T, orderID string, confirm time.Duration) {
 	t.Helper()
-	_, err := r.db.ReservePurchase(t.Context(), postgres.Purchase{ProjectID: testkit.Project, OrderID: orderID, UserID: r.in.UserID, SKU: r.in.SKU, Quantity: 1,
-		Policy: store.Policy{LargePurchase: 1, ConfirmWithin: confirm}}, time.Now())
+	_, err := r.db.ReservePurchase(t.Context(), postgres.Purchase{
+		ProjectID: testkit.Project,
+		OrderID:   orderID,
+		UserID:    r.in.UserID,
+		SKU:       r.in.SKU,
+		Quantity:  1,
+		Policy:    store.Policy{LargePurchase: 1, ConfirmWithin: confirm},
+	}, time.Now())
 	require.NoError(t, err)
 }
 
 func (r *recording) capture(t *testing.T, orderID, transaction string) {
 	t.Helper()
-	_, err := r.db.CaptureOrder(t.Context(), contract.CaptureInput{ProjectID: testkit.Project, OrderID: orderID, Attempt: 1, Credit: store.Credit{TransactionID: transaction}}, time.Now())
+	_, err := r.db.CaptureOrder(t.Context(), contract.CaptureInput{
+		ProjectID: testkit.Project,
+		OrderID:   orderID,
+		Attempt:   1,
+		Credit:    store.Credit{TransactionID: transaction},
+	}, time.Now())
 	require.NoError(t, err)
 }
 
@@ -229,14 +255,25 @@ func suspectedAttempt(t *testing.T, r *recording) {
 	reservation, err := r.db.FindReservation(t.Context(), r.in.OrderID)
 	require.NoError(t, err)
 	first := &activities.Delivery{Product: r.product.Client(t, false), DB: r.db, Calls: activities.NewCalls()}
-	outcome, err := first.DeliverFirst(t.Context(), contract.DeliveryInput{ProjectID: testkit.Project, OrderID: r.in.OrderID, UserID: r.in.UserID, Attempt: 1, Delivery: *reservation.Delivery})
+	outcome, err := first.DeliverFirst(t.Context(), contract.DeliveryInput{
+		ProjectID: testkit.Project,
+		OrderID:   r.in.OrderID,
+		UserID:    r.in.UserID,
+		Attempt:   1,
+		Delivery:  *reservation.Delivery,
+	})
 	require.NoError(t, err)
 	require.True(t, outcome.MaybeCredited)
 	_, err = r.db.ReleaseOrder(t.Context(), contract.ReleaseInput{ProjectID: testkit.Project, OrderID: r.in.OrderID, Attempt: 1,
 		Reason: store.Reason{Code: store.MainProductUnreachable}, MaybeCredited: true}, time.Now())
 	require.NoError(t, err)
 	r.product.Misbehave(t)
-	_, err = r.db.ReplayOrder(t.Context(), postgres.Replay{ProjectID: testkit.Project, OrderID: r.in.OrderID, Actor: "test", Reason: "test"}, time.Now())
+	_, err = r.db.ReplayOrder(t.Context(), postgres.Replay{
+		ProjectID: testkit.Project,
+		OrderID:   r.in.OrderID,
+		Actor:     "test",
+		Reason:    "test",
+	}, time.Now())
 	require.NoError(t, err)
 }
 
@@ -295,7 +332,10 @@ func nobodyPolls(r *recording) map[string]any {
 // forgetsItsCall is a process that was started anew under the name of the one that had the call.
 func forgetsItsCall(r *recording) map[string]any {
 	return map[string]any{contract.DeliverFirstActivity: func(context.Context, contract.DeliveryInput) (contract.Outcome, error) {
-		return contract.Outcome{Kind: contract.InFlight, Call: &contract.CallInFlight{TaskQueue: r.delivery.TaskQueue, Deadline: time.Now().Add(2 * time.Second)}}, nil
+		return contract.Outcome{
+			Kind: contract.InFlight,
+			Call: &contract.CallInFlight{TaskQueue: r.delivery.TaskQueue, Deadline: time.Now().Add(2 * time.Second)},
+		}, nil
 	}}
 }
 

@@ -76,7 +76,11 @@ func (s webhookScenario) record(t *testing.T) {
 	}
 	startWorker(t, r.engine.Client, contract.TaskQueue, sdkworker.Options{}, nil, nil)
 	startWorker(t, r.engine.Client, contract.WebhookTaskQueue, sdkworker.Options{DisableWorkflowWorker: true}, map[string]any{contract.AttemptWebhookActivity: r.steps.AttemptWebhook}, replaced)
-	run, err := r.engine.Client.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: contract.WebhookWorkflowID(r.in.DeliveryID), TaskQueue: contract.TaskQueue, StaticSummary: "order_paid of order 1"},
+	run, err := r.engine.Client.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{
+		ID:            contract.WebhookWorkflowID(r.in.DeliveryID),
+		TaskQueue:     contract.TaskQueue,
+		StaticSummary: "order_paid of order 1",
+	},
 		contract.WebhookWorkflow, r.in)
 	require.NoError(t, err)
 	if s.during != nil {
@@ -93,14 +97,45 @@ func (s webhookScenario) record(t *testing.T) {
 func (r *webhookRecording) write(t *testing.T, url string) {
 	t.Helper()
 	testkit.AddUser(t, r.db, "12345", 0)
-	_, err := r.db.PutWebhookEndpoint(t.Context(), postgres.WebhookEdit{ProjectID: testkit.Project, URL: url, Secret: "the-secret-of-the-test", Enabled: true, Format: 2, Events: webhook.DefaultEvents, Actor: "test"}, time.Now())
+	_, err := r.db.PutWebhookEndpoint(t.Context(), postgres.WebhookEdit{
+		ProjectID: testkit.Project,
+		URL:       url,
+		Secret:    "the-secret-of-the-test",
+		Enabled:   true,
+		Format:    2,
+		Events:    webhook.DefaultEvents,
+		Actor:     "test",
+	}, time.Now())
 	require.NoError(t, err)
-	item := catalog.Item{SKU: "gun_1", Type: catalog.VirtualGood, VirtualItemType: catalog.Consumable, Status: catalog.Published, Name: catalog.Text{"en": "Basic Blaster"},
-		Prices: []catalog.Price{{Amount: decimal.RequireFromString("1.99"), Currency: "USD", IsDefault: true}}}
-	made, err := r.db.CreateCheckout(t.Context(), postgres.NewCheckout{Form: checkout.PaidItem, Wanted: []checkout.LineRequest{{SKU: "gun_1", Quantity: 1}}, Sandbox: true, Zone: time.UTC, TTL: time.Hour,
-		Shopper: postgres.Shopper{ProjectID: testkit.Project, UserID: "12345", Catalog: catalog.New([]catalog.Item{item}, nil), View: catalog.View{Locale: "en", DefaultLocale: "en", Now: time.Now()}}})
+	item := catalog.Item{
+		SKU:             "gun_1",
+		Type:            catalog.VirtualGood,
+		VirtualItemType: catalog.Consumable,
+		Status:          catalog.Published,
+		Name:            catalog.Text{"en": "Basic Blaster"},
+		Prices:          []catalog.Price{{Amount: decimal.RequireFromString("1.99"), Currency: "USD", IsDefault: true}},
+	}
+	made, err := r.db.CreateCheckout(t.Context(), postgres.NewCheckout{
+		Form:    checkout.PaidItem,
+		Wanted:  []checkout.LineRequest{{SKU: "gun_1", Quantity: 1}},
+		Sandbox: true,
+		Zone:    time.UTC,
+		TTL:     time.Hour,
+		Shopper: postgres.Shopper{
+			ProjectID: testkit.Project,
+			UserID:    "12345",
+			Catalog:   catalog.New([]catalog.Item{item}, nil),
+			View:      catalog.View{Locale: "en", DefaultLocale: "en", Now: time.Now()},
+		},
+	})
 	require.NoError(t, err)
-	_, err = r.db.RecordPayment(t.Context(), made.OrderID, checkout.Payment{Provider: "sandbox", ProviderID: "p1", Amount: decimal.RequireFromString("1.99"), Currency: "USD", Sandbox: true}, time.Now())
+	_, err = r.db.RecordPayment(t.Context(), made.OrderID, checkout.Payment{
+		Provider:   "sandbox",
+		ProviderID: "p1",
+		Amount:     decimal.RequireFromString("1.99"),
+		Currency:   "USD",
+		Sandbox:    true,
+	}, time.Now())
 	require.NoError(t, err)
 	leased, err := r.db.LeaseWebhooks(t.Context(), time.Hour, 10, time.Now())
 	require.NoError(t, err)
@@ -151,7 +186,11 @@ func recordWebhookTest(t *testing.T) {
 	startWorker(t, engine.Client, contract.TaskQueue, sdkworker.Options{}, nil, nil)
 	steps := &activities.Webhook{DB: testkit.Database(t), Client: send.New(true)} // of a project without an endpoint
 	startWorker(t, engine.Client, contract.WebhookTaskQueue, sdkworker.Options{DisableWorkflowWorker: true}, map[string]any{contract.TestWebhookActivity: steps.TestWebhook}, nil)
-	run, err := engine.Client.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: "webhook-test/we_1", TaskQueue: contract.TaskQueue, StaticSummary: "test of the endpoint of project 1"},
+	run, err := engine.Client.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{
+		ID:            "webhook-test/we_1",
+		TaskQueue:     contract.TaskQueue,
+		StaticSummary: "test of the endpoint of project 1",
+	},
 		contract.WebhookTestWorkflow, contract.WebhookTestInput{ProjectID: testkit.Project, EventID: "we_1"})
 	require.NoError(t, err)
 	require.NoError(t, run.Get(t.Context(), nil))

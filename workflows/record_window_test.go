@@ -99,7 +99,15 @@ func (s windowScenario) record(t *testing.T) {
 	task.Reward = s.reward
 	testkit.StoreTask(t, r.db, task)
 	now := time.Now()
-	w := tasks.Window{WindowID: r.in.WindowID, UserID: r.in.UserID, TaskID: task.TaskID, Version: 1, ActivatedAt: now.Add(-time.Hour), EndsAt: now.Add(s.ends), State: s.begins}
+	w := tasks.Window{
+		WindowID:    r.in.WindowID,
+		UserID:      r.in.UserID,
+		TaskID:      task.TaskID,
+		Version:     1,
+		ActivatedAt: now.Add(-time.Hour),
+		EndsAt:      now.Add(s.ends),
+		State:       s.begins,
+	}
 	if s.begins == tasks.Completed {
 		w.CompletedAt = &now
 	}
@@ -115,8 +123,11 @@ func (s windowScenario) record(t *testing.T) {
 		map[string]any{contract.SettleWindowActivity: r.activity.SettleWindow, contract.RecordRewardActivity: r.activity.RecordReward}, replaced)
 	startWorker(t, r.engine.Client, contract.MainProductTaskQueue, sdkworker.Options{DisableWorkflowWorker: true},
 		map[string]any{contract.DeliverRewardActivity: r.activity.DeliverReward}, replaced)
-	run, err := r.engine.Client.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: contract.TaskWindowWorkflowID(r.in.WindowID), TaskQueue: queue,
-		StaticSummary: task.Name}, contract.TaskWindowWorkflow, r.in)
+	run, err := r.engine.Client.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{
+		ID:            contract.TaskWindowWorkflowID(r.in.WindowID),
+		TaskQueue:     queue,
+		StaticSummary: task.Name,
+	}, contract.TaskWindowWorkflow, r.in)
 	require.NoError(t, err)
 	if s.during != nil {
 		s.during(t, r)
@@ -164,7 +175,13 @@ func completeWindow(t *testing.T, r *windowRecording) {
 
 func cancelWindow(t *testing.T, r *windowRecording) {
 	r.awaitEvent(t, enumspb.EVENT_TYPE_TIMER_STARTED)
-	_, err := r.db.CancelWindow(t.Context(), postgres.WindowCancel{ProjectID: r.in.ProjectID, UserID: r.in.UserID, TaskID: r.in.TaskID, Reason: "test", Actor: "test"}, time.Now())
+	_, err := r.db.CancelWindow(t.Context(), postgres.WindowCancel{
+		ProjectID: r.in.ProjectID,
+		UserID:    r.in.UserID,
+		TaskID:    r.in.TaskID,
+		Reason:    "test",
+		Actor:     "test",
+	}, time.Now())
 	require.NoError(t, err)
 	require.NoError(t, r.signal(t.Context()))
 }
@@ -184,7 +201,12 @@ func replayWhenRecorded(r *windowRecording) map[string]any {
 		if err := r.activity.RecordReward(ctx, in); err != nil || once.Swap(true) {
 			return err
 		}
-		_, _, err := r.db.ReplayReward(ctx, postgres.RewardReplay{ProjectID: r.in.ProjectID, RewardID: in.RewardID, Actor: "test", Reason: "test"}, time.Now())
+		_, _, err := r.db.ReplayReward(ctx, postgres.RewardReplay{
+			ProjectID: r.in.ProjectID,
+			RewardID:  in.RewardID,
+			Actor:     "test",
+			Reason:    "test",
+		}, time.Now())
 		return errors.Join(err, r.signal(ctx))
 	}}
 }

@@ -9,9 +9,10 @@ import (
 	"github.com/quickpass/quickpass/internal/subscriptions"
 )
 
-// Subscription reminds a user that a subscription will end, and tells that it has (seeds 002, 004). It decides about nothing: the user is entitled
-// until the instant in the database, whether this run is late, early or gone. PostgreSQL also decides what is to be told: each wake, by the
-// timer or by a signal, only makes it look. So no signal that is lost or doubled matters.
+// Subscription reminds a user that a subscription will end, and tells that it has (seeds 002, 004). It
+// decides about nothing: the user is entitled until the instant in the database, whether this run is late,
+// early or gone. PostgreSQL also decides what is to be told: each wake, by the timer or by a signal, only
+// makes it look. So no signal that is lost or doubled matters.
 //
 // A run that an operator cancels ends at once; the sweep starts another when the end has to be told.
 func Subscription(ctx workflow.Context, in contract.SubscriptionInput) (contract.SettledSubscription, error) {

@@ -26,7 +26,8 @@ const (
 	year = 365 * day
 )
 
-// passEnv is a subscription whose row is kept here, and decided about by the rules and the clock of the test, as by the database.
+// passEnv is a subscription whose row is kept here, and decided about by the rules and the clock of the test,
+// as by the database.
 type passEnv struct {
 	*testsuite.TestWorkflowEnvironment
 	t      *testing.T

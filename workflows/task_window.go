@@ -12,9 +12,9 @@ import (
 	"github.com/quickpass/quickpass/internal/tasks"
 )
 
-// TaskWindow closes one user's window of a task when its time is up, and rewards it when it was completed (seed 001).
-// PostgreSQL decides what the window is: each wake, by the timer or by a signal, only makes it look. So no signal that is
-// lost or doubled matters.
+// TaskWindow closes one user's window of a task when its time is up, and rewards it when it was completed
+// (seed 001). PostgreSQL decides what the window is: each wake, by the timer or by a signal, only makes it
+// look. So no signal that is lost or doubled matters.
 //
 // A cancellation of the run, by an operator, does not end the window: what is owed is still given or listed as
 // undelivered, and the sweep starts another run when there is something to do.
@@ -79,7 +79,11 @@ func (w *taskWindow) deliver(ctx workflow.Context, reward contract.RewardInput) 
 	result, err := deliverReward(ctx, reward, gift)
 	switch {
 	case err != nil && ctx.Err() != nil:
-		result = contract.RewardResult{Status: contract.RewardUndelivered, Code: "canceled_by_operator", Message: "the run of the window was canceled while the main product was asked"}
+		result = contract.RewardResult{
+			Status:  contract.RewardUndelivered,
+			Code:    "canceled_by_operator",
+			Message: "the run of the window was canceled while the main product was asked",
+		}
 	case err != nil:
 		result = rewardResultOf(err)
 	}
@@ -111,5 +115,9 @@ func rewardResultOf(err error) contract.RewardResult {
 	if isType(err, contract.ErrorTypeMainProduct) && errors.As(err, &failed) && failed.Details(&carried) == nil {
 		return carried
 	}
-	return contract.RewardResult{Status: contract.RewardUndelivered, Code: "no_report", Message: "the calls to the main product brought no report"}
+	return contract.RewardResult{
+		Status:  contract.RewardUndelivered,
+		Code:    "no_report",
+		Message: "the calls to the main product brought no report",
+	}
 }

@@ -38,8 +38,8 @@ func openUntil(at time.Time) contract.SettledWindow {
 	return contract.SettledWindow{State: tasks.Open, Until: &at}
 }
 
-// windowEnv is a window whose looks, and whose calls to the main product, bring these answers, one after the other; more
-// looks or calls than answers fail the test, and so do fewer.
+// windowEnv is a window whose looks, and whose calls to the main product, bring these answers, one after the
+// other; more looks or calls than answers fail the test, and so do fewer.
 type windowEnv struct {
 	*testsuite.TestWorkflowEnvironment
 	t          *testing.T
@@ -276,7 +276,10 @@ func TestRecordingNeverGivesUp(t *testing.T) {
 	e := newWindowEnv(t)
 	e.settles, e.calls = []any{rewarded}, []any{rewardGiven}
 	tries := 0
-	e.OnActivity(contract.RecordRewardActivity, mock.Anything, contract.RecordRewardInput{RewardID: owed.RewardID, Result: rewardGiven}).Return(
+	e.OnActivity(contract.RecordRewardActivity, mock.Anything, contract.RecordRewardInput{
+		RewardID: owed.RewardID,
+		Result:   rewardGiven,
+	}).Return(
 		func(context.Context, contract.RecordRewardInput) error {
 			if tries++; tries <= 8 {
 				return errors.New("away")

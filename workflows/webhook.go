@@ -10,11 +10,13 @@ import (
 	"github.com/quickpass/quickpass/internal/contract"
 )
 
-// WebhookDelivery tells a project's listener of one event of an order, until it has taken it, refuses it or no try is left. PostgreSQL
-// decides what is to be done and when: each wake, by the timer or by a signal, only makes an activity look. So the schedule can change
-// under way, and no signal that is lost or doubled matters.
+// WebhookDelivery tells a project's listener of one event of an order, until it has taken it, refuses it or
+// no try is left. PostgreSQL decides what is to be done and when: each wake, by the timer or by a signal,
+// only makes an activity look. So the schedule can change under way, and no signal that is lost or doubled
+// matters.
 //
-// A cancellation of the run, by an operator, does not end the delivery: the sweep starts another run. Switching the endpoint off does.
+// A cancellation of the run, by an operator, does not end the delivery: the sweep starts another run.
+// Switching the endpoint off does.
 func WebhookDelivery(ctx workflow.Context, in contract.WebhookInput) (contract.WebhookStanding, error) {
 	changed := workflow.GetSignalChannel(ctx, contract.ChangedSignal)
 	for {
@@ -44,7 +46,8 @@ func awaitWebhook(ctx workflow.Context, changed workflow.ReceiveChannel, until t
 	return ctx.Err()
 }
 
-// WebhookTest sends a listener a test, once, from where deliveries are sent: what a firewall lets through depends on it.
+// WebhookTest sends a listener a test, once, from where deliveries are sent: what a firewall lets through
+// depends on it.
 func WebhookTest(ctx workflow.Context, in contract.WebhookTestInput) (contract.WebhookTested, error) {
 	var tested contract.WebhookTested
 	err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, workflow.ActivityOptions{

@@ -17,7 +17,13 @@ import (
 	"github.com/quickpass/quickpass/worker"
 )
 
-var notice = contract.WebhookInput{ProjectID: 1, DeliveryID: "we_d5k2v0b6t2ac73f9m2v0", OrderID: 41, UserID: "12345", Event: webhook.OrderPaid}
+var notice = contract.WebhookInput{
+	ProjectID:  1,
+	DeliveryID: "we_d5k2v0b6t2ac73f9m2v0",
+	OrderID:    41,
+	UserID:     "12345",
+	Event:      webhook.OrderPaid,
+}
 
 func dueAt(at time.Duration) contract.WebhookStanding {
 	return contract.WebhookStanding{Status: webhook.Pending, Until: new(noon.Add(at))}
@@ -27,8 +33,8 @@ func over(status webhook.Status) contract.WebhookStanding {
 	return contract.WebhookStanding{Status: status}
 }
 
-// webhookEnv is a delivery whose looks bring these answers, one after the other; more looks than answers fail the test, and so do
-// fewer.
+// webhookEnv is a delivery whose looks bring these answers, one after the other; more looks than answers fail
+// the test, and so do fewer.
 type webhookEnv struct {
 	*testsuite.TestWorkflowEnvironment
 	t         *testing.T

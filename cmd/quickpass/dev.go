@@ -109,7 +109,11 @@ func checkPorts(c config.Config) error {
 func (s *stack) start(ctx context.Context, c *config.Config, dir string) error {
 	progress := func(step string) { fmt.Println(step) }
 	if c.Database.URL == "" {
-		pg, err := devstack.StartPostgres(ctx, devstack.PostgresOptions{Dir: filepath.Join(dir, "postgres"), Port: c.Dev.PostgresPort, Progress: progress})
+		pg, err := devstack.StartPostgres(ctx, devstack.PostgresOptions{
+			Dir:      filepath.Join(dir, "postgres"),
+			Port:     c.Dev.PostgresPort,
+			Progress: progress,
+		})
 		if err != nil {
 			return err
 		}
@@ -117,8 +121,14 @@ func (s *stack) start(ctx context.Context, c *config.Config, dir string) error {
 		c.Database.URL = pg.URL()
 	}
 	if os.Getenv("QUICKPASS_TEMPORAL_ADDRESS") == "" {
-		engine, err := devstack.StartTemporal(ctx, devstack.TemporalOptions{PostgresURL: c.Database.URL, Port: c.Dev.TemporalPort, UIPort: c.Dev.TemporalUIPort,
-			Namespace: c.Temporal.Namespace, Dir: filepath.Join(dir, "temporal"), Progress: progress})
+		engine, err := devstack.StartTemporal(ctx, devstack.TemporalOptions{
+			PostgresURL: c.Database.URL,
+			Port:        c.Dev.TemporalPort,
+			UIPort:      c.Dev.TemporalUIPort,
+			Namespace:   c.Temporal.Namespace,
+			Dir:         filepath.Join(dir, "temporal"),
+			Progress:    progress,
+		})
 		if err != nil {
 			return err
 		}
@@ -146,10 +156,14 @@ func (s *stack) startFake(ctx context.Context, c *config.Config, dir string) err
 	if c.MainProduct.InquiryPath == "" {
 		c.MainProduct.InquiryPath = devInquiryPath
 	}
-	fake, err := devstack.StartProcess(ctx, devstack.ProcessOptions{Name: "the fake main product", Path: program,
-		Args:    []string{"-address", address, "-books", filepath.Join(dir, "fakeproduct.jsonl"), "-api-key", devProductKey, "-webhook-secret", devListenerSecret},
-		LogFile: filepath.Join(dir, "fakeproduct.log"), PIDFile: filepath.Join(dir, "fakeproduct.pid"),
-		ReadyLine: "ready"})
+	fake, err := devstack.StartProcess(ctx, devstack.ProcessOptions{
+		Name:      "the fake main product",
+		Path:      program,
+		Args:      []string{"-address", address, "-books", filepath.Join(dir, "fakeproduct.jsonl"), "-api-key", devProductKey, "-webhook-secret", devListenerSecret},
+		LogFile:   filepath.Join(dir, "fakeproduct.log"),
+		PIDFile:   filepath.Join(dir, "fakeproduct.pid"),
+		ReadyLine: "ready",
+	})
 	if err != nil {
 		return err
 	}

@@ -28,7 +28,11 @@ const (
 
 // devKeys are fixed, and refused by every process but `quickpass dev`.
 var devKeys = map[string]string{
-	"storefront": "dev-storefront", "main_product": "dev-main-product", "distributor": "dev-distributor", "admin": "dev-admin", "support": "dev-support",
+	"storefront":   "dev-storefront",
+	"main_product": "dev-main-product",
+	"distributor":  "dev-distributor",
+	"admin":        "dev-admin",
+	"support":      "dev-support",
 }
 
 // demoProducts are seed 000's ("Nominal Products"), with its stock.
@@ -46,12 +50,21 @@ var demoProducts = []struct {
 
 // demoTasks begin with the one of seed 001 ("Task Example").
 func demoTasks() []tasks.Task {
-	bets := tasks.Task{TaskID: 123, Status: tasks.Published, EventType: "bet_placed", Equals: map[string]string{"currency": "RUB"}, Recurring: true,
-		Window: tasks.WindowRule{TimeZone: "Europe/Moscow", GraceSeconds: -1}}
+	bets := tasks.Task{
+		TaskID:    123,
+		Status:    tasks.Published,
+		EventType: "bet_placed",
+		Equals:    map[string]string{"currency": "RUB"},
+		Recurring: true,
+		Window:    tasks.WindowRule{TimeZone: "Europe/Moscow", GraceSeconds: -1},
+	}
 	daily, chained, weekly, streak := bets, bets, bets, bets
 	daily.Name, daily.Description = "Make 5 bets of 100+ rubles per day", "Any game; the day ends at midnight in Moscow"
 	daily.MinAmount, daily.Target = new(decimal.NewFromInt(100)), decimal.NewFromInt(5)
-	daily.Reward = tasks.Reward{Coins: 500, MainProduct: &tasks.MainProductReward{RewardType: "bonus_coins", Amount: decimal.NewFromInt(100)}}
+	daily.Reward = tasks.Reward{
+		Coins:       500,
+		MainProduct: &tasks.MainProductReward{RewardType: "bonus_coins", Amount: decimal.NewFromInt(100)},
+	}
 
 	chained.TaskID, chained.Requires, chained.Recurring = 124, []int64{daily.TaskID}, false
 	chained.Name, chained.Description = "Win 3 roulette bets", "Within a week from the activation, after the daily task"
@@ -67,7 +80,10 @@ func demoTasks() []tasks.Task {
 	streak.TaskID, streak.Activation, streak.EventType, streak.Equals = 126, tasks.Automatic, "daily_login", nil
 	streak.Name, streak.Description = "Come 7 days in a row", "Every calendar month anew"
 	streak.Count, streak.Target, streak.Window.Unit = tasks.Count{Mode: tasks.CountStreak}, decimal.NewFromInt(7), tasks.Month
-	streak.Reward = tasks.Reward{Coins: 300, MainProduct: &tasks.MainProductReward{RewardType: "free_spins", Amount: decimal.NewFromInt(10)}}
+	streak.Reward = tasks.Reward{
+		Coins:       300,
+		MainProduct: &tasks.MainProductReward{RewardType: "free_spins", Amount: decimal.NewFromInt(10)},
+	}
 	return []tasks.Task{daily, chained, weekly, streak}
 }
 
@@ -83,7 +99,8 @@ var demoUsers = []struct {
 	{"ghost", "has coins, but the main product does not know them", 1_000, false},
 }
 
-// seedDemo writes what is not there yet; a second start changes nothing. The fake main product, if it runs, is told of orders.
+// seedDemo writes what is not there yet; a second start changes nothing. The fake main product, if it runs,
+// is told of orders.
 func seedDemo(ctx context.Context, c config.Config, fake string) error {
 	return withDB(ctx, c, func(db *postgres.DB) error { return seedDatabase(ctx, db, fake, time.Now()) })
 }
@@ -96,10 +113,26 @@ func seedDatabase(ctx context.Context, db *postgres.DB, fake string, now time.Ti
 		}
 	}
 	for _, p := range demoProducts {
-		_, _, err := db.AddProduct(ctx, postgres.NewProduct{ProjectID: demoProject, Actor: "demo", Product: store.Product{SKU: p.sku, Name: p.name, Description: "Top up balance in main product", Kind: p.currency,
-			PriceCoins: p.price, Status: store.Published, Stock: store.StockSettings{Initial: p.stock, Minimum: 10, HideAtZero: true},
-			Integration: store.Integration{ResourceType: "external_currency", Endpoint: store.DefaultEndpoint, Amount: decimal.NewFromInt(p.amount), Currency: p.currency},
-			Delivery:    store.DefaultDelivery()}}, now)
+		_, _, err := db.AddProduct(ctx, postgres.NewProduct{
+			ProjectID: demoProject,
+			Actor:     "demo",
+			Product: store.Product{
+				SKU:         p.sku,
+				Name:        p.name,
+				Description: "Top up balance in main product",
+				Kind:        p.currency,
+				PriceCoins:  p.price,
+				Status:      store.Published,
+				Stock:       store.StockSettings{Initial: p.stock, Minimum: 10, HideAtZero: true},
+				Integration: store.Integration{
+					ResourceType: "external_currency",
+					Endpoint:     store.DefaultEndpoint,
+					Amount:       decimal.NewFromInt(p.amount),
+					Currency:     p.currency,
+				},
+				Delivery: store.DefaultDelivery(),
+			},
+		}, now)
 		if err != nil && !errors.Is(err, postgres.ErrConflict) {
 			return fmt.Errorf("demo product %s: %w", p.sku, err)
 		}
@@ -135,8 +168,15 @@ func seedListener(ctx context.Context, db *postgres.DB, fake string, now time.Ti
 	if fake == "" || !errors.Is(err, postgres.ErrNotFound) {
 		return err
 	}
-	_, err = db.PutWebhookEndpoint(ctx, postgres.WebhookEdit{ProjectID: demoProject, URL: fake + "/webhooks", Secret: devListenerSecret, Enabled: true, Format: webhook.NewestFormat,
-		Events: webhook.Events, Actor: "demo"}, now)
+	_, err = db.PutWebhookEndpoint(ctx, postgres.WebhookEdit{
+		ProjectID: demoProject,
+		URL:       fake + "/webhooks",
+		Secret:    devListenerSecret,
+		Enabled:   true,
+		Format:    webhook.NewestFormat,
+		Events:    webhook.Events,
+		Actor:     "demo",
+	}, now)
 	return err
 }
 
@@ -147,7 +187,14 @@ func seedUser(ctx context.Context, db *postgres.DB, id string, coins int64, bloc
 	if _, _, err := db.PutUser(ctx, demoProject, id, postgres.UserEdit{}, now); err != nil {
 		return err
 	}
-	_, err := db.AdjustWallet(ctx, postgres.Adjustment{ProjectID: demoProject, AdjustmentID: "demo_" + id, UserID: id, Amount: coins, Reason: "demo data", Actor: "demo"}, now)
+	_, err := db.AdjustWallet(ctx, postgres.Adjustment{
+		ProjectID:    demoProject,
+		AdjustmentID: "demo_" + id,
+		UserID:       id,
+		Amount:       coins,
+		Reason:       "demo data",
+		Actor:        "demo",
+	}, now)
 	if err == nil && blocked {
 		_, err = db.SetBlocked(ctx, demoProject, id, true, "demo", "demo data", now)
 	}

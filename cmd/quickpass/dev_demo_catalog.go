@@ -24,14 +24,21 @@ const (
 // devServerKeys are those of the projects' servers, with Basic 1:dev-project; refused outside of `dev`.
 var devServerKeys = map[int32]string{demoProject: "dev-project", seedProject: "dev-project-44056"}
 
-// demoItems are what the demo's projects sell: the item of seeds 002 and 004 at its price there, and one of every other kind that they
-// speak of.
+// demoItems are what the demo's projects sell: the item of seeds 002 and 004 at its price there, and one of
+// every other kind that they speak of.
 func demoItems() []catalog.Item {
 	usd := func(amount string) []catalog.Price {
 		return []catalog.Price{{Amount: decimal.RequireFromString(amount), Currency: "USD", IsDefault: true}}
 	}
 	named := func(sku string, order int, en, de, about string) catalog.Item {
-		return catalog.Item{SKU: sku, Type: catalog.VirtualGood, Status: catalog.Published, Order: order, Name: catalog.Text{"en": en, "de": de}, Description: catalog.Text{"en": about}}
+		return catalog.Item{
+			SKU:         sku,
+			Type:        catalog.VirtualGood,
+			Status:      catalog.Published,
+			Order:       order,
+			Name:        catalog.Text{"en": en, "de": de},
+			Description: catalog.Text{"en": about},
+		}
 	}
 	pass := func(item catalog.Item, price string, coins int64) catalog.Item {
 		item.VirtualItemType, item.Groups = catalog.NonRenewingSubscription, []string{"passes", "featured"}
@@ -64,14 +71,28 @@ func demoItems() []catalog.Item {
 
 	credits := named("site-credits-100", 7, "100 site credits", "100 Website-Credits", "Credited by the main product")
 	credits.VirtualItemType, credits.Prices, credits.VirtualPrices = catalog.Consumable, usd("0.99"), []catalog.VirtualPrice{{SKU: catalog.CoinsSKU, Amount: 90, IsDefault: true}}
-	credits.MainProduct = &catalog.MainProduct{InsteadOfInventory: true, Delivery: store.DefaultDelivery(),
-		Integration: store.Integration{ResourceType: catalog.DefaultResourceType, Endpoint: store.DefaultEndpoint, Amount: decimal.NewFromInt(100), Currency: "credits"}}
+	credits.MainProduct = &catalog.MainProduct{
+		InsteadOfInventory: true,
+		Delivery:           store.DefaultDelivery(),
+		Integration: store.Integration{
+			ResourceType: catalog.DefaultResourceType,
+			Endpoint:     store.DefaultEndpoint,
+			Amount:       decimal.NewFromInt(100),
+			Currency:     "credits",
+		},
+	}
 	return []catalog.Item{gold, gun, battle, season, skin, bag, pack, credits}
 }
 
 func demoGroups() []catalog.Group {
 	group := func(id, parent string, order int, en, de string) catalog.Group {
-		return catalog.Group{ExternalID: id, ParentExternalID: parent, Order: order, Name: catalog.Text{"en": en, "de": de}, IsEnabled: true}
+		return catalog.Group{
+			ExternalID:       id,
+			ParentExternalID: parent,
+			Order:            order,
+			Name:             catalog.Text{"en": en, "de": de},
+			IsEnabled:        true,
+		}
 	}
 	return []catalog.Group{group("featured", "", 1, "Featured", "Empfohlen"), group("goods", "", 2, "Goods", "Waren"), group("weapons", "goods", 1, "Weapons", "Waffen"),
 		group("skins", "goods", 2, "Skins", "Skins"), group("passes", "", 3, "Passes", "Pässe")}

@@ -24,7 +24,11 @@ func newIntake(c config.Config, db *postgres.DB, box *outbox.Outbox) *events.Int
 }
 
 func eventDecoder(c config.Config) events.Decoder {
-	return events.Decoder{Limits: tasks.EventLimits{MaxAge: c.Events.MaxAge, MaxAhead: c.Events.MaxAhead}, MaxBytes: c.Events.MaxBodyBytes, MaxEvents: c.Events.MaxEvents}
+	return events.Decoder{
+		Limits:    tasks.EventLimits{MaxAge: c.Events.MaxAge, MaxAhead: c.Events.MaxAhead},
+		MaxBytes:  c.Events.MaxBodyBytes,
+		MaxEvents: c.Events.MaxEvents,
+	}
 }
 
 // eventIntake is what the API's doors for events need.
@@ -46,7 +50,8 @@ func paymentWebhook(c config.Config) (*events.WebhookVerifier, error) {
 	return events.NewWebhookVerifier(c.Payments.WebhookSecrets)
 }
 
-// startConsumers consumes from the brokers that are set up until ctx ends, if that is a role of the process; stop waits for what is under way.
+// startConsumers consumes from the brokers that are set up until ctx ends, if that is a role of the process;
+// stop waits for what is under way.
 func (p *process) startConsumers(ctx context.Context) (stop func(), err error) {
 	if !p.roles.ingest {
 		return func() {}, nil
@@ -55,8 +60,17 @@ func (p *process) startConsumers(ctx context.Context) (stop func(), err error) {
 	options := events.ConsumerOptions{ProjectID: int32(c.Events.Project), Decoder: eventDecoder(c), Counter: p.intake, Logger: logger}
 	var running sync.WaitGroup
 	if len(c.Kafka.Brokers) > 0 {
-		kafka, err := events.NewKafka(events.KafkaOptions{ConsumerOptions: options, Brokers: c.Kafka.Brokers, Topic: c.Kafka.Topic, Group: c.Kafka.Group,
-			DeadLetterTopic: c.Kafka.DeadLetterTopic, TLS: c.Kafka.TLS, SASL: c.Kafka.SASL, User: c.Kafka.User, Password: c.Kafka.Password})
+		kafka, err := events.NewKafka(events.KafkaOptions{
+			ConsumerOptions: options,
+			Brokers:         c.Kafka.Brokers,
+			Topic:           c.Kafka.Topic,
+			Group:           c.Kafka.Group,
+			DeadLetterTopic: c.Kafka.DeadLetterTopic,
+			TLS:             c.Kafka.TLS,
+			SASL:            c.Kafka.SASL,
+			User:            c.Kafka.User,
+			Password:        c.Kafka.Password,
+		})
 		if err != nil {
 			return nil, err
 		}
@@ -64,7 +78,12 @@ func (p *process) startConsumers(ctx context.Context) (stop func(), err error) {
 		running.Go(func() { kafka.Run(ctx) })
 	}
 	if c.AMQP.URL != "" {
-		rabbit := events.NewRabbitMQ(events.RabbitMQOptions{ConsumerOptions: options, URL: c.AMQP.URL, Queue: c.AMQP.Queue, Prefetch: c.AMQP.Prefetch})
+		rabbit := events.NewRabbitMQ(events.RabbitMQOptions{
+			ConsumerOptions: options,
+			URL:             c.AMQP.URL,
+			Queue:           c.AMQP.Queue,
+			Prefetch:        c.AMQP.Prefetch,
+		})
 		logger.Info("events are consumed from RabbitMQ", "queue", c.AMQP.Queue)
 		running.Go(func() { rabbit.Run(ctx) })
 	}

@@ -13,10 +13,14 @@ import (
 	"github.com/quickpass/quickpass/internal/temporal"
 )
 
-// serveOps serves what operators look at, on addresses of their own, which must not be reachable from outside. It is there in every role:
-// a worker has no other door. The last figures of a process that stops can be read too, since nothing ends it before the process.
+// serveOps serves what operators look at, on addresses of their own, which must not be reachable from
+// outside. It is there in every role: a worker has no other door. The last figures of a process that stops
+// can be read too, since nothing ends it before the process.
 func (p *process) serveOps(ctx context.Context) error {
-	ready := telemetry.NewReadiness(map[string]telemetry.Check{"postgres": p.db.Ping, "temporal": temporal.Health{Client: p.engine}.Healthy})
+	ready := telemetry.NewReadiness(map[string]telemetry.Check{
+		"postgres": p.db.Ping,
+		"temporal": temporal.Health{Client: p.engine}.Healthy,
+	})
 	context.AfterFunc(ctx, ready.Stopping)
 	figures := http.NewServeMux()
 	figures.HandleFunc("GET /healthz", telemetry.Alive)

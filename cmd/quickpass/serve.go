@@ -123,19 +123,38 @@ func serve(ctx context.Context, c config.Config, r roles, logger *slog.Logger) e
 
 // connect opens what every role needs. Temporal may come up later.
 func connect(ctx context.Context, c config.Config, r roles, logger *slog.Logger) (*process, error) {
-	db, err := postgres.Open(ctx, postgres.Options{URL: c.Database.URL, MaxConnections: int32(c.Database.MaxConnections), StatementTimeout: c.Database.StatementTimeout})
+	db, err := postgres.Open(ctx, postgres.Options{
+		URL:              c.Database.URL,
+		MaxConnections:   int32(c.Database.MaxConnections),
+		StatementTimeout: c.Database.StatementTimeout,
+	})
 	if err != nil {
 		return nil, err
 	}
-	engine, err := temporal.Dial(temporal.Options{Address: c.Temporal.Address, Namespace: c.Temporal.Namespace, Compress: c.Temporal.Compress, Logger: logger})
+	engine, err := temporal.Dial(temporal.Options{
+		Address:   c.Temporal.Address,
+		Namespace: c.Temporal.Namespace,
+		Compress:  c.Temporal.Compress,
+		Logger:    logger,
+	})
 	if err != nil {
 		db.Close()
 		return nil, err
 	}
 	box := outbox.New(outbox.Options{DB: db, Client: engine, Logger: logger, Workers: c.Outbox.Workers, Queue: c.Outbox.Queue,
 		Backlog: c.Outbox.Backlog, Open: c.Outbox.Open, Eager: r.worker})
-	p := &process{config: c, roles: r, logger: logger, db: db, engine: engine, metrics: telemetry.NewRegistry(), watcher: api.NewWatcher(db), box: box,
-		intake: newIntake(c, db, box), listeners: send.New(c.Webhooks.AllowPrivate)}
+	p := &process{
+		config:    c,
+		roles:     r,
+		logger:    logger,
+		db:        db,
+		engine:    engine,
+		metrics:   telemetry.NewRegistry(),
+		watcher:   api.NewWatcher(db),
+		box:       box,
+		intake:    newIntake(c, db, box),
+		listeners: send.New(c.Webhooks.AllowPrivate),
+	}
 	p.metrics.MustRegister(p.listeners, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "quickpass_orders_waiting", Help: "Orders that are reserved and whose workflow is not started yet.",
 	}, func() float64 { return float64(box.Waiting()) }))
@@ -192,7 +211,12 @@ func (r roles) needs(c config.Config) error {
 		}
 		if c.MainProduct.URL != "" {
 			key := cmp.Or(c.MainProduct.APIKey, "none")
-			_, err := mainproduct.New(mainproduct.Config{BaseURL: c.MainProduct.URL, APIKey: key, InquiryPath: c.MainProduct.InquiryPath, RewardPath: c.MainProduct.RewardPath})
+			_, err := mainproduct.New(mainproduct.Config{
+				BaseURL:     c.MainProduct.URL,
+				APIKey:      key,
+				InquiryPath: c.MainProduct.InquiryPath,
+				RewardPath:  c.MainProduct.RewardPath,
+			})
 			if err != nil {
 				missing = append(missing, fmt.Errorf("QUICKPASS_MAIN_PRODUCT_URL, _API_KEY, _INQUIRY_PATH or _REWARD_PATH: %w", err))
 			}
@@ -215,9 +239,23 @@ func (p *process) serveHTTP(ctx context.Context) error {
 		return err
 	}
 	server, err := api.New(api.Options{
-		DB: p.db, Starter: p.box, Temporal: temporal.Health{Client: p.engine}, Logger: p.logger, Watcher: p.watcher, Metrics: p.metrics,
-		Policy: p.policy(), Events: doors, Payments: payments, Dev: p.roles.dev, Origins: c.CORSOrigins, PrivateWebhooks: p.config.Webhooks.AllowPrivate,
-		RatePerKey: c.RatePerKey, RatePerUser: c.RatePerUser, MaxInFlight: c.MaxInFlight, MaxWaiting: c.MaxWaiting, DatabaseWait: c.DatabaseWait,
+		DB:              p.db,
+		Starter:         p.box,
+		Temporal:        temporal.Health{Client: p.engine},
+		Logger:          p.logger,
+		Watcher:         p.watcher,
+		Metrics:         p.metrics,
+		Policy:          p.policy(),
+		Events:          doors,
+		Payments:        payments,
+		Dev:             p.roles.dev,
+		Origins:         c.CORSOrigins,
+		PrivateWebhooks: p.config.Webhooks.AllowPrivate,
+		RatePerKey:      c.RatePerKey,
+		RatePerUser:     c.RatePerUser,
+		MaxInFlight:     c.MaxInFlight,
+		MaxWaiting:      c.MaxWaiting,
+		DatabaseWait:    c.DatabaseWait,
 		DrainDelay:      c.DrainDelay,
 		ShutdownTimeout: (c.DrainTimeout - c.DrainDelay) / 2, // the rest is for accepted orders and running steps
 	})
@@ -238,8 +276,8 @@ func (p *process) policy() store.Policy {
 		SharedDevice: c.SharedDevice, RiskyOrders: c.RiskyOrders, ApprovalLimit: c.ApprovalLimit}
 }
 
-// startWorkers starts the workers if that is a role of the process. Polls is closed when they poll, when the context has ended before, and
-// when there are none.
+// startWorkers starts the workers if that is a role of the process. Polls is closed when they poll, when the
+// context has ended before, and when there are none.
 func (p *process) startWorkers(ctx context.Context, b *background) (stop func(deadline time.Time) error, polls <-chan struct{}, err error) {
 	ready := make(chan struct{})
 	if !p.roles.worker {
@@ -260,13 +298,30 @@ func (p *process) newWorkers() (*worker.Workers, error) {
 	if err != nil {
 		return nil, fmt.Errorf("QUICKPASS_WEBHOOKS_RETRY_SCHEDULE: %w", err)
 	}
-	product, err := mainproduct.New(mainproduct.Config{BaseURL: c.MainProduct.URL, APIKey: c.MainProduct.APIKey, InquiryPath: c.MainProduct.InquiryPath, RewardPath: c.MainProduct.RewardPath})
+	product, err := mainproduct.New(mainproduct.Config{
+		BaseURL:     c.MainProduct.URL,
+		APIKey:      c.MainProduct.APIKey,
+		InquiryPath: c.MainProduct.InquiryPath,
+		RewardPath:  c.MainProduct.RewardPath,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("main product: %w", err)
 	}
-	return worker.New(worker.Options{Client: p.engine, DB: p.db, Product: product, OrderChanged: p.orderChanged, WorkflowSlots: c.Worker.WorkflowSlots,
-		DeliverySlots: c.Worker.DeliverySlots, QuietSlots: c.Worker.QuietSlots, CachedRuns: c.Worker.CachedRuns, StopTimeout: c.HTTP.DrainTimeout,
-		EventRetention: c.Events.Retention, WebhookSlots: c.Webhooks.Slots, Webhooks: p.listeners, WebhookSchedule: schedule}), nil
+	return worker.New(worker.Options{
+		Client:          p.engine,
+		DB:              p.db,
+		Product:         product,
+		OrderChanged:    p.orderChanged,
+		WorkflowSlots:   c.Worker.WorkflowSlots,
+		DeliverySlots:   c.Worker.DeliverySlots,
+		QuietSlots:      c.Worker.QuietSlots,
+		CachedRuns:      c.Worker.CachedRuns,
+		StopTimeout:     c.HTTP.DrainTimeout,
+		EventRetention:  c.Events.Retention,
+		WebhookSlots:    c.Webhooks.Slots,
+		Webhooks:        p.listeners,
+		WebhookSchedule: schedule,
+	}), nil
 }
 
 // orderChanged wakes who waits for the order, and the webhooks that tell of it.
@@ -277,8 +332,8 @@ func (p *process) orderChanged(orderID string) {
 	}
 }
 
-// startWhenReady starts the workers as soon as Temporal answers: it may come up after us. It closes ready then, or when the context has
-// ended before, and returns the function that stops them.
+// startWhenReady starts the workers as soon as Temporal answers: it may come up after us. It closes ready
+// then, or when the context has ended before, and returns the function that stops them.
 func startWhenReady(ctx context.Context, engine client.Client, namespace string, workers *worker.Workers, logger *slog.Logger, ready chan<- struct{}) (stop func(deadline time.Time) error) {
 	started := make(chan bool, 1)
 	go func() {

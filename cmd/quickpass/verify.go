@@ -18,9 +18,16 @@ const defaultGrace = 5 * time.Minute
 
 func verifyCommand(with withConfig) *cobra.Command {
 	var grace time.Duration
-	command := &cobra.Command{Use: "verify", Short: "Prove that nothing is lost or doubled; exits 1 with the rows that break a rule", Args: cobra.NoArgs,
+	command := &cobra.Command{
+		Use:   "verify",
+		Short: "Prove that nothing is lost or doubled; exits 1 with the rows that break a rule",
+		Args:  cobra.NoArgs,
 		RunE: with(func(ctx context.Context, c config.Config) error {
-			db, err := postgres.Open(ctx, postgres.Options{URL: c.Database.URL, MaxConnections: 2, StatementTimeout: c.Database.StatementTimeout})
+			db, err := postgres.Open(ctx, postgres.Options{
+				URL:              c.Database.URL,
+				MaxConnections:   2,
+				StatementTimeout: c.Database.StatementTimeout,
+			})
 			if err != nil {
 				return err
 			}
@@ -30,7 +37,8 @@ func verifyCommand(with withConfig) *cobra.Command {
 				return err
 			}
 			return printChecks(os.Stdout, checks)
-		}, needsDatabase)}
+		}, needsDatabase),
+	}
 	command.Flags().DurationVar(&grace, "grace", defaultGrace, "how much longer than its own tries an order may stay open")
 	return command
 }

@@ -133,8 +133,8 @@ const (
 	Incomplete     Obstacle = "incomplete" // a bundle that contains what is not there, or too much of it
 )
 
-// Obstacle tells what stands against selling so many pieces to the viewer now. Whether there is a price in their currency is
-// QuoteOf's to tell.
+// Obstacle tells what stands against selling so many pieces to the viewer now. Whether there is a price in
+// their currency is QuoteOf's to tell.
 func (c *Catalog) Obstacle(item Item, quantity int64, view View) Obstacle {
 	switch {
 	case item.Status != Published:
@@ -167,8 +167,8 @@ func (c *Catalog) CanBeGiven(item Item, quantity int64, view View) bool {
 	return c.parts(item, quantity, view) == ""
 }
 
-// parts looks at what the pieces are or contain: whether it is all there, whether there are enough game keys, and whether
-// what is owned only once can be had once more.
+// parts looks at what the pieces are or contain: whether it is all there, whether there are enough game keys,
+// and whether what is owned only once can be had once more.
 func (c *Catalog) parts(item Item, quantity int64, view View) Obstacle {
 	parts, err := c.Unfold(item, quantity)
 	if errors.Is(err, subscriptions.ErrTooLong) || errors.Is(err, inventory.ErrQuantityOutOfRange) {

@@ -150,7 +150,8 @@ func TestBestDiscountCounts(t *testing.T) {
 	require.Empty(t, item.UsedPromotions(before, catalog.Usage{}))
 }
 
-// A discount is never negative, never more than the price, exact to the last decimal that is kept, and only a full one makes a price zero.
+// A discount is never negative, never more than the price, exact to the last decimal that is kept, and only a
+// full one makes a price zero.
 func TestDiscounts(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -364,6 +365,9 @@ func TestLimitsBeginAnew(t *testing.T) {
 		})
 		shown := shop().ShowItem(item, catalog.View{Now: at, Usages: map[string]catalog.Usage{"gun_1": {ByUser: 5}}}).Limits.PerUser
 		require.Equal(t, catalog.ShownTotal{Available: 0, Total: 3}, shown.ShownTotal)
-		require.Equal(t, &catalog.ShownRecurrence{IntervalType: test.recurrence.Interval, ResetNextDate: period.End.Unix()}, shown.RecurrentSchedule)
+		require.Equal(t, &catalog.ShownRecurrence{
+			IntervalType:  test.recurrence.Interval,
+			ResetNextDate: period.End.Unix(),
+		}, shown.RecurrentSchedule)
 	}
 }

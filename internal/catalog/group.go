@@ -48,9 +48,16 @@ func showBelow(parent string, level int, below map[string][]Group, view View) []
 	})
 	for _, group := range below[parent] {
 		if group.IsEnabled {
-			shown = append(shown, ShownGroup{ExternalID: group.ExternalID, Name: view.in(group.Name), Description: view.in(group.Description),
-				ImageURL: orNull(group.ImageURL), Order: group.Order, Level: level, ParentExternalID: orNull(parent),
-				Children: showBelow(group.ExternalID, level+1, below, view)})
+			shown = append(shown, ShownGroup{
+				ExternalID:       group.ExternalID,
+				Name:             view.in(group.Name),
+				Description:      view.in(group.Description),
+				ImageURL:         orNull(group.ImageURL),
+				Order:            group.Order,
+				Level:            level,
+				ParentExternalID: orNull(parent),
+				Children:         showBelow(group.ExternalID, level+1, below, view),
+			})
 		}
 	}
 	return shown

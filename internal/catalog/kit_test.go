@@ -38,11 +38,18 @@ func gun() catalog.Item {
 }
 
 func pass() catalog.Item {
-	return catalog.Item{ItemID: 2, SKU: "pass_s3", Type: catalog.VirtualGood, VirtualItemType: catalog.NonRenewingSubscription, Status: catalog.Published,
-		Name: text("Season 3 pass"), Prices: []catalog.Price{{Amount: dec("9"), Currency: "EUR", IsDefault: true}, {Amount: dec("900"), Currency: "JPY", Country: "JP"},
+	return catalog.Item{
+		ItemID:          2,
+		SKU:             "pass_s3",
+		Type:            catalog.VirtualGood,
+		VirtualItemType: catalog.NonRenewingSubscription,
+		Status:          catalog.Published,
+		Name:            text("Season 3 pass"),
+		Prices: []catalog.Price{{Amount: dec("9"), Currency: "EUR", IsDefault: true}, {Amount: dec("900"), Currency: "JPY", Country: "JP"},
 			{Amount: dec("10"), Currency: "USD"}, {Amount: dec("8"), Currency: "EUR", Country: "DE"}},
 		VirtualPrices:    []catalog.VirtualPrice{{SKU: "gold", Amount: 900, IsDefault: true}, {SKU: catalog.CoinsSKU, Amount: 9}},
-		InventoryOptions: catalog.InventoryOptions{ExpirationPeriod: &subscriptions.Period{Unit: subscriptions.Day, Value: 30}}}
+		InventoryOptions: catalog.InventoryOptions{ExpirationPeriod: &subscriptions.Period{Unit: subscriptions.Day, Value: 30}},
+	}
 }
 
 func gold() catalog.Item {
@@ -55,8 +62,16 @@ func goldPack() catalog.Item {
 }
 
 func chest() catalog.Item {
-	return catalog.Item{ItemID: 5, SKU: "chest", Type: catalog.Bundle, BundleType: catalog.StandardBundle, Status: catalog.Published, Name: text("Chest"),
-		Prices: usd("5"), Content: []catalog.Content{{SKU: "gun_1", Quantity: 2}, {SKU: "gold_100", Quantity: 3}}}
+	return catalog.Item{
+		ItemID:     5,
+		SKU:        "chest",
+		Type:       catalog.Bundle,
+		BundleType: catalog.StandardBundle,
+		Status:     catalog.Published,
+		Name:       text("Chest"),
+		Prices:     usd("5"),
+		Content:    []catalog.Content{{SKU: "gun_1", Quantity: 2}, {SKU: "gold_100", Quantity: 3}},
+	}
 }
 
 func game() catalog.Item {
@@ -64,12 +79,28 @@ func game() catalog.Item {
 }
 
 func key() catalog.Item {
-	return catalog.Item{ItemID: 7, SKU: "game_steam", Type: catalog.GameKey, Status: catalog.Published, Name: text("Game on Steam"), Prices: usd("20"),
-		UnitSKU: "game", DRM: "steam"}
+	return catalog.Item{
+		ItemID:  7,
+		SKU:     "game_steam",
+		Type:    catalog.GameKey,
+		Status:  catalog.Published,
+		Name:    text("Game on Steam"),
+		Prices:  usd("20"),
+		UnitSKU: "game",
+		DRM:     "steam",
+	}
 }
 
 func skin() catalog.Item {
-	return catalog.Item{ItemID: 8, SKU: "skin", Type: catalog.VirtualGood, VirtualItemType: catalog.NonConsumable, Status: catalog.Published, Name: text("Skin"), IsFree: true}
+	return catalog.Item{
+		ItemID:          8,
+		SKU:             "skin",
+		Type:            catalog.VirtualGood,
+		VirtualItemType: catalog.NonConsumable,
+		Status:          catalog.Published,
+		Name:            text("Skin"),
+		IsFree:          true,
+	}
 }
 
 func everything() []catalog.Item {

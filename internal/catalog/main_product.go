@@ -9,8 +9,8 @@ import (
 	"github.com/quickpass/quickpass/internal/store"
 )
 
-// MainProduct is what the main product gives for one piece of an item, as a product of the shop has it: asked for by the
-// crediting call of seed 000 when an order of the item is paid.
+// MainProduct is what the main product gives for one piece of an item, as a product of the shop has it: asked
+// for by the crediting call of seed 000 when an order of the item is paid.
 type MainProduct struct {
 	store.Integration
 	Delivery store.DeliverySettings `json:"delivery"`
@@ -25,7 +25,10 @@ const DefaultResourceType = "external_currency"
 // Fields that do not exist are mistakes, as in the item around it.
 func (m *MainProduct) UnmarshalJSON(raw []byte) error {
 	type plain MainProduct // without this method
-	read := plain{Integration: store.Integration{ResourceType: DefaultResourceType, Endpoint: store.DefaultEndpoint}, Delivery: store.DefaultDelivery()}
+	read := plain{
+		Integration: store.Integration{ResourceType: DefaultResourceType, Endpoint: store.DefaultEndpoint},
+		Delivery:    store.DefaultDelivery(),
+	}
 	decoder := json.NewDecoder(bytes.NewReader(raw))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&read); err != nil {

@@ -11,8 +11,15 @@ import (
 )
 
 func siteCredits() *catalog.MainProduct {
-	return &catalog.MainProduct{Integration: store.Integration{ResourceType: catalog.DefaultResourceType, Endpoint: store.DefaultEndpoint, Amount: dec("100"), Currency: "credits"},
-		Delivery: store.DefaultDelivery()}
+	return &catalog.MainProduct{
+		Integration: store.Integration{
+			ResourceType: catalog.DefaultResourceType,
+			Endpoint:     store.DefaultEndpoint,
+			Amount:       dec("100"),
+			Currency:     "credits",
+		},
+		Delivery: store.DefaultDelivery(),
+	}
 }
 
 func toldOf(change func(*catalog.MainProduct)) func(*catalog.Item) {

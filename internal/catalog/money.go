@@ -48,8 +48,8 @@ type Quote struct {
 	Currency        string          `json:"currency"`
 }
 
-// Texts are both amounts with the currency's decimals, or with two more if one of them needs those: "4.50" and "9.00", "0.9950" and
-// "1.9900".
+// Texts are both amounts with the currency's decimals, or with two more if one of them needs those: "4.50"
+// and "9.00", "0.9950" and "1.9900".
 func (q Quote) Texts() (amount, withoutDiscount string) {
 	scale, _ := Decimals(q.Currency)
 	if !whole(q.Amount, scale) || !whole(q.WithoutDiscount, scale) {
@@ -80,7 +80,8 @@ func (q Quote) Equal(other Quote) bool {
 	return q.Currency == other.Currency && q.Amount.Equal(other.Amount) && q.WithoutDiscount.Equal(other.WithoutDiscount)
 }
 
-// Payable is the amount in the currency's minor units, half up: what a payment provider can charge. Only what is free costs nothing.
+// Payable is the amount in the currency's minor units, half up: what a payment provider can charge. Only what
+// is free costs nothing.
 func (q Quote) Payable() decimal.Decimal {
 	rounded := RoundToMinorUnit(q.Amount, q.Currency)
 	if rounded.IsZero() && q.Amount.IsPositive() {

@@ -7,8 +7,8 @@ import (
 	"github.com/shopspring/decimal"
 )
 
-// The shapes in which clients read the catalog. A field without a value is null or empty, never left out, unless a comment
-// says so.
+// The shapes in which clients read the catalog. A field without a value is null or empty, never left out,
+// unless a comment says so.
 
 // ShownItem is a virtual good or a virtual currency.
 type ShownItem struct {

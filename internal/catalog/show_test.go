@@ -114,7 +114,10 @@ func TestTotalContentPrice(t *testing.T) {
 	total := func(content ...catalog.Content) *catalog.Quote {
 		return shop().ShowBundle(changed(chest(), func(i *catalog.Item) { i.Content = content }), view).TotalContentPrice
 	}
-	gun2, pack3, free, none := catalog.Content{SKU: "gun_1", Quantity: 2}, catalog.Content{SKU: "gold_100", Quantity: 3}, catalog.Content{SKU: "skin", Quantity: 1}, catalog.Content{SKU: "gold", Quantity: 1}
+	gun2, pack3, free, none := catalog.Content{
+		SKU:      "gun_1",
+		Quantity: 2,
+	}, catalog.Content{SKU: "gold_100", Quantity: 3}, catalog.Content{SKU: "skin", Quantity: 1}, catalog.Content{SKU: "gold", Quantity: 1}
 	require.JSONEq(t, `{"amount":"4.99","amount_without_discount":"6.98","currency":"USD"}`, quoteText(t, *total(gun2, pack3, free)))
 	require.Nil(t, total(free))
 	require.Nil(t, total(gun2, none), "a part without a price")

@@ -40,9 +40,17 @@ func (c *Catalog) ShowPackage(item Item, view View) ShownPackage {
 	shown := ShownPackage{ShownItem: c.ShowItem(item, view), BundleType: item.BundleType, Content: []ShownPosition{}}
 	for _, line := range item.Content {
 		if part, ok := c.items[line.SKU]; ok {
-			shown.Content = append(shown.Content, ShownPosition{ItemID: part.ItemID, SKU: part.SKU, Name: view.in(part.Name), Type: part.Type,
-				Description: view.in(part.Description), ImageURL: orNull(part.ImageURL), Quantity: line.Quantity,
-				InventoryOptions: part.InventoryOptions, Limits: limits(part, view)})
+			shown.Content = append(shown.Content, ShownPosition{
+				ItemID:           part.ItemID,
+				SKU:              part.SKU,
+				Name:             view.in(part.Name),
+				Type:             part.Type,
+				Description:      view.in(part.Description),
+				ImageURL:         orNull(part.ImageURL),
+				Quantity:         line.Quantity,
+				InventoryOptions: part.InventoryOptions,
+				Limits:           limits(part, view),
+			})
 		}
 	}
 	return shown
@@ -51,9 +59,18 @@ func (c *Catalog) ShowPackage(item Item, view View) ShownPackage {
 // ShowUnit shows a game with those of its keys that are published.
 func (c *Catalog) ShowUnit(item Item, view View) ShownUnit {
 	shown := ShownUnit{
-		ItemID: item.ItemID, SKU: item.SKU, Type: item.Type, UnitType: "game", Name: view.in(item.Name), Description: view.in(item.Description),
-		Groups: c.groupNames(item, view), Attributes: attributes(item, view), ImageURL: orNull(item.ImageURL),
-		Promotions: c.promotions(item, view), UnitItems: []ShownUnitItem{}, Order: item.Order,
+		ItemID:      item.ItemID,
+		SKU:         item.SKU,
+		Type:        item.Type,
+		UnitType:    "game",
+		Name:        view.in(item.Name),
+		Description: view.in(item.Description),
+		Groups:      c.groupNames(item, view),
+		Attributes:  attributes(item, view),
+		ImageURL:    orNull(item.ImageURL),
+		Promotions:  c.promotions(item, view),
+		UnitItems:   []ShownUnitItem{},
+		Order:       item.Order,
 	}
 	for _, key := range c.keys[item.SKU] {
 		if key.Status == Published {
@@ -145,8 +162,14 @@ func (i Item) virtualQuote(price VirtualPrice, view View) VirtualQuote {
 
 func (c *Catalog) virtual(item Item, price VirtualPrice, view View) ShownVirtual {
 	quote := item.virtualQuote(price, view)
-	shown := ShownVirtual{SKU: price.SKU, Name: "Coins", Type: VirtualCurrency, Amount: quote.Amount, AmountWithoutDiscount: quote.WithoutDiscount,
-		IsDefault: price.IsDefault}
+	shown := ShownVirtual{
+		SKU:                   price.SKU,
+		Name:                  "Coins",
+		Type:                  VirtualCurrency,
+		Amount:                quote.Amount,
+		AmountWithoutDiscount: quote.WithoutDiscount,
+		IsDefault:             price.IsDefault,
+	}
 	if currency, ok := c.items[price.SKU]; ok {
 		shown.Name, shown.Description, shown.ImageURL = view.in(currency.Name), view.in(currency.Description), orNull(currency.ImageURL)
 		if view.Sellable {
@@ -169,15 +192,27 @@ func (c *Catalog) promotions(item Item, view View) []ShownPromotion {
 		if !p.activeAt(view.Now) {
 			continue
 		}
-		one := ShownPromotion{Name: view.in(p.Name), DateStart: p.From, DateEnd: p.Until, Discount: p.Discount.show(), Bonus: []ShownBonus{}}
+		one := ShownPromotion{
+			Name:      view.in(p.Name),
+			DateStart: p.From,
+			DateEnd:   p.Until,
+			Discount:  p.Discount.show(),
+			Bonus:     []ShownBonus{},
+		}
 		if p.Limits.PerUser > 0 {
 			left := max(p.Limits.PerUser-view.Usages[item.SKU].Promotions[p.ID], 0)
 			one.Limits = &ShownPromotionLimits{ShownTotal{Available: left, Total: p.Limits.PerUser}}
 		}
 		for _, line := range p.Bonus {
 			if bonus, ok := c.items[line.SKU]; ok {
-				one.Bonus = append(one.Bonus, ShownBonus{SKU: line.SKU, Quantity: line.Quantity, Type: bonus.Type, Name: view.in(bonus.Name),
-					ImageURL: orNull(bonus.ImageURL), BundleType: bonus.BundleType})
+				one.Bonus = append(one.Bonus, ShownBonus{
+					SKU:        line.SKU,
+					Quantity:   line.Quantity,
+					Type:       bonus.Type,
+					Name:       view.in(bonus.Name),
+					ImageURL:   orNull(bonus.ImageURL),
+					BundleType: bonus.BundleType,
+				})
 			}
 		}
 		shown = append(shown, one)

@@ -125,7 +125,10 @@ func TestValidation(t *testing.T) {
 		{gun(), func(i *catalog.Item) { i.Limits = catalog.Limits{PerUser: -1, PerItem: 1_000_000_001} }, []string{"limits.per_user", "limits.per_item"}},
 		{gun(), func(i *catalog.Item) { i.Limits.Recurrent.PerUser = &catalog.Recurrence{Interval: catalog.Daily} }, []string{"limits.recurrent_schedule.per_user"}},
 		{gun(), func(i *catalog.Item) {
-			i.Limits = catalog.Limits{PerUser: 1, Recurrent: catalog.RecurrentSchedule{PerUser: &catalog.Recurrence{Interval: "hourly", TimeZone: "Local"}}}
+			i.Limits = catalog.Limits{
+				PerUser:   1,
+				Recurrent: catalog.RecurrentSchedule{PerUser: &catalog.Recurrence{Interval: "hourly", TimeZone: "Local"}},
+			}
 		}, []string{"limits.recurrent_schedule.per_user.interval_type", "limits.recurrent_schedule.per_user.time_zone"}},
 		{gun(), func(i *catalog.Item) { i.Promotions = append(i.Promotions, i.Promotions[0]) }, []string{"promotions[1].id"}},
 		{gun(), func(i *catalog.Item) { i.Promotions = []catalog.Promotion{{ID: "x y"}} }, []string{"promotions[0].id", "promotions[0].name", "promotions[0]"}},

@@ -60,7 +60,8 @@ func Fill(lines, wanted []LineRequest) ([]LineRequest, *Refusal) {
 	return filled, nil
 }
 
-// Merge adds up the lines of one SKU, each at the place of its first: what an order holds of limits is known by the SKU.
+// Merge adds up the lines of one SKU, each at the place of its first: what an order holds of limits is known
+// by the SKU.
 func Merge(lines []LineRequest) []LineRequest {
 	var merged []LineRequest
 	for _, line := range lines {

@@ -62,7 +62,8 @@ func partOfMainProduct(content []Part) bool {
 	return slices.ContainsFunc(content, func(p Part) bool { return p.MainProduct != nil || partOfMainProduct(p.Content) })
 }
 
-// Deliveries are what the lines ask of the main product, as it was frozen. It fails when that is more than may be asked for.
+// Deliveries are what the lines ask of the main product, as it was frozen. It fails when that is more than
+// may be asked for.
 func Deliveries(lines []OrderLine) ([]Delivery, error) {
 	if !OfMainProduct(lines) {
 		return nil, nil
@@ -85,8 +86,16 @@ func Deliveries(lines []OrderLine) ([]Delivery, error) {
 		if len(all) == MaxDeliveries {
 			return nil, fmt.Errorf("the main product would have to be asked more than %d times", MaxDeliveries)
 		}
-		all = append(all, Delivery{Number: len(all) + 1, LineID: grant.LineID, SKU: grant.SKU, Quantity: grant.Quantity, Instead: part.MainProduct.InsteadOfInventory,
-			Status: DeliveryPending, Round: 1, Ask: askOf(part, amount)})
+		all = append(all, Delivery{
+			Number:   len(all) + 1,
+			LineID:   grant.LineID,
+			SKU:      grant.SKU,
+			Quantity: grant.Quantity,
+			Instead:  part.MainProduct.InsteadOfInventory,
+			Status:   DeliveryPending,
+			Round:    1,
+			Ask:      askOf(part, amount),
+		})
 	}
 	return all, nil
 }
@@ -133,8 +142,8 @@ type DeliveryAnswer struct {
 	Reason  DeliveryReason
 }
 
-// Answered is the delivery after a round. A refusal is final; yet while an earlier call may still have an effect, it proves
-// nothing about that one, and so nothing is paid back for it.
+// Answered is the delivery after a round. A refusal is final; yet while an earlier call may still have an
+// effect, it proves nothing about that one, and so nothing is paid back for it.
 func (d Delivery) Answered(a DeliveryAnswer) Delivery {
 	if a.Credit != nil {
 		d.Status, d.Credit, d.Reason = DeliveryDelivered, a.Credit, nil
@@ -151,9 +160,9 @@ func (d Delivery) Answered(a DeliveryAnswer) Delivery {
 	return d
 }
 
-// Refused lists the lines that are to be paid back, once nothing is pending any more: those of which the main product has
-// refused all that it was asked for. Where it has delivered a part, what a bundle's rest is worth is nobody's to guess; the rest becomes
-// suspected, in place.
+// Refused lists the lines that are to be paid back, once nothing is pending any more: those of which the main
+// product has refused all that it was asked for. Where it has delivered a part, what a bundle's rest is worth
+// is nobody's to guess; the rest becomes suspected, in place.
 func Refused(all []Delivery) (lineIDs []string) {
 	if slices.ContainsFunc(all, func(d Delivery) bool { return d.Status == DeliveryPending }) {
 		return nil
@@ -175,8 +184,8 @@ func Refused(all []Delivery) (lineIDs []string) {
 	return lineIDs
 }
 
-// RefundOfLines pays back all that is left of these lines, whatever it cost; false when nothing is left of them. Unlike DecideRefund it
-// knows free orders too: nothing moves, and the goods and limits go back.
+// RefundOfLines pays back all that is left of these lines, whatever it cost; false when nothing is left of
+// them. Unlike DecideRefund it knows free orders too: nothing moves, and the goods and limits go back.
 func (o Order) RefundOfLines(why string, lineIDs []string) (Refund, bool) {
 	var lines []RefundLine
 	for _, line := range o.left() {

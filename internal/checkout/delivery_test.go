@@ -15,8 +15,17 @@ import (
 )
 
 func toldOf(amount string, instead bool) *catalog.MainProduct {
-	return &catalog.MainProduct{Delivery: store.DefaultDelivery(), InsteadOfInventory: instead,
-		Integration: store.Integration{ResourceType: catalog.DefaultResourceType, Endpoint: store.DefaultEndpoint, Amount: dec(amount), Currency: "credits", Parameters: json.RawMessage(`{"a":1}`)}}
+	return &catalog.MainProduct{
+		Delivery:           store.DefaultDelivery(),
+		InsteadOfInventory: instead,
+		Integration: store.Integration{
+			ResourceType: catalog.DefaultResourceType,
+			Endpoint:     store.DefaultEndpoint,
+			Amount:       dec(amount),
+			Currency:     "credits",
+			Parameters:   json.RawMessage(`{"a":1}`),
+		},
+	}
 }
 
 func frozen(t *testing.T, c *catalog.Catalog, wanted ...checkout.LineRequest) ([]checkout.OrderLine, *checkout.Refusal) {
@@ -113,10 +122,20 @@ func TestAnswersToADelivery(t *testing.T) {
 
 func TestDecisionsAboutADelivery(t *testing.T) {
 	t.Parallel()
-	suspected := checkout.Delivery{Status: checkout.DeliverySuspected, Round: 1, Begun: true, Unsettled: 1, Reason: &checkout.DeliveryReason{Code: "timeout"}}
+	suspected := checkout.Delivery{
+		Status:    checkout.DeliverySuspected,
+		Round:     1,
+		Begun:     true,
+		Unsettled: 1,
+		Reason:    &checkout.DeliveryReason{Code: "timeout"},
+	}
 	again, refusal := suspected.Decided(checkout.DeliverAgain, "")
 	require.Nil(t, refusal)
-	require.Equal(t, checkout.Delivery{Status: checkout.DeliveryPending, Round: 2, Unsettled: 1}, again, "what the first round may have done stays known")
+	require.Equal(t, checkout.Delivery{
+		Status:    checkout.DeliveryPending,
+		Round:     2,
+		Unsettled: 1,
+	}, again, "what the first round may have done stays known")
 	delivered, refusal := suspected.Decided(checkout.MarkDelivered, "tx")
 	require.Nil(t, refusal)
 	require.Equal(t, []any{checkout.DeliveryDelivered, "tx"}, []any{delivered.Status, delivered.Credit.TransactionID})
@@ -131,15 +150,19 @@ func TestDecisionsAboutADelivery(t *testing.T) {
 	}
 }
 
-// Whatever the answers are: nothing is paid back while something is under way, nor of a line of which something was given or may have been; and what was
-// refused ends either paid back or with an admin.
+// Whatever the answers are: nothing is paid back while something is under way, nor of a line of which
+// something was given or may have been; and what was refused ends either paid back or with an admin.
 func TestRefusedLinesArePaidBackWithoutAGuess(t *testing.T) {
 	t.Parallel()
 	statuses := []checkout.DeliveryStatus{checkout.DeliveryPending, checkout.DeliveryDelivered, checkout.DeliveryRefused, checkout.DeliverySuspected, checkout.DeliveryRefunded}
 	rapid.Check(t, func(t *rapid.T) {
 		var all []checkout.Delivery
 		for k := range rapid.IntRange(0, 8).Draw(t, "deliveries") {
-			all = append(all, checkout.Delivery{Number: k + 1, LineID: rapid.SampledFrom([]string{"1", "2", "3"}).Draw(t, "line"), Status: rapid.SampledFrom(statuses).Draw(t, "status")})
+			all = append(all, checkout.Delivery{
+				Number: k + 1,
+				LineID: rapid.SampledFrom([]string{"1", "2", "3"}).Draw(t, "line"),
+				Status: rapid.SampledFrom(statuses).Draw(t, "status"),
+			})
 		}
 		of := func(lineID string, status checkout.DeliveryStatus) bool {
 			return slices.ContainsFunc(all, func(d checkout.Delivery) bool { return d.LineID == lineID && d.Status == status })
@@ -177,7 +200,11 @@ func TestRefundOfLines(t *testing.T) {
 	require.True(t, left)
 	require.Equal(t, []any{"2.99", true}, []any{rest.Amount.String(), rest.Whole}, "the bonus goes with it")
 
-	free := checkout.Order{OrderID: 42, Status: checkout.Paid, Lines: []checkout.OrderLine{{LineID: "1", SKU: "a", Quantity: 2, IsFree: true}, {LineID: "2", SKU: "b", Quantity: 1, IsFree: true}}}
+	free := checkout.Order{
+		OrderID: 42,
+		Status:  checkout.Paid,
+		Lines:   []checkout.OrderLine{{LineID: "1", SKU: "a", Quantity: 2, IsFree: true}, {LineID: "2", SKU: "b", Quantity: 1, IsFree: true}},
+	}
 	part, left := free.RefundOfLines("refused", []string{"1"})
 	require.True(t, left)
 	require.Equal(t, []any{"0", false}, []any{part.Amount.String(), part.Whole})

@@ -21,8 +21,15 @@ func usd(amount string) []catalog.Price {
 }
 
 func good(sku string, kind catalog.VirtualItemType, prices []catalog.Price) catalog.Item {
-	return catalog.Item{SKU: sku, Type: catalog.VirtualGood, VirtualItemType: kind, Status: catalog.Published, Name: catalog.Text{"en": sku, "de": sku + "-de"},
-		Prices: prices, IsFree: prices == nil}
+	return catalog.Item{
+		SKU:             sku,
+		Type:            catalog.VirtualGood,
+		VirtualItemType: kind,
+		Status:          catalog.Published,
+		Name:            catalog.Text{"en": sku, "de": sku + "-de"},
+		Prices:          prices,
+		IsFree:          prices == nil,
+	}
 }
 
 func percentOff(percent string) []catalog.Promotion {
@@ -50,7 +57,10 @@ func shop(more ...catalog.Item) *catalog.Catalog {
 		with(good("over", catalog.Consumable, usd("1")), func(i *catalog.Item) { i.Periods = []catalog.SalePeriod{{From: now.Add(-time.Hour), Until: &now}} }),
 		with(good("three", catalog.Consumable, usd("1")), func(i *catalog.Item) { i.Limits.PerUser = 3 }),
 		with(good("daily", catalog.Consumable, usd("1")), func(i *catalog.Item) {
-			i.Limits = catalog.Limits{PerUser: 3, Recurrent: catalog.RecurrentSchedule{PerUser: &catalog.Recurrence{Interval: catalog.Daily}}}
+			i.Limits = catalog.Limits{
+				PerUser:   3,
+				Recurrent: catalog.RecurrentSchedule{PerUser: &catalog.Recurrence{Interval: catalog.Daily}},
+			}
 		}),
 		with(good("ten", catalog.Consumable, usd("1")), func(i *catalog.Item) { i.Limits.PerItem = 10 }),
 		with(good("dear", catalog.Consumable, usd("1000000000")), func(i *catalog.Item) {

@@ -122,10 +122,24 @@ func Freeze(c *catalog.Catalog, cart Cart, view catalog.View) ([]OrderLine, *Ref
 	var lines []OrderLine
 	for k, line := range cart.Lines {
 		item := line.Item
-		frozen := OrderLine{LineID: strconv.Itoa(k + 1), SKU: item.SKU, Name: item.Name.In(view.Locale, view.DefaultLocale),
-			Description: item.Description.In(view.Locale, view.DefaultLocale), ImageURL: item.ImageURL, Type: item.Type,
-			VirtualItemType: item.VirtualItemType, BundleType: item.BundleType, Quantity: line.Quantity, Price: line.Unit, VirtualPrice: line.Virtual,
-			IsFree: line.IsFree(), IsBonus: line.IsBonus, Period: item.InventoryOptions.ExpirationPeriod, Content: parts(c, item, view, 0), MainProduct: item.MainProduct}
+		frozen := OrderLine{
+			LineID:          strconv.Itoa(k + 1),
+			SKU:             item.SKU,
+			Name:            item.Name.In(view.Locale, view.DefaultLocale),
+			Description:     item.Description.In(view.Locale, view.DefaultLocale),
+			ImageURL:        item.ImageURL,
+			Type:            item.Type,
+			VirtualItemType: item.VirtualItemType,
+			BundleType:      item.BundleType,
+			Quantity:        line.Quantity,
+			Price:           line.Unit,
+			VirtualPrice:    line.Virtual,
+			IsFree:          line.IsFree(),
+			IsBonus:         line.IsBonus,
+			Period:          item.InventoryOptions.ExpirationPeriod,
+			Content:         parts(c, item, view, 0),
+			MainProduct:     item.MainProduct,
+		}
 		if !line.IsBonus {
 			frozen.Promotions = item.UsedPromotions(view.Now, view.Usages[item.SKU])
 		}
@@ -161,7 +175,13 @@ func Grants(lines []OrderLine) ([]inventory.Grant, error) {
 	var wanted []inventory.Line
 	for _, line := range lines {
 		wanted = append(wanted, inventory.Line{ID: line.LineID, SKU: line.SKU, Quantity: line.Quantity})
-		thaw(Part{SKU: line.SKU, Type: line.Type, VirtualItemType: line.VirtualItemType, Period: line.Period, Content: line.Content}, frozen)
+		thaw(Part{
+			SKU:             line.SKU,
+			Type:            line.Type,
+			VirtualItemType: line.VirtualItemType,
+			Period:          line.Period,
+			Content:         line.Content,
+		}, frozen)
 	}
 	return inventory.Unfold(wanted, func(sku string) (inventory.Item, bool) {
 		item, ok := frozen[sku]
@@ -245,8 +265,8 @@ func ShownOf(cart Cart) Shown {
 // Equal says whether the same items were shown at the same prices.
 func (s Shown) Equal(other Shown) bool { return maps.EqualFunc(s, other, samePrice) }
 
-// PriceChanges tells which lines cost another amount now than the user was told. A line that the user has never seen with a price,
-// and one that is not in the cart any more, has not changed.
+// PriceChanges tells which lines cost another amount now than the user was told. A line that the user has
+// never seen with a price, and one that is not in the cart any more, has not changed.
 func PriceChanges(then Shown, now Cart) []PriceChange {
 	var changes []PriceChange
 	for _, line := range now.Lines {

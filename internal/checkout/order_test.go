@@ -81,7 +81,10 @@ func TestDecideOrder(t *testing.T) {
 func TestCartThatBecameFree(t *testing.T) {
 	t.Parallel()
 	priced := func(price *catalog.Quote) checkout.Cart {
-		return checkout.Cart{Lines: []checkout.Line{{Item: catalog.Item{SKU: "gun_1"}, Quantity: 1, Unit: price}}, Free: price == nil || price.Amount.IsZero()}
+		return checkout.Cart{
+			Lines: []checkout.Line{{Item: catalog.Item{SKU: "gun_1"}, Quantity: 1, Unit: price}},
+			Free:  price == nil || price.Amount.IsZero(),
+		}
 	}
 	quote := func(amount string) *catalog.Quote {
 		return &catalog.Quote{Amount: decimal.RequireFromString(amount), WithoutDiscount: decimal.NewFromInt(2), Currency: "USD"}
@@ -122,8 +125,16 @@ func TestFrozenLines(t *testing.T) {
 	lines := freeze(t, shop(), v, want("pass", 2), want("chest", 1), want("gives", 1), want("free", 3))
 	month := &subscriptions.Period{Unit: subscriptions.Month, Value: 1}
 	require.Len(t, lines, 7)
-	require.Equal(t, checkout.OrderLine{LineID: "1", SKU: "pass", Name: "pass-de", Type: catalog.VirtualGood, VirtualItemType: catalog.NonRenewingSubscription, Quantity: 2,
-		Price: &catalog.Quote{Amount: dec("9"), WithoutDiscount: dec("9"), Currency: "USD"}, Period: month}, lines[0])
+	require.Equal(t, checkout.OrderLine{
+		LineID:          "1",
+		SKU:             "pass",
+		Name:            "pass-de",
+		Type:            catalog.VirtualGood,
+		VirtualItemType: catalog.NonRenewingSubscription,
+		Quantity:        2,
+		Price:           &catalog.Quote{Amount: dec("9"), WithoutDiscount: dec("9"), Currency: "USD"},
+		Period:          month,
+	}, lines[0])
 	require.Equal(t, []checkout.Part{
 		{SKU: "pass", Name: "pass-de", Type: catalog.VirtualGood, VirtualItemType: catalog.NonRenewingSubscription, Quantity: 2, Period: month},
 		{SKU: "pouch", Name: "Pouch", Type: catalog.Bundle, Quantity: 3, Content: []checkout.Part{{SKU: "gold", Name: "Gold", Type: catalog.VirtualCurrency, Quantity: 100}}},

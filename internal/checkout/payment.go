@@ -83,12 +83,13 @@ type PaymentRecord struct {
 	At       time.Time
 }
 
-// DecidePayment decides about a payment of an order, read under a lock. The first that fits pays. The same again has the
-// same answer. An order that is over, or past the instant at which it expires (whether or not its timer has fired), takes no
-// payment, nor does one that another payment has paid. A payment that could be meant, but is not what is due, is held.
+// DecidePayment decides about a payment of an order, read under a lock. The first that fits pays. The same
+// again has the same answer. An order that is over, or past the instant at which it expires (whether or not
+// its timer has fired), takes no payment, nor does one that another payment has paid. A payment that could be
+// meant, but is not what is due, is held.
 //
-// A payment that is told again with other contents is held as PaymentChanged: what was recorded of it, and done, stays as
-// it is, and an operator is told.
+// A payment that is told again with other contents is held as PaymentChanged: what was recorded of it, and
+// done, stays as it is, and an operator is told.
 func DecidePayment(o Order, p Payment, now time.Time) Decision {
 	for _, record := range o.Payments {
 		if !record.Payment.is(p) {
@@ -138,8 +139,8 @@ func (o Order) fits(p Payment) Decision {
 	}
 }
 
-// DecideReview ends a held payment as an operator wishes. To take it, the order must still be open: for an order that is
-// over, or paid, it goes back. A sandbox payment never pays a real order.
+// DecideReview ends a held payment as an operator wishes. To take it, the order must still be open: for an
+// order that is over, or paid, it goes back. A sandbox payment never pays a real order.
 func DecideReview(o Order, held PaymentRecord, accept bool, now time.Time) (Decision, *Refusal) {
 	switch {
 	case held.Decision.Outcome != Held:

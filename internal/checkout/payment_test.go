@@ -14,8 +14,13 @@ import (
 
 // open is an order of 123 guns for 122.385 USD that expires in an hour.
 func open(payments ...checkout.PaymentRecord) checkout.Order {
-	return checkout.Order{OrderID: 1, Status: checkout.New, Price: &catalog.Quote{Amount: dec("122.385"), WithoutDiscount: dec("244.77"), Currency: "USD"},
-		ExpiresAt: now.Add(time.Hour), Payments: payments}
+	return checkout.Order{
+		OrderID:   1,
+		Status:    checkout.New,
+		Price:     &catalog.Quote{Amount: dec("122.385"), WithoutDiscount: dec("244.77"), Currency: "USD"},
+		ExpiresAt: now.Add(time.Hour),
+		Payments:  payments,
+	}
 }
 
 func is(o checkout.Order, status checkout.OrderStatus) checkout.Order {
@@ -77,11 +82,16 @@ func TestDecidePayment(t *testing.T) {
 		"the right one after a held one":        {open(held), right, now, checkout.Accepted, checkout.PaidInTime, false},
 		"for what costs nothing":                {free, right, now, checkout.Returned, checkout.NothingDue, false},
 	} {
-		require.Equal(t, checkout.Decision{Outcome: test.outcome, Reason: test.reason, Known: test.known}, checkout.DecidePayment(test.order, test.payment, test.at), name)
+		require.Equal(t, checkout.Decision{
+			Outcome: test.outcome,
+			Reason:  test.reason,
+			Known:   test.known,
+		}, checkout.DecidePayment(test.order, test.payment, test.at), name)
 	}
 }
 
-// Whatever arrives, in whatever order, told however often: each payment has one end, at most one pays, and only the right one in time.
+// Whatever arrives, in whatever order, told however often: each payment has one end, at most one pays, and
+// only the right one in time.
 func TestEveryPaymentHasOneEnd(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {

@@ -32,9 +32,10 @@ func (r Refund) QuantityOf(lineID string) int64 { return quantityOf(r.Lines, lin
 
 // DecideRefund says what a refund of so many pieces of these lines gives back; without lines, of all that is left.
 //
-// The amounts of several refunds add up: each is what the pieces refunded so far cost, rounded half up to the currency's minor
-// unit, less what was given back before; the last gives back the rest of what was paid. So no order of refunds gives
-// back more than the payment. The same id again has the same answer. A bonus line goes back with the last refund, or when it is named.
+// The amounts of several refunds add up: each is what the pieces refunded so far cost, rounded half up to the
+// currency's minor unit, less what was given back before; the last gives back the rest of what was paid. So
+// no order of refunds gives back more than the payment. The same id again has the same answer. A bonus line
+// goes back with the last refund, or when it is named.
 func DecideRefund(o Order, id string, lines []RefundLine) (Refund, *Refusal) {
 	for _, earlier := range o.Refunds {
 		if earlier.ID == id {

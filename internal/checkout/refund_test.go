@@ -13,7 +13,12 @@ import (
 )
 
 func line(id, unit string, quantity int64) checkout.OrderLine {
-	return checkout.OrderLine{LineID: id, SKU: "sku" + id, Quantity: quantity, Price: &catalog.Quote{Amount: dec(unit), WithoutDiscount: dec(unit), Currency: "USD"}}
+	return checkout.OrderLine{
+		LineID:   id,
+		SKU:      "sku" + id,
+		Quantity: quantity,
+		Price:    &catalog.Quote{Amount: dec(unit), WithoutDiscount: dec(unit), Currency: "USD"},
+	}
 }
 
 // bought has three pieces of 0.995, two of 10 and a bonus, paid with the amount.
@@ -94,16 +99,20 @@ func TestRefundsThatAreRefused(t *testing.T) {
 
 func TestRefundInAVirtualCurrency(t *testing.T) {
 	t.Parallel()
-	order := checkout.Order{Status: checkout.Done, Virtual: &catalog.VirtualQuote{SKU: "gold", Amount: 30, WithoutDiscount: 30},
+	order := checkout.Order{
+		Status:   checkout.Done,
+		Virtual:  &catalog.VirtualQuote{SKU: "gold", Amount: 30, WithoutDiscount: 30},
 		Payments: []checkout.PaymentRecord{recorded(pays("hold", "30", "gold"), checkout.Accepted, checkout.PaidInTime)},
-		Lines:    []checkout.OrderLine{{LineID: "1", Quantity: 3, VirtualPrice: &catalog.VirtualQuote{SKU: "gold", Amount: 10, WithoutDiscount: 10}}}}
+		Lines:    []checkout.OrderLine{{LineID: "1", Quantity: 3, VirtualPrice: &catalog.VirtualQuote{SKU: "gold", Amount: 10, WithoutDiscount: 10}}},
+	}
 	refund, refusal := checkout.DecideRefund(order, "r", []checkout.RefundLine{back("1", 2)})
 	require.Nil(t, refusal)
 	require.Equal(t, "20", refund.Amount.String())
 }
 
-// Whatever is refunded in whatever steps, and whether more or less was paid than was due: no refund is negative, together they
-// never exceed the payment, no piece goes back twice, and when all is back so is all the money.
+// Whatever is refunded in whatever steps, and whether more or less was paid than was due: no refund is
+// negative, together they never exceed the payment, no piece goes back twice, and when all is back so is all
+// the money.
 func TestRefundsNeverExceedThePayment(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {

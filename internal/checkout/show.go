@@ -72,8 +72,12 @@ type ShownVirtualPrice struct {
 
 // ShowOrder shows an order as it was frozen.
 func ShowOrder(o Order) ShownOrder {
-	shown := ShownOrder{OrderID: o.OrderID, Status: o.Status, Content: ShownContent{IsFree: o.Price == nil && o.Virtual == nil, Price: o.Price,
-		VirtualPrice: showVirtual(o.Virtual), Items: []ShownOrderLine{}}}
+	shown := ShownOrder{
+		OrderID: o.OrderID,
+		Status:  o.Status,
+		Content: ShownContent{IsFree: o.Price == nil && o.Virtual == nil, Price: o.Price,
+			VirtualPrice: showVirtual(o.Virtual), Items: []ShownOrderLine{}},
+	}
 	for _, line := range o.Lines {
 		shown.Content.Items = append(shown.Content.Items, ShownOrderLine{line.SKU, line.Quantity, line.IsFree, line.IsBonus, line.Price,
 			showVirtual(line.VirtualPrice)})

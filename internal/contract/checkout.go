@@ -56,7 +56,8 @@ type CheckoutDelivery struct {
 	Settings  store.DeliverySettings `json:"settings"`
 }
 
-// MainProductOrderID is the order id that the main product is told for a delivery: the same on every retry and in every round.
+// MainProductOrderID is the order id that the main product is told for a delivery: the same on every retry
+// and in every round.
 func (d CheckoutDelivery) MainProductOrderID() string { return CheckoutDeliveryID(d.OrderID, d.Number) }
 
 // CheckoutDeliveryID names a delivery to the main product.

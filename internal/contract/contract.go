@@ -4,9 +4,9 @@ package contract
 
 import "time"
 
-// Task queues. Our own database answers fast; the main product may hang, so its calls wait in a
-// queue of their own and starve nobody. What buyers wait for, purchases and orders, is in TaskQueue; what may come in thousands in one
-// moment, and nobody waits for, has queues of its own with few slots.
+// Task queues. Our own database answers fast; the main product may hang, so its calls wait in a queue of
+// their own and starve nobody. What buyers wait for, purchases and orders, is in TaskQueue; what may come in
+// thousands in one moment, and nobody waits for, has queues of its own with few slots.
 const (
 	TaskQueue            = "quickpass"
 	MainProductTaskQueue = "quickpass-main-product"
@@ -14,8 +14,8 @@ const (
 	TimerTaskQueue       = "quickpass-timers"  // of Subscription, Perk and WebhookDelivery
 )
 
-// ChangedSignal wakes the run of a window, an order, a subscription, a delivery of a webhook or a bulk replay whose row has changed in the
-// database. It carries nothing, because the row decides.
+// ChangedSignal wakes the run of a window, an order, a subscription, a delivery of a webhook or a bulk replay
+// whose row has changed in the database. It carries nothing, because the row decides.
 const ChangedSignal = "changed"
 
 // FirstDeliveryBound is how long the first call to the main product may hold the workflow task: below

@@ -32,7 +32,13 @@ type ReplayInput struct {
 
 // ReplayInputOf is what the workflow of a replay is started with.
 func ReplayInputOf(r store.BulkReplay) ReplayInput {
-	return ReplayInput{ProjectID: r.ProjectID, ReplayID: r.ReplayID, Orders: r.Total.Orders, Filter: r.Filter, RatePerSecond: r.RatePerSecond}
+	return ReplayInput{
+		ProjectID:     r.ProjectID,
+		ReplayID:      r.ReplayID,
+		Orders:        r.Total.Orders,
+		Filter:        r.Filter,
+		RatePerSecond: r.RatePerSecond,
+	}
 }
 
 // ReplayBatch asks for the orders at the positions from First to before Past to be begun, and for the outcomes of

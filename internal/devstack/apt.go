@@ -13,8 +13,8 @@ import (
 // aptLock lets one installation run after the other: apt-get refuses a second one.
 var aptLock sync.Mutex
 
-// installPackages uses the system's packages where it may: as root on Debian and its kin. No service is started: what is
-// needed is started by this package.
+// installPackages uses the system's packages where it may: as root on Debian and its kin. No service is
+// started: what is needed is started by this package.
 func installPackages(ctx context.Context, packages ...string) error {
 	apt, err := exec.LookPath("apt-get")
 	if runtime.GOOS != "linux" || err != nil {

@@ -1,5 +1,5 @@
-// Package devstack starts and stops the real PostgreSQL, the real Temporal and the real RabbitMQ as child processes, for
-// `quickpass dev`, the tests, the crash tests and the benchmarks.
+// Package devstack starts and stops the real PostgreSQL, the real Temporal and the real RabbitMQ as child
+// processes, for `quickpass dev`, the tests, the crash tests and the benchmarks.
 //
 // Nothing outlives the program that started it, also when that program is killed, and nothing that an earlier run left
 // behind stops the next start. What is started listens on 127.0.0.1 only.

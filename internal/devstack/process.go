@@ -58,7 +58,8 @@ type Process struct {
 	err  error // of Wait; set before done is closed
 }
 
-// StartProcess starts a program and returns when it is ready. The context bounds the start, not the life of the process.
+// StartProcess starts a program and returns when it is ready. The context bounds the start, not the life of
+// the process.
 func StartProcess(ctx context.Context, opts ProcessOptions) (*Process, error) {
 	if opts.ReadyTimeout == 0 {
 		opts.ReadyTimeout = defaultReadyTimeout
@@ -201,7 +202,8 @@ func (p *Process) Signal(signal syscall.Signal) error {
 	return nil
 }
 
-// Stop asks the process to end and waits. When StopTimeout passes or ctx ends first, it is killed and an error returned.
+// Stop asks the process to end and waits. When StopTimeout passes or ctx ends first, it is killed and an
+// error returned.
 func (p *Process) Stop(ctx context.Context) error {
 	if err := p.Signal(p.opts.StopSignal); err != nil {
 		return err

@@ -14,8 +14,8 @@ import (
 // CloudEvent is the part of a CloudEvent (version 1.0) in binary mode that identifies it.
 type CloudEvent struct{ SpecVersion, ID, Source string }
 
-// CloudEventOf reads the headers of a CloudEvent in binary mode, or returns nil when there are none. Their prefix is ce- in
-// HTTP, ce_ in Kafka and cloudEvents: in AMQP.
+// CloudEventOf reads the headers of a CloudEvent in binary mode, or returns nil when there are none. Their
+// prefix is ce- in HTTP, ce_ in Kafka and cloudEvents: in AMQP.
 func CloudEventOf(header func(name string) string, prefix string) *CloudEvent {
 	event := CloudEvent{SpecVersion: header(prefix + "specversion"), ID: header(prefix + "id"), Source: header(prefix + "source")}
 	if event == (CloudEvent{}) {

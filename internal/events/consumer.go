@@ -41,8 +41,8 @@ type deadLetter struct {
 	reason      string
 }
 
-// process has the events of the messages counted, and returns what can't be. While the counter fails it waits and tries again;
-// it gives up only when ctx ends, and then nothing may be acknowledged.
+// process has the events of the messages counted, and returns what can't be. While the counter fails it waits
+// and tries again; it gives up only when ctx ends, and then nothing may be acknowledged.
 func (o ConsumerOptions) process(ctx context.Context, messages []Message) ([]deadLetter, error) {
 	events, origins, dead := o.decode(messages)
 	var mu sync.Mutex
@@ -81,8 +81,8 @@ func (o ConsumerOptions) decode(messages []Message) (events []tasks.Received, or
 			dead = append(dead, deadLetter{message: i, whole: true, code: problem.Code, reason: problem.Message})
 		}
 		for _, item := range items {
-			// An event that stood alone is kept as it was sent. One of several must not take the message's identity with
-			// it: given again, it would be taken for another event of the message.
+			// An event that stood alone is kept as it was sent. One of several must not take the message's
+			// identity with it: given again, it would be taken for another event of the message.
 			origin := deadLetter{message: i, whole: len(items) == 1, index: item.Index}
 			if r := item.Rejection; r != nil {
 				origin.body, origin.contentType, origin.code, origin.reason = r.Raw, r.ContentType, r.Code, r.Message
@@ -95,8 +95,8 @@ func (o ConsumerOptions) decode(messages []Message) (events []tasks.Received, or
 	return events, origins, dead
 }
 
-// count gives a batch to the counter until it takes it. A batch with an event that is refused is halved until that event
-// is alone.
+// count gives a batch to the counter until it takes it. A batch with an event that is refused is halved until
+// that event is alone.
 func (o ConsumerOptions) count(ctx context.Context, batch []tasks.Received, refuse func(i int, err error)) error {
 	var refused error
 	err := retry(ctx, o.Logger, "counting events", func() error {

@@ -174,7 +174,13 @@ func (d Decoder) item(m Message, form form, index int, element []byte, now time.
 	if problem == nil {
 		return Item{Index: index, Received: received}
 	}
-	rejection := &Rejection{Index: index, Code: string(problem.Code), Message: problem.Message, Raw: element, ContentType: form.contentType()}
+	rejection := &Rejection{
+		Index:       index,
+		Code:        string(problem.Code),
+		Message:     problem.Message,
+		Raw:         element,
+		ContentType: form.contentType(),
+	}
 	if problem.Field != "" {
 		rejection.Message = problem.Field + " " + problem.Message
 	}

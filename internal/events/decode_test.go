@@ -25,8 +25,12 @@ import (
 const project int32 = 1
 
 var (
-	decoder = events.Decoder{Limits: tasks.EventLimits{MaxAge: 720 * time.Hour, MaxAhead: 5 * time.Minute}, MaxBytes: 1 << 20, MaxEvents: 1000}
-	now     = time.Date(2024, 1, 15, 14, 31, 0, 0, time.UTC)
+	decoder = events.Decoder{
+		Limits:    tasks.EventLimits{MaxAge: 720 * time.Hour, MaxAhead: 5 * time.Minute},
+		MaxBytes:  1 << 20,
+		MaxEvents: 1000,
+	}
+	now = time.Date(2024, 1, 15, 14, 31, 0, 0, time.UTC)
 )
 
 // seedEvent is that of seed 001, to the letter.
@@ -253,7 +257,15 @@ func quote(t *testing.T, text string) []byte {
 func protoEvent(t require.TestingT, change func(*eventpb.Event)) *eventpb.Event {
 	fields, err := structpb.NewStruct(map[string]any{"game_type": "roulette", "spins": 3, "odds": 1.5, "live": true, "tags": []any{"a", nil}, "table": map[string]any{"id": 7}})
 	require.NoError(t, err)
-	event := &eventpb.Event{UserId: "u1", EventType: "bet_placed", Timestamp: timestamppb.New(now.Add(-time.Minute)), Amount: "250.00", Currency: "RUB", EventId: "bet-1", Fields: fields}
+	event := &eventpb.Event{
+		UserId:    "u1",
+		EventType: "bet_placed",
+		Timestamp: timestamppb.New(now.Add(-time.Minute)),
+		Amount:    "250.00",
+		Currency:  "RUB",
+		EventId:   "bet-1",
+		Fields:    fields,
+	}
 	if change != nil {
 		change(event)
 	}

@@ -27,8 +27,9 @@ func KeyOf(projectID int32, id string) [16]byte {
 	return keyOf(projectID, string(tasks.ByEventID), id)
 }
 
-// identify gives an event its ID, its key, and the kind of its identity: the sender's event_id, else the transport's own
-// (its kind, its parts, the index in the message, if it has one), else a fingerprint of the content.
+// identify gives an event its ID, its key, and the kind of its identity: the sender's event_id, else the
+// transport's own (its kind, its parts, the index in the message, if it has one), else a fingerprint of the
+// content.
 func identify(event *tasks.Received, projectID int32, transport []string) *tasks.EventError {
 	id, given, problem := eventID(event.Fields)
 	switch {
@@ -63,10 +64,18 @@ func eventID(fields map[string]any) (id string, given bool, problem *tasks.Event
 		}
 	}
 	if !validEventID(id) {
-		return "", true, &tasks.EventError{Code: tasks.InvalidField, Field: "event_id", Message: "must be a text of 1 to 128 printable characters, or a whole number"}
+		return "", true, &tasks.EventError{
+			Code:    tasks.InvalidField,
+			Field:   "event_id",
+			Message: "must be a text of 1 to 128 printable characters, or a whole number",
+		}
 	}
 	if _, ok := generatedKey(id); ok {
-		return "", true, &tasks.EventError{Code: tasks.InvalidField, Field: "event_id", Message: "must not look like evt_ and 32 hexadecimal digits, which is how events without an id are named"}
+		return "", true, &tasks.EventError{
+			Code:    tasks.InvalidField,
+			Field:   "event_id",
+			Message: "must not look like evt_ and 32 hexadecimal digits, which is how events without an id are named",
+		}
 	}
 	return id, true, nil
 }
@@ -138,8 +147,8 @@ func appendValue(buffer []byte, value any) []byte {
 	}
 }
 
-// plainNumber writes a JSON number in one way: 250.00, 250 and 2.5e2 are 25e1. Nothing is computed with the digits, however
-// many they are. An exponent that no counter holds is left as it is.
+// plainNumber writes a JSON number in one way: 250.00, 250 and 2.5e2 are 25e1. Nothing is computed with the
+// digits, however many they are. An exponent that no counter holds is left as it is.
 func plainNumber(text string) string {
 	digits, negative := strings.CutPrefix(text, "-")
 	exponent := 0

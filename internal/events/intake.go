@@ -185,8 +185,8 @@ func (i *Intake) gather(first job, jobs <-chan job) []job {
 	return gathered
 }
 
-// count writes jobs as one batch of each project. If the database refuses it each is tried by itself, so that one cannot
-// fail another.
+// count writes jobs as one batch of each project. If the database refuses it each is tried by itself, so that
+// one cannot fail another.
 func (i *Intake) count(jobs []job) {
 	byProject := map[int32][]job{}
 	for _, j := range jobs {

@@ -209,7 +209,13 @@ func TestIntakeDrains(t *testing.T) {
 	t.Parallel()
 	m := busyStore()
 	m.seen = map[[16]byte]bool{}
-	intake := events.NewIntake(m, events.IntakeOptions{Writers: 1, Batch: 1, Queue: 8, Clock: time.Now, Tell: func([]postgres.TaskWindowChange) {}})
+	intake := events.NewIntake(m, events.IntakeOptions{
+		Writers: 1,
+		Batch:   1,
+		Queue:   8,
+		Clock:   time.Now,
+		Tell:    func([]postgres.TaskWindowChange) {},
+	})
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() {

@@ -61,7 +61,13 @@ func values(bodies []string) []*kgo.Record {
 }
 
 func kafkaOptions(t *testing.T, cluster *kfake.Cluster, counter events.Counter) events.KafkaOptions {
-	return events.KafkaOptions{ConsumerOptions: consumerOptions(t, counter), Brokers: cluster.ListenAddrs(), Topic: topic, Group: group, DeadLetterTopic: deadTopic}
+	return events.KafkaOptions{
+		ConsumerOptions: consumerOptions(t, counter),
+		Brokers:         cluster.ListenAddrs(),
+		Topic:           topic,
+		Group:           group,
+		DeadLetterTopic: deadTopic,
+	}
 }
 
 func consume(t *testing.T, options events.KafkaOptions) (stop func()) {
@@ -130,7 +136,10 @@ func TestKafkaTakesEveryForm(t *testing.T) {
 		&kgo.Record{Value: []byte(noted("object"))},
 		&kgo.Record{Value: []byte("[" + noted("array-0") + "," + noted("array-1") + "]")},
 		&kgo.Record{Value: []byte(noted("line-0") + "\n" + noted("line-1")), Headers: header("content-type", "application/x-ndjson")},
-		&kgo.Record{Value: []byte(envelope("7", `,"data":`+noted("structured"))), Headers: header("content-type", "application/cloudevents+json")},
+		&kgo.Record{
+			Value:   []byte(envelope("7", `,"data":`+noted("structured"))),
+			Headers: header("content-type", "application/cloudevents+json"),
+		},
 		&kgo.Record{Value: []byte(noted("binary")), Headers: cloud},
 		&kgo.Record{Value: []byte(noted("binary")), Headers: cloud}, // the same CloudEvent at another offset
 		&kgo.Record{Value: []byte(noted("twice"))},
@@ -145,8 +154,8 @@ func TestKafkaTakesEveryForm(t *testing.T) {
 	require.Equal(t, 1, duplicates)
 }
 
-// Random bytes and rejected events go to the dead letters, each with its reason, and the consumer goes on. The topic of the
-// dead letters does not exist before, and the brokers don't make it on their own.
+// Random bytes and rejected events go to the dead letters, each with its reason, and the consumer goes on.
+// The topic of the dead letters does not exist before, and the brokers don't make it on their own.
 func TestKafkaPoisonGoesToTheDeadLetters(t *testing.T) {
 	t.Parallel()
 	cluster := newCluster(t)
@@ -154,7 +163,10 @@ func TestKafkaPoisonGoesToTheDeadLetters(t *testing.T) {
 	bad := `{"user_id":"u1","event_type":"bet_placed"}`
 	produce(t, client,
 		&kgo.Record{Value: []byte("\x00\xff\x13\x37random"), Headers: []kgo.RecordHeader{{Key: "trace", Value: []byte("t1")}}},
-		&kgo.Record{Value: []byte("[" + noted("good-0") + "," + bad + "," + noted("good-1") + "]"), Headers: []kgo.RecordHeader{{Key: "ce_id", Value: []byte("1")}, {Key: "ce_source", Value: []byte("s")}}},
+		&kgo.Record{
+			Value:   []byte("[" + noted("good-0") + "," + bad + "," + noted("good-1") + "]"),
+			Headers: []kgo.RecordHeader{{Key: "ce_id", Value: []byte("1")}, {Key: "ce_source", Value: []byte("s")}},
+		},
 		&kgo.Record{}, // no value at all
 		&kgo.Record{Value: []byte("<bet/>"), Headers: []kgo.RecordHeader{{Key: "content-type", Value: []byte("application/xml")}}},
 		&kgo.Record{Value: []byte(noted("good-2"))},
@@ -326,7 +338,10 @@ func TestKafkaSignsIn(t *testing.T) {
 			options := kafkaOptions(t, cluster, &counter)
 			options.SASL, options.User, options.Password = name, "quickpass", "secret"
 			consume(t, options)
-			produce(t, kafkaClient(t, cluster, kgo.SASL(plain.Auth{User: "test", Pass: "test"}.AsMechanism())), &kgo.Record{Value: []byte(noted("secret"))})
+			produce(t, kafkaClient(t, cluster, kgo.SASL(plain.Auth{
+				User: "test",
+				Pass: "test",
+			}.AsMechanism())), &kgo.Record{Value: []byte(noted("secret"))})
 			counter.waitFor(t, 1)
 		})
 	}

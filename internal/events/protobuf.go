@@ -21,8 +21,8 @@ var ProtoFile = eventpb.File
 // eventsField is EventBatch.events; Event has no field of this number.
 const eventsField = 1
 
-// splitProtobuf finds the events of a body that is an EventBatch or one Event. They are taken apart before they are read, so
-// that one bad event does not spoil the others.
+// splitProtobuf finds the events of a body that is an EventBatch or one Event. They are taken apart before
+// they are read, so that one bad event does not spoil the others.
 func splitProtobuf(body []byte, limit int) (found [][]byte, err error) {
 	for rest := body; len(rest) > 0; {
 		number, kind, n := protowire.ConsumeTag(rest)
@@ -65,7 +65,11 @@ func readProtobuf(raw []byte) (fields map[string]any, payload []byte, problem *t
 	var at string
 	if event.Timestamp != nil {
 		if err := event.Timestamp.CheckValid(); err != nil {
-			return fields, nil, &tasks.EventError{Code: tasks.TimestampInvalid, Field: "timestamp", Message: "is not a valid google.protobuf.Timestamp"}
+			return fields, nil, &tasks.EventError{
+				Code:    tasks.TimestampInvalid,
+				Field:   "timestamp",
+				Message: "is not a valid google.protobuf.Timestamp",
+			}
 		}
 		at = event.Timestamp.AsTime().Format(time.RFC3339Nano)
 	}

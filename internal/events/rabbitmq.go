@@ -52,7 +52,11 @@ func (r *RabbitMQ) Run(ctx context.Context) {
 // session is one connection: it ends with the connection or with ctx, and says whether it came to consuming.
 func (r *RabbitMQ) session(ctx context.Context) (consumed bool, err error) {
 	conn, err := amqp.DialConfig(r.options.URL, amqp.Config{
-		Heartbeat: rabbitHeartbeat, Locale: "en_US", Dial: amqp.DefaultDial(rabbitDial), Properties: amqp.Table{"connection_name": "quickpass"}})
+		Heartbeat:  rabbitHeartbeat,
+		Locale:     "en_US",
+		Dial:       amqp.DefaultDial(rabbitDial),
+		Properties: amqp.Table{"connection_name": "quickpass"},
+	})
 	if err != nil {
 		return false, fmt.Errorf("connect: %w", err)
 	}
@@ -155,7 +159,12 @@ func amqpMessage(delivery amqp.Delivery) Message {
 		text, _ := delivery.Headers[name].(string)
 		return text
 	}
-	message := Message{Source: SourceRabbitMQ, ContentType: delivery.ContentType, Body: delivery.Body, CloudEvent: CloudEventOf(header, "cloudEvents:")}
+	message := Message{
+		Source:      SourceRabbitMQ,
+		ContentType: delivery.ContentType,
+		Body:        delivery.Body,
+		CloudEvent:  CloudEventOf(header, "cloudEvents:"),
+	}
 	if message.CloudEvent == nil {
 		message.CloudEvent = CloudEventOf(header, "cloudEvents_")
 	}

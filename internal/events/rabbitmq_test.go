@@ -360,7 +360,10 @@ func TestRabbitMQStopFinishesTheBatch(t *testing.T) {
 	url := testkit.AMQPURL(t)
 	q := newQueues(t, url)
 	counter := memory{entered: make(chan struct{}), hold: make(chan struct{})}
-	_, err := q.channel.QueueDeclare(q.name, true, false, false, false, amqp.Table{"x-dead-letter-exchange": "", "x-dead-letter-routing-key": q.dead()})
+	_, err := q.channel.QueueDeclare(q.name, true, false, false, false, amqp.Table{
+		"x-dead-letter-exchange":    "",
+		"x-dead-letter-routing-key": q.dead(),
+	})
 	require.NoError(t, err)
 	q.publish(amqp.Publishing{Body: []byte(noted("last"))})
 	cancel, ended := start(t, events.NewRabbitMQ(q.options(url, &counter)).Run)

@@ -21,8 +21,9 @@ var (
 	ErrTimestampInFuture = &MessageError{"timestamp_in_future", "webhook-timestamp is more than 5 minutes ahead; check the sender's clock"}
 )
 
-// WebhookVerifier checks webhooks that are signed as the Standard Webhooks specification says: HMAC-SHA256 over
-// the id, the time and the body. What passes once passes again within 5 minutes, with the same id: its events are duplicates.
+// WebhookVerifier checks webhooks that are signed as the Standard Webhooks specification says: HMAC-SHA256
+// over the id, the time and the body. What passes once passes again within 5 minutes, with the same id: its
+// events are duplicates.
 type WebhookVerifier struct{ keys []*standardwebhooks.Webhook }
 
 // NewWebhookVerifier takes the secrets, each whsec_ and base64. Several are valid at the same time, so that they can be

@@ -20,12 +20,30 @@ func TestGuardBlocks(t *testing.T) {
 	ctx, db, now := t.Context(), testkit.Database(t), time.Now()
 	_, _, err := db.PutUser(ctx, 1, "buyer", postgres.UserEdit{}, now)
 	require.NoError(t, err)
-	_, err = db.AdjustWallet(ctx, postgres.Adjustment{ProjectID: 1, AdjustmentID: "adj_1", UserID: "buyer", Amount: 100, Reason: "test", Actor: "test"}, now)
+	_, err = db.AdjustWallet(ctx, postgres.Adjustment{
+		ProjectID:    1,
+		AdjustmentID: "adj_1",
+		UserID:       "buyer",
+		Amount:       100,
+		Reason:       "test",
+		Actor:        "test",
+	}, now)
 	require.NoError(t, err)
 	_, err = db.SetSuspicious(ctx, 1, "buyer", true, "test", "test", now)
 	require.NoError(t, err)
-	_, _, err = db.AddProduct(ctx, postgres.NewProduct{ProjectID: 1, Actor: "test", Product: store.Product{SKU: "x", Name: "x", PriceCoins: 100, Status: store.Published,
-		Stock: store.StockSettings{Initial: 1}, Integration: store.Integration{Amount: decimal.NewFromInt(1)}, Delivery: store.DefaultDelivery()}}, now)
+	_, _, err = db.AddProduct(ctx, postgres.NewProduct{
+		ProjectID: 1,
+		Actor:     "test",
+		Product: store.Product{
+			SKU:         "x",
+			Name:        "x",
+			PriceCoins:  100,
+			Status:      store.Published,
+			Stock:       store.StockSettings{Initial: 1},
+			Integration: store.Integration{Amount: decimal.NewFromInt(1)},
+			Delivery:    store.DefaultDelivery(),
+		},
+	}, now)
 	require.NoError(t, err)
 	_, err = db.ReservePurchase(ctx, postgres.Purchase{ProjectID: 1, OrderID: "qp_1", UserID: "buyer", SKU: "x", Quantity: 1}, now)
 	require.NoError(t, err)
@@ -34,7 +52,12 @@ func TestGuardBlocks(t *testing.T) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		fraud.Guard{DB: db, Policy: store.Policy{RiskyOrders: 1}, Logger: slog.New(slog.DiscardHandler), Every: 10 * time.Millisecond}.Run(running)
+		fraud.Guard{
+			DB:     db,
+			Policy: store.Policy{RiskyOrders: 1},
+			Logger: slog.New(slog.DiscardHandler),
+			Every:  10 * time.Millisecond,
+		}.Run(running)
 	}()
 	require.Eventually(t, func() bool {
 		user, err := db.GetUser(ctx, "buyer")

@@ -1,9 +1,10 @@
-// Package inventory holds the rules of what users own (seeds 002 and 004): what the lines of an order give, and what a user's holding of one
-// SKU is after a grant, a consumption, a set, a revocation or a refund. It does no I/O and has no clock.
+// Package inventory holds the rules of what users own (seeds 002 and 004): what the lines of an order give,
+// and what a user's holding of one SKU is after a grant, a consumption, a set, a revocation or a refund. It
+// does no I/O and has no clock.
 //
-// Consumables, currencies and game keys are counted. A non-consumable is owned once. A subscription is owned once too, and a grant of n
-// extends it by n periods; a revocation takes it wholly (package subscriptions has the arithmetic). It stays owned when it has run out. Bundles
-// are never owned: Unfold them first.
+// Consumables, currencies and game keys are counted. A non-consumable is owned once. A subscription is owned
+// once too, and a grant of n extends it by n periods; a revocation takes it wholly (package subscriptions has
+// the arithmetic). It stays owned when it has run out. Bundles are never owned: Unfold them first.
 package inventory
 
 import (
@@ -44,8 +45,8 @@ const (
 	ActionRefund  Action = "refund" // takes back what is left of a grant
 )
 
-// actions that each kind allows. A subscription is managed by the server, and what a set would make of its time nobody has said; a game key is
-// a code of its own, which the stock of keys knows.
+// actions that each kind allows. A subscription is managed by the server, and what a set would make of its
+// time nobody has said; a game key is a code of its own, which the stock of keys knows.
 var actions = map[Kind][]Action{
 	Consumable:              {ActionGrant, ActionConsume, ActionSet, ActionRevoke, ActionRefund},
 	VirtualCurrency:         {ActionGrant, ActionConsume, ActionSet, ActionRevoke, ActionRefund},
@@ -94,7 +95,8 @@ type Entry struct {
 	Delta       int64
 	Balance     int64 // after the operation
 	At          time.Time
-	// Subscription is what to add to the subscription's ledger. Nil for other kinds, and for a refund that was made before.
+	// Subscription is what to add to the subscription's ledger. Nil for other kinds, and for a refund that
+	// was made before.
 	Subscription *subscriptions.Entry
 }
 
@@ -112,8 +114,8 @@ func CheckBatch(operations int) *Refusal {
 
 // Apply does an operation. A refused one changes nothing.
 //
-// A refund takes no more than what is there, and is not refused for want of it: the money goes back all the same. Of a non-consumable it takes
-// only what its own grant gave.
+// A refund takes no more than what is there, and is not refused for want of it: the money goes back all the
+// same. Of a non-consumable it takes only what its own grant gave.
 func Apply(h Holding, op Operation) (Holding, Entry, *Refusal) {
 	least := int64(1)
 	if op.Action == ActionSet {
@@ -135,7 +137,14 @@ func Apply(h Holding, op Operation) (Holding, Entry, *Refusal) {
 	if refusal != nil {
 		return h, Entry{}, refusal
 	}
-	return after, Entry{OperationID: op.ID, Action: op.Action, Delta: after.Quantity - h.Quantity, Balance: after.Quantity, At: op.At, Subscription: ledger}, nil
+	return after, Entry{
+		OperationID:  op.ID,
+		Action:       op.Action,
+		Delta:        after.Quantity - h.Quantity,
+		Balance:      after.Quantity,
+		At:           op.At,
+		Subscription: ledger,
+	}, nil
 }
 
 func (h Holding) applyCount(op Operation) (Holding, *Refusal) {

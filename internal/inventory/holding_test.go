@@ -82,7 +82,12 @@ func TestCountedOperations(t *testing.T) {
 		t.Run(fmt.Sprintf("%s %d %s %d", test.kind, test.owned, test.action, test.quantity), func(t *testing.T) {
 			t.Parallel()
 			before := inventory.Holding{SKU: "x", Kind: test.kind, Quantity: test.owned}
-			after, entry, refusal := inventory.Apply(before, inventory.Operation{ID: "op", Action: test.action, Quantity: test.quantity, At: noon})
+			after, entry, refusal := inventory.Apply(before, inventory.Operation{
+				ID:       "op",
+				Action:   test.action,
+				Quantity: test.quantity,
+				At:       noon,
+			})
 			if test.code != "" {
 				require.Equal(t, test.code, refusal.Code)
 				require.ErrorContains(t, refusal, string(test.code)+": ")
@@ -92,7 +97,13 @@ func TestCountedOperations(t *testing.T) {
 			}
 			require.Nil(t, refusal)
 			require.Equal(t, test.after, after.Quantity)
-			require.Equal(t, inventory.Entry{OperationID: "op", Action: test.action, Delta: test.after - test.owned, Balance: test.after, At: noon}, entry)
+			require.Equal(t, inventory.Entry{
+				OperationID: "op",
+				Action:      test.action,
+				Delta:       test.after - test.owned,
+				Balance:     test.after,
+				At:          noon,
+			}, entry)
 		})
 	}
 }
@@ -104,12 +115,19 @@ func TestRefundOfNonConsumableTakesWhatItsOwnGrantGave(t *testing.T) {
 		require.Nil(t, refusal)
 		return h
 	}
-	first := apply(inventory.Holding{SKU: "sword", Kind: inventory.NonConsumable}, inventory.Operation{ID: "a", Action: inventory.ActionGrant, Quantity: 1})
+	first := apply(inventory.Holding{
+		SKU:  "sword",
+		Kind: inventory.NonConsumable,
+	}, inventory.Operation{ID: "a", Action: inventory.ActionGrant, Quantity: 1})
 	require.Equal(t, "a", first.GrantID)
 	none := apply(first, inventory.Operation{ID: "r", Action: inventory.ActionRevoke, Quantity: 1})
 	require.Empty(t, none.GrantID)
 	second := apply(none, inventory.Operation{ID: "b", Action: inventory.ActionGrant, Quantity: 1})
-	require.Equal(t, second, apply(second, inventory.Operation{ID: "s", Action: inventory.ActionSet, Quantity: 1}), "it is still what b gave")
+	require.Equal(t, second, apply(second, inventory.Operation{
+		ID:       "s",
+		Action:   inventory.ActionSet,
+		Quantity: 1,
+	}), "it is still what b gave")
 	require.Equal(t, second, apply(second, inventory.Operation{ID: "f", Action: inventory.ActionRefund, Quantity: 1, GrantID: "a"}))
 	require.Equal(t, none, apply(second, inventory.Operation{ID: "f", Action: inventory.ActionRefund, Quantity: 1, GrantID: "b"}))
 	require.Equal(t, none, apply(none, inventory.Operation{ID: "f", Action: inventory.ActionRefund, Quantity: 1, GrantID: "a"}))
@@ -136,20 +154,39 @@ func TestSubscriptionOperations(t *testing.T) {
 	require.EqualValues(t, 1, entry.Balance)
 	require.Equal(t, noon.AddDate(0, 5, 0), *longer.Subscription.ExpiresAt)
 
-	shorter, entry, refusal := inventory.Apply(longer, inventory.Operation{ID: "r", Action: inventory.ActionRefund, Quantity: 2, At: noon.AddDate(0, 1, 0), GrantID: "a", Extension: extension})
+	shorter, entry, refusal := inventory.Apply(longer, inventory.Operation{
+		ID:        "r",
+		Action:    inventory.ActionRefund,
+		Quantity:  2,
+		At:        noon.AddDate(0, 1, 0),
+		GrantID:   "a",
+		Extension: extension,
+	})
 	require.Nil(t, refusal)
 	require.EqualValues(t, 1, shorter.Quantity)
 	require.Equal(t, extension.AddedSeconds, entry.Subscription.Refunded.TakenSeconds)
 	require.Equal(t, longer.Subscription.ExpiresAt.Add(-time.Duration(extension.AddedSeconds)*time.Second), *shorter.Subscription.ExpiresAt)
 	extension.Refunded = true
-	repeated, entry, refusal := inventory.Apply(shorter, inventory.Operation{ID: "r2", Action: inventory.ActionRefund, Quantity: 2, At: noon.AddDate(0, 1, 0), GrantID: "a", Extension: extension})
+	repeated, entry, refusal := inventory.Apply(shorter, inventory.Operation{
+		ID:        "r2",
+		Action:    inventory.ActionRefund,
+		Quantity:  2,
+		At:        noon.AddDate(0, 1, 0),
+		GrantID:   "a",
+		Extension: extension,
+	})
 	require.Nil(t, refusal)
 	require.Equal(t, shorter, repeated)
 	require.Nil(t, entry.Subscription)
 
 	expired := noon.AddDate(1, 0, 0)
 	for name, at := range map[string]time.Time{"active": noon, "expired": expired} {
-		revoked, entry, refusal := inventory.Apply(longer, inventory.Operation{ID: "v", Action: inventory.ActionRevoke, Quantity: 1, At: at})
+		revoked, entry, refusal := inventory.Apply(longer, inventory.Operation{
+			ID:       "v",
+			Action:   inventory.ActionRevoke,
+			Quantity: 1,
+			At:       at,
+		})
 		require.Nil(t, refusal, name)
 		require.Equal(t, none, revoked, name)
 		require.EqualValues(t, -1, entry.Delta, name)
@@ -177,11 +214,15 @@ func TestSubscriptionOperations(t *testing.T) {
 	}
 }
 
-// Never negative, never beyond what the kind allows, entries sum to the balance, and a subscription's entries fold to its time.
+// Never negative, never beyond what the kind allows, entries sum to the balance, and a subscription's entries
+// fold to its time.
 func TestHoldingsAddUp(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		h := inventory.Holding{SKU: "x", Kind: rapid.SampledFrom([]inventory.Kind{"consumable", "non_consumable", "virtual_currency", "game_key", "non_renewing_subscription"}).Draw(t, "kind")}
+		h := inventory.Holding{
+			SKU:  "x",
+			Kind: rapid.SampledFrom([]inventory.Kind{"consumable", "non_consumable", "virtual_currency", "game_key", "non_renewing_subscription"}).Draw(t, "kind"),
+		}
 		var sum, model int64
 		var ledger []subscriptions.Entry
 		var grants []inventory.Operation

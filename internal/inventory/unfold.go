@@ -64,10 +64,12 @@ type Grant struct {
 	Period   subscriptions.Period // of a subscription
 }
 
-// Unfold turns lines into grants: bundles, also those within bundles, are replaced by their content with the quantities multiplied, and what
-// a line gives of one SKU is summed. Lines are kept apart, because each can be refunded. The order is that of the lines and their content,
-// and ids depend on line and SKU only, so that a bundle that was put together in another order gives nothing twice.
-// Whether the user may have it all (two of a non-consumable are too many) is what Apply says. It answers one of the errors above, or of subscriptions, wrapped with the SKU.
+// Unfold turns lines into grants: bundles, also those within bundles, are replaced by their content with the
+// quantities multiplied, and what a line gives of one SKU is summed. Lines are kept apart, because each can
+// be refunded. The order is that of the lines and their content, and ids depend on line and SKU only, so that
+// a bundle that was put together in another order gives nothing twice. Whether the user may have it all (two
+// of a non-consumable are too many) is what Apply says. It answers one of the errors above, or of
+// subscriptions, wrapped with the SKU.
 func Unfold(lines []Line, lookup func(sku string) (Item, bool)) ([]Grant, error) {
 	u := unfolding{lookup: lookup, places: map[string]int{}}
 	seen := map[string]bool{}

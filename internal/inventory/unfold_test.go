@@ -27,14 +27,20 @@ var month = subscriptions.Period{Unit: subscriptions.Month, Value: 1}
 
 func items() catalog {
 	return catalog{
-		"potion":  {Kind: inventory.Consumable},
-		"sword":   {Kind: inventory.NonConsumable},
-		"gold":    {Kind: inventory.VirtualCurrency},
-		"pass":    {Kind: inventory.NonRenewingSubscription, Period: month},
-		"key":     {Kind: inventory.GameKey},
-		"purse":   bundle(inventory.Content{SKU: "gold", Quantity: 100}),
-		"starter": bundle(inventory.Content{SKU: "sword", Quantity: 1}, inventory.Content{SKU: "purse", Quantity: 3}, inventory.Content{SKU: "pass", Quantity: 1}),
-		"big": bundle(inventory.Content{SKU: "starter", Quantity: 2}, inventory.Content{SKU: "gold", Quantity: 5}, inventory.Content{SKU: "potion", Quantity: 7},
+		"potion": {Kind: inventory.Consumable},
+		"sword":  {Kind: inventory.NonConsumable},
+		"gold":   {Kind: inventory.VirtualCurrency},
+		"pass":   {Kind: inventory.NonRenewingSubscription, Period: month},
+		"key":    {Kind: inventory.GameKey},
+		"purse":  bundle(inventory.Content{SKU: "gold", Quantity: 100}),
+		"starter": bundle(inventory.Content{
+			SKU:      "sword",
+			Quantity: 1,
+		}, inventory.Content{SKU: "purse", Quantity: 3}, inventory.Content{SKU: "pass", Quantity: 1}),
+		"big": bundle(inventory.Content{
+			SKU:      "starter",
+			Quantity: 2,
+		}, inventory.Content{SKU: "gold", Quantity: 5}, inventory.Content{SKU: "potion", Quantity: 7},
 			inventory.Content{SKU: "potion", Quantity: 1}, inventory.Content{SKU: "key", Quantity: 1}),
 		"empty":      bundle(),
 		"of empty":   bundle(inventory.Content{SKU: "empty", Quantity: 1}),
@@ -152,8 +158,8 @@ func TestUnfoldIsBounded(t *testing.T) {
 	require.ErrorIs(t, err, inventory.ErrTooManyGrants)
 }
 
-// What is given is what the naive expansion, piece by piece, gives; ids are unique and the same on every attempt, also when the content
-// of a bundle was put into another order.
+// What is given is what the naive expansion, piece by piece, gives; ids are unique and the same on every
+// attempt, also when the content of a bundle was put into another order.
 func TestUnfoldGivesEachPieceOnce(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -167,7 +173,10 @@ func TestUnfoldGivesEachPieceOnce(t *testing.T) {
 		for i := range rapid.IntRange(0, 4).Draw(t, "bundles") {
 			var content []inventory.Content
 			for range rapid.IntRange(1, 3).Draw(t, "size") {
-				content = append(content, inventory.Content{SKU: skus[rapid.IntRange(0, below-1).Draw(t, "sku")], Quantity: rapid.Int64Range(1, 3).Draw(t, "quantity")})
+				content = append(content, inventory.Content{
+					SKU:      skus[rapid.IntRange(0, below-1).Draw(t, "sku")],
+					Quantity: rapid.Int64Range(1, 3).Draw(t, "quantity"),
+				})
 			}
 			skus, below = append(skus, fmt.Sprint("bundle", i)), below+1
 			c[skus[below-1]] = bundle(content...)
@@ -186,7 +195,11 @@ func TestUnfoldGivesEachPieceOnce(t *testing.T) {
 			}
 		}
 		for i := range rapid.IntRange(1, 3).Draw(t, "lines") {
-			line := inventory.Line{ID: fmt.Sprint("line", i), SKU: rapid.SampledFrom(skus).Draw(t, "bought"), Quantity: rapid.Int64Range(1, 3).Draw(t, "times")}
+			line := inventory.Line{
+				ID:       fmt.Sprint("line", i),
+				SKU:      rapid.SampledFrom(skus).Draw(t, "bought"),
+				Quantity: rapid.Int64Range(1, 3).Draw(t, "times"),
+			}
 			lines = append(lines, line)
 			for range line.Quantity {
 				open(line.ID, line.SKU)

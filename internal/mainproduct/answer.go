@@ -40,7 +40,8 @@ const (
 	ReasonInvalidRequest       Reason = "invalid_request"       // never sent: the order or the endpoint cannot be written as a call
 )
 
-// Answer is what one call to the main product came to. The shape of the wire is seed 000's. It can be stored as JSON: it holds no secret.
+// Answer is what one call to the main product came to. The shape of the wire is seed 000's. It can be stored
+// as JSON: it holds no secret.
 type Answer struct {
 	Kind Kind `json:"kind"`
 

@@ -65,7 +65,13 @@ func (r RewardRequest) encode() ([]byte, error) {
 	if !r.Amount.IsPositive() || !boundedExponent(r.Amount) {
 		return nil, errors.New("amount is not a positive number of a sensible size")
 	}
-	data, err := json.Marshal(wireReward{UserID: r.UserID, RewardType: r.RewardType, Amount: json.Number(r.Amount.String()), TaskID: r.TaskID, Reason: rewardReason})
+	data, err := json.Marshal(wireReward{
+		UserID:     r.UserID,
+		RewardType: r.RewardType,
+		Amount:     json.Number(r.Amount.String()),
+		TaskID:     r.TaskID,
+		Reason:     rewardReason,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("encode the reward: %w", err)
 	}

@@ -14,7 +14,13 @@ import (
 )
 
 func reward() mainproduct.RewardRequest {
-	return mainproduct.RewardRequest{RewardID: "tw_1.main_product", UserID: "12345", RewardType: "bonus_coins", Amount: decimal.NewFromInt(100), TaskID: 123}
+	return mainproduct.RewardRequest{
+		RewardID:   "tw_1.main_product",
+		UserID:     "12345",
+		RewardType: "bonus_coins",
+		Amount:     decimal.NewFromInt(100),
+		TaskID:     123,
+	}
 }
 
 // The request of seed 001, to the letter; the key of idempotency is a header.
@@ -57,7 +63,12 @@ func TestRewardAnswers(t *testing.T) {
 		``:                  {Kind: mainproduct.Unknown, Reason: mainproduct.ReasonUnintelligibleAnswer},
 	} {
 		answer := serve(t, http.StatusOK, body).Reward(t.Context(), reward())
-		require.Equal(t, want, mainproduct.Answer{Kind: answer.Kind, TransactionID: answer.TransactionID, Code: answer.Code, Reason: answer.Reason}, body)
+		require.Equal(t, want, mainproduct.Answer{
+			Kind:          answer.Kind,
+			TransactionID: answer.TransactionID,
+			Code:          answer.Code,
+			Reason:        answer.Reason,
+		}, body)
 	}
 }
 

@@ -183,7 +183,11 @@ func (silentTransport) RoundTrip(*http.Request) (*http.Response, error) {
 
 func TestUnknownTransportIsNotTrusted(t *testing.T) {
 	t.Parallel()
-	client, err := mainproduct.New(mainproduct.Config{BaseURL: "http://x", APIKey: key, HTTPClient: &http.Client{Transport: silentTransport{}}})
+	client, err := mainproduct.New(mainproduct.Config{
+		BaseURL:    "http://x",
+		APIKey:     key,
+		HTTPClient: &http.Client{Transport: silentTransport{}},
+	})
 	require.NoError(t, err)
 	answer := client.Credit(t.Context(), order())
 	require.Equal(t, mainproduct.ReasonConnectionLost, answer.Reason)

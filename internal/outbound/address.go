@@ -9,9 +9,9 @@ import (
 
 const maxURL = 2048
 
-// CheckURL says what is wrong with an address; empty when nothing is. A name is resolved when it is called, and what
-// it resolves to is held to PublicAddress then; the check here only tells admins of it sooner. With allowPrivate, which is for
-// development, any address goes, and plain HTTP.
+// CheckURL says what is wrong with an address; empty when nothing is. A name is resolved when it is called,
+// and what it resolves to is held to PublicAddress then; the check here only tells admins of it sooner. With
+// allowPrivate, which is for development, any address goes, and plain HTTP.
 func CheckURL(address string, allowPrivate bool) string {
 	parsed, err := url.Parse(address)
 	switch {
@@ -41,8 +41,8 @@ func publicHost(host string) bool {
 	return host != "localhost" && !strings.HasSuffix(host, ".localhost") && !strings.HasSuffix(host, ".internal") && !strings.HasSuffix(host, ".local")
 }
 
-// notPublic are the special-purpose blocks of IANA (RFC 6890 and its successors) that lead, or could lead, anywhere but to a server
-// on the internet.
+// notPublic are the special-purpose blocks of IANA (RFC 6890 and its successors) that lead, or could lead,
+// anywhere but to a server on the internet.
 var notPublic = prefixes(
 	"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24",
 	"192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4",
@@ -52,7 +52,8 @@ var notPublic = prefixes(
 	"3fff::/20",     // documentation
 )
 
-// global is what IPv6 has given out; loopback, mapped IPv4, NAT64, unique local, link-local and multicast are outside it.
+// global is what IPv6 has given out; loopback, mapped IPv4, NAT64, unique local, link-local and multicast are
+// outside it.
 var global = netip.MustParsePrefix("2000::/3")
 
 func prefixes(blocks ...string) []netip.Prefix {
@@ -63,7 +64,8 @@ func prefixes(blocks ...string) []netip.Prefix {
 	return all
 }
 
-// PublicAddress says whether an address belongs to the internet at large. IPv4 within IPv6 does not: it would be a way around the list.
+// PublicAddress says whether an address belongs to the internet at large. IPv4 within IPv6 does not: it would
+// be a way around the list.
 func PublicAddress(addr netip.Addr) bool {
 	if !addr.IsValid() || addr.Zone() != "" || (addr.Is6() && !global.Contains(addr)) {
 		return false

@@ -1,5 +1,5 @@
-// Package outbound calls addresses that customers have written down. It calls servers on the internet only, follows nobody
-// elsewhere, and reads no more than it must.
+// Package outbound calls addresses that customers have written down. It calls servers on the internet only,
+// follows nobody elsewhere, and reads no more than it must.
 package outbound
 
 import (
@@ -14,8 +14,8 @@ import (
 
 const (
 	dialTimeout = 5 * time.Second
-	// idleTimeout is shorter than that of any server: a connection that the other side closes as we write would cost a try, and a
-	// webhook's next one is minutes away.
+	// idleTimeout is shorter than that of any server: a connection that the other side closes as we write
+	// would cost a try, and a webhook's next one is minutes away.
 	idleTimeout = 2 * time.Second
 	maxHeader   = 16 << 10
 )
@@ -23,9 +23,9 @@ const (
 // ErrNotPublic: a name leads to an address that is not called.
 var ErrNotPublic = errors.New("the address is not on the internet")
 
-// NewClient makes a client that fails with ErrNotPublic, and when more than maxAnswer bytes of a body are read. A redirect is an answer
-// like any other: it leads where nobody has checked. With allowPrivate, which is for development, plain HTTP and any address go. Each
-// call is bounded by its context.
+// NewClient makes a client that fails with ErrNotPublic, and when more than maxAnswer bytes of a body are
+// read. A redirect is an answer like any other: it leads where nobody has checked. With allowPrivate, which
+// is for development, plain HTTP and any address go. Each call is bounded by its context.
 func NewClient(allowPrivate bool, maxAnswer int64) *http.Client {
 	return &http.Client{
 		Transport:     &guarded{transport: newTransport(allowPrivate), allowPrivate: allowPrivate, maxAnswer: maxAnswer},
@@ -48,8 +48,8 @@ func newTransport(allowPrivate bool) *http.Transport {
 	}
 }
 
-// onlyPublic is asked with the address that a name has led to, for each connection and after the look-up: a name that changes its
-// address between check and call gains nothing.
+// onlyPublic is asked with the address that a name has led to, for each connection and after the look-up: a
+// name that changes its address between check and call gains nothing.
 func onlyPublic(_, address string, _ syscall.RawConn) error {
 	to, err := netip.ParseAddrPort(address)
 	if err != nil || !PublicAddress(to.Addr()) {

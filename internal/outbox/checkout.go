@@ -21,8 +21,8 @@ const (
 	checkoutBatch = 500
 )
 
-// OfferCheckout hands over an order that was just made, paid or canceled. It never waits: what the queue does not take stays
-// in PostgreSQL until the sweep finds it.
+// OfferCheckout hands over an order that was just made, paid or canceled. It never waits: what the queue does
+// not take stays in PostgreSQL until the sweep finds it.
 func (o *Outbox) OfferCheckout(order postgres.CheckoutChange) {
 	select {
 	case o.checkouts <- order:
@@ -53,7 +53,8 @@ func (o *Outbox) tellCheckouts(ctx context.Context, orders []postgres.CheckoutCh
 	})
 }
 
-// newestChanges leaves out what a later change of the same order has overtaken: one that is paid needs no delayed run first.
+// newestChanges leaves out what a later change of the same order has overtaken: one that is paid needs no
+// delayed run first.
 func newestChanges(orders []postgres.CheckoutChange) []postgres.CheckoutChange {
 	newest := map[int64]int{}
 	for _, order := range orders {

@@ -28,10 +28,27 @@ func newTill(t *testing.T) *till {
 
 func (b *till) order(ttl time.Duration) postgres.CreatedCheckout {
 	b.t.Helper()
-	gun := catalog.Item{SKU: "gun_1", Type: catalog.VirtualGood, VirtualItemType: catalog.Consumable, Status: catalog.Published, Name: catalog.Text{"en": "Basic Blaster"},
-		Prices: []catalog.Price{{Amount: decimal.RequireFromString("1.99"), Currency: "USD", IsDefault: true}}}
-	made, err := b.db.CreateCheckout(b.t.Context(), postgres.NewCheckout{Form: checkout.PaidItem, Wanted: []checkout.LineRequest{{SKU: "gun_1", Quantity: 1}}, Sandbox: true, Zone: time.UTC, TTL: ttl,
-		Shopper: postgres.Shopper{ProjectID: testkit.Project, UserID: buyer, Catalog: catalog.New([]catalog.Item{gun}, nil), View: catalog.View{Locale: "en", DefaultLocale: "en", Now: time.Now()}}})
+	gun := catalog.Item{
+		SKU:             "gun_1",
+		Type:            catalog.VirtualGood,
+		VirtualItemType: catalog.Consumable,
+		Status:          catalog.Published,
+		Name:            catalog.Text{"en": "Basic Blaster"},
+		Prices:          []catalog.Price{{Amount: decimal.RequireFromString("1.99"), Currency: "USD", IsDefault: true}},
+	}
+	made, err := b.db.CreateCheckout(b.t.Context(), postgres.NewCheckout{
+		Form:    checkout.PaidItem,
+		Wanted:  []checkout.LineRequest{{SKU: "gun_1", Quantity: 1}},
+		Sandbox: true,
+		Zone:    time.UTC,
+		TTL:     ttl,
+		Shopper: postgres.Shopper{
+			ProjectID: testkit.Project,
+			UserID:    buyer,
+			Catalog:   catalog.New([]catalog.Item{gun}, nil),
+			View:      catalog.View{Locale: "en", DefaultLocale: "en", Now: time.Now()},
+		},
+	})
 	require.NoError(b.t, err)
 	return made
 }

@@ -67,9 +67,14 @@ type Outbox struct {
 
 // New makes an Outbox; Run makes it work.
 func New(options Options) *Outbox {
-	return &Outbox{options: options, queue: make(chan postgres.Unstarted, options.Queue), replays: make(chan contract.ReplayInput, replayQueue),
-		windows: make(chan postgres.TaskWindowChange, options.Queue), checkouts: make(chan postgres.CheckoutChange, options.Queue),
-		webhooks: make(chan struct{}, 1)}
+	return &Outbox{
+		options:   options,
+		queue:     make(chan postgres.Unstarted, options.Queue),
+		replays:   make(chan contract.ReplayInput, replayQueue),
+		windows:   make(chan postgres.TaskWindowChange, options.Queue),
+		checkouts: make(chan postgres.CheckoutChange, options.Queue),
+		webhooks:  make(chan struct{}, 1),
+	}
 }
 
 // Offer hands over an order that was just reserved. It never waits: when the queue is full the order

@@ -51,8 +51,21 @@ func newDesk(t *testing.T, engine testkit.Engine) *desk {
 func (d *desk) reserve() contract.PurchaseInput {
 	d.t.Helper()
 	d.n++
-	in := contract.PurchaseInput{ProjectID: testkit.Project, OrderID: fmt.Sprintf("qp_%06d", d.n), UserID: buyer, SKU: "credits-500", Quantity: 1, Attempt: 1}
-	_, err := d.db.ReservePurchase(d.t.Context(), postgres.Purchase{ProjectID: in.ProjectID, OrderID: in.OrderID, UserID: in.UserID, SKU: in.SKU, Quantity: in.Quantity}, time.Now().Add(-10*time.Second))
+	in := contract.PurchaseInput{
+		ProjectID: testkit.Project,
+		OrderID:   fmt.Sprintf("qp_%06d", d.n),
+		UserID:    buyer,
+		SKU:       "credits-500",
+		Quantity:  1,
+		Attempt:   1,
+	}
+	_, err := d.db.ReservePurchase(d.t.Context(), postgres.Purchase{
+		ProjectID: in.ProjectID,
+		OrderID:   in.OrderID,
+		UserID:    in.UserID,
+		SKU:       in.SKU,
+		Quantity:  in.Quantity,
+	}, time.Now().Add(-10*time.Second))
 	require.NoError(d.t, err)
 	return in
 }
@@ -60,9 +73,19 @@ func (d *desk) reserve() contract.PurchaseInput {
 // cancelAndReplay ends attempt 1 and asks for attempt 2, as an admin does.
 func (d *desk) cancelAndReplay(in contract.PurchaseInput) contract.PurchaseInput {
 	d.t.Helper()
-	_, err := d.db.ReleaseOrder(d.t.Context(), contract.ReleaseInput{ProjectID: in.ProjectID, OrderID: in.OrderID, Attempt: in.Attempt, Reason: store.Reason{Code: store.MainProductUnreachable}}, time.Now())
+	_, err := d.db.ReleaseOrder(d.t.Context(), contract.ReleaseInput{
+		ProjectID: in.ProjectID,
+		OrderID:   in.OrderID,
+		Attempt:   in.Attempt,
+		Reason:    store.Reason{Code: store.MainProductUnreachable},
+	}, time.Now())
 	require.NoError(d.t, err)
-	_, err = d.db.ReplayOrder(d.t.Context(), postgres.Replay{ProjectID: in.ProjectID, OrderID: in.OrderID, Actor: "test", Reason: "test"}, time.Now())
+	_, err = d.db.ReplayOrder(d.t.Context(), postgres.Replay{
+		ProjectID: in.ProjectID,
+		OrderID:   in.OrderID,
+		Actor:     "test",
+		Reason:    "test",
+	}, time.Now())
 	require.NoError(d.t, err)
 	in.Attempt++
 	return in
@@ -70,7 +93,15 @@ func (d *desk) cancelAndReplay(in contract.PurchaseInput) contract.PurchaseInput
 
 func (d *desk) outbox(change ...func(*outbox.Options)) *outbox.Outbox {
 	d.t.Helper()
-	options := outbox.Options{DB: d.db, Client: d.engine.Client, Logger: testkit.Logger(d.t), Workers: 4, Queue: 100, Backlog: 1000, Open: 1000}
+	options := outbox.Options{
+		DB:      d.db,
+		Client:  d.engine.Client,
+		Logger:  testkit.Logger(d.t),
+		Workers: 4,
+		Queue:   100,
+		Backlog: 1000,
+		Open:    1000,
+	}
 	for _, f := range change {
 		f(&options)
 	}
@@ -398,7 +429,14 @@ func TestOrdersThatCanNotBeStartedCount(t *testing.T) {
 
 	require.NoError(t, temporal.RegisterSearchAttributes(t.Context(), d.engine.Client, d.engine.Namespace))
 	for i := range 3 {
-		d.requireStarted(contract.PurchaseInput{ProjectID: testkit.Project, OrderID: fmt.Sprintf("qp_%06d", i+1), UserID: buyer, SKU: "credits-500", Quantity: 1, Attempt: 1})
+		d.requireStarted(contract.PurchaseInput{
+			ProjectID: testkit.Project,
+			OrderID:   fmt.Sprintf("qp_%06d", i+1),
+			UserID:    buyer,
+			SKU:       "credits-500",
+			Quantity:  1,
+			Attempt:   1,
+		})
 	}
 }
 

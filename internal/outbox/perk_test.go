@@ -41,7 +41,10 @@ func newEngine(t *testing.T) client.Client {
 		return temporal.RegisterSearchAttributes(t.Context(), engine, name) == nil
 	}, time.Minute, 200*time.Millisecond)
 	require.Eventually(t, func() bool {
-		_, err := engine.CountWorkflow(t.Context(), &workflowservice.CountWorkflowExecutionsRequest{Namespace: name, Query: contract.SearchReason + " = 'x'"})
+		_, err := engine.CountWorkflow(t.Context(), &workflowservice.CountWorkflowExecutionsRequest{
+			Namespace: name,
+			Query:     contract.SearchReason + " = 'x'",
+		})
 		return err == nil
 	}, time.Minute, 200*time.Millisecond)
 	return engine
@@ -53,18 +56,49 @@ func TestEndOfExtendedPerkIsTold(t *testing.T) {
 	t.Parallel()
 	engine, db := newEngine(t), testkit.Database(t)
 	const seconds = 3
-	_, _, err := db.AddProduct(t.Context(), postgres.NewProduct{ProjectID: 1, Actor: "test", Product: store.Product{
-		SKU: "x2", Name: "double", Kind: store.KindMultiplier, ValiditySeconds: seconds, PriceCoins: 1, Status: store.Published, Stock: store.StockSettings{Initial: 10},
-		Integration: store.Integration{ResourceType: "x", Endpoint: "/a", Amount: decimal.NewFromInt(1), Currency: "c"}, Delivery: store.DefaultDelivery()}}, time.Now())
+	_, _, err := db.AddProduct(t.Context(), postgres.NewProduct{
+		ProjectID: 1,
+		Actor:     "test",
+		Product: store.Product{
+			SKU:             "x2",
+			Name:            "double",
+			Kind:            store.KindMultiplier,
+			ValiditySeconds: seconds,
+			PriceCoins:      1,
+			Status:          store.Published,
+			Stock:           store.StockSettings{Initial: 10},
+			Integration:     store.Integration{ResourceType: "x", Endpoint: "/a", Amount: decimal.NewFromInt(1), Currency: "c"},
+			Delivery:        store.DefaultDelivery(),
+		},
+	}, time.Now())
 	require.NoError(t, err)
 	_, _, err = db.PutUser(t.Context(), 1, "buyer", postgres.UserEdit{}, time.Now())
 	require.NoError(t, err)
-	_, err = db.AdjustWallet(t.Context(), postgres.Adjustment{ProjectID: 1, AdjustmentID: "a", UserID: "buyer", Amount: 10, Reason: "test", Actor: "test"}, time.Now())
+	_, err = db.AdjustWallet(t.Context(), postgres.Adjustment{
+		ProjectID:    1,
+		AdjustmentID: "a",
+		UserID:       "buyer",
+		Amount:       10,
+		Reason:       "test",
+		Actor:        "test",
+	}, time.Now())
 	require.NoError(t, err)
 	buy := func(order string) {
-		_, err := db.ReservePurchase(t.Context(), postgres.Purchase{ProjectID: 1, OrderID: order, UserID: "buyer", SKU: "x2", Quantity: 1}, time.Now())
+		_, err := db.ReservePurchase(t.Context(), postgres.Purchase{
+			ProjectID: 1,
+			OrderID:   order,
+			UserID:    "buyer",
+			SKU:       "x2",
+			Quantity:  1,
+		}, time.Now())
 		require.NoError(t, err)
-		_, err = db.CaptureOrder(t.Context(), contract.CaptureInput{ProjectID: 1, OrderID: order, Attempt: 1, Calls: 1, Credit: store.Credit{TransactionID: order}}, time.Now())
+		_, err = db.CaptureOrder(t.Context(), contract.CaptureInput{
+			ProjectID: 1,
+			OrderID:   order,
+			Attempt:   1,
+			Calls:     1,
+			Credit:    store.Credit{TransactionID: order},
+		}, time.Now())
 		require.NoError(t, err)
 	}
 	var ends []time.Time
@@ -81,7 +115,15 @@ func TestEndOfExtendedPerkIsTold(t *testing.T) {
 	}
 	product, err := mainproduct.New(mainproduct.Config{BaseURL: "http://127.0.0.1:1", APIKey: "unused"})
 	require.NoError(t, err)
-	workers := worker.New(worker.Options{Client: engine, DB: db, Product: product, WorkflowSlots: 10, DeliverySlots: 10, CachedRuns: 10, StopTimeout: 10 * time.Second})
+	workers := worker.New(worker.Options{
+		Client:        engine,
+		DB:            db,
+		Product:       product,
+		WorkflowSlots: 10,
+		DeliverySlots: 10,
+		CachedRuns:    10,
+		StopTimeout:   10 * time.Second,
+	})
 	require.NoError(t, workers.Start())
 	defer func() { require.True(t, workers.Stop(time.Now().Add(time.Minute))) }()
 	boxes := make([]*outbox.Outbox, 2)

@@ -13,8 +13,9 @@ import (
 	"github.com/quickpass/quickpass/internal/testkit"
 )
 
-// Hundreds of windows were completed while no worker was there. A purchase that came last is done before most of them, since it does not stand
-// in their queue. What is compared is an order, which no slow machine changes.
+// Hundreds of windows were completed while no worker was there. A purchase that came last is done before most
+// of them, since it does not stand in their queue. What is compared is an order, which no slow machine
+// changes.
 func TestAPurchaseDoesNotStandBehindWindows(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, testkit.Temporal(t))
@@ -24,8 +25,17 @@ func TestAPurchaseDoesNotStandBehindWindows(t *testing.T) {
 	const windows = 400
 	now := time.Now()
 	for i := range windows {
-		testkit.StoreWindow(t, d.db, tasks.Window{WindowID: fmt.Sprintf("tw_%03d", i), UserID: buyer, TaskID: task.TaskID, Version: 1, Number: i + 1, State: tasks.Completed,
-			ActivatedAt: now.Add(-time.Hour), EndsAt: now.Add(time.Hour), CompletedAt: &now})
+		testkit.StoreWindow(t, d.db, tasks.Window{
+			WindowID:    fmt.Sprintf("tw_%03d", i),
+			UserID:      buyer,
+			TaskID:      task.TaskID,
+			Version:     1,
+			Number:      i + 1,
+			State:       tasks.Completed,
+			ActivatedAt: now.Add(-time.Hour),
+			EndsAt:      now.Add(time.Hour),
+			CompletedAt: &now,
+		})
 	}
 	box := d.outbox()
 	require.NoError(t, box.SweepTaskWindows(t.Context(), time.Now()))

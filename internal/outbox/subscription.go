@@ -23,7 +23,8 @@ const (
 	subscriptionBatch    = 500
 )
 
-// sweepSubscriptions is the only way to the workflows of subscriptions: what a user is entitled to does not depend on them.
+// sweepSubscriptions is the only way to the workflows of subscriptions: what a user is entitled to does not
+// depend on them.
 func (o *Outbox) sweepSubscriptions(ctx context.Context) {
 	o.sweepEvery(ctx, subscriptionInterval, "subscriptions", func(ctx context.Context) error { return o.SweepSubscriptions(ctx, time.Now()) })
 }
@@ -33,8 +34,8 @@ func (o *Outbox) tellLateSubscriptions(ctx context.Context) {
 	o.sweepEvery(ctx, subscriptionInterval, "late subscriptions", func(ctx context.Context) error { return o.TellLateSubscriptions(ctx, time.Now()) })
 }
 
-// TellLateSubscriptions tells users of ends that are late, whatever is wrong with their runs: more ended at once than the server can fire timers of, or it
-// is away. The runs find nothing left to tell.
+// TellLateSubscriptions tells users of ends that are late, whatever is wrong with their runs: more ended at
+// once than the server can fire timers of, or it is away. The runs find nothing left to tell.
 func (o *Outbox) TellLateSubscriptions(ctx context.Context, now time.Time) error {
 	ctx, cancel := context.WithTimeout(ctx, subscriptionLease)
 	defer cancel()
@@ -46,8 +47,8 @@ func (o *Outbox) TellLateSubscriptions(ctx context.Context, now time.Time) error
 	}
 }
 
-// SweepSubscriptions tells the workflow of every subscription that has changed, and of those whose end nobody has told: a signal or a run that was
-// lost, or a timer that did not fire.
+// SweepSubscriptions tells the workflow of every subscription that has changed, and of those whose end nobody
+// has told: a signal or a run that was lost, or a timer that did not fire.
 func (o *Outbox) SweepSubscriptions(ctx context.Context, now time.Time) error {
 	return tellLeased(ctx, o, subscriptionLease, func(ctx context.Context) ([]postgres.SubscriptionChange, error) {
 		return o.options.DB.LeaseSubscriptions(ctx, subscriptionLease, subscriptionOverdue, subscriptionBatch, now)
@@ -58,8 +59,8 @@ func (o *Outbox) SweepSubscriptions(ctx context.Context, now time.Time) error {
 	})
 }
 
-// tellSubscription is safe to repeat: a run that waits is found, the signal carries nothing, and a run that comes too late finds nothing to
-// tell.
+// tellSubscription is safe to repeat: a run that waits is found, the signal carries nothing, and a run that
+// comes too late finds nothing to tell.
 func (o *Outbox) tellSubscription(ctx context.Context, s postgres.SubscriptionChange) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()

@@ -54,9 +54,17 @@ func (p *passes) sweep(now time.Time) {
 func (p *passes) give(prefix string, users int, at time.Time) {
 	p.t.Helper()
 	for from := 0; from < users; from += inventory.MaxOperations {
-		call := postgres.InventoryCall{ProjectID: testkit.Project, Action: inventory.ActionGrant, Source: postgres.SourceReward, Zone: time.UTC}
+		call := postgres.InventoryCall{
+			ProjectID: testkit.Project,
+			Action:    inventory.ActionGrant,
+			Source:    postgres.SourceReward,
+			Zone:      time.UTC,
+		}
 		for i := range inventory.MaxOperations {
-			call.Requests = append(call.Requests, inventory.Request{User: inventory.User{ID: fmt.Sprint(prefix, from+i)}, Items: []inventory.RequestedItem{{SKU: passSKU, Quantity: 1}}})
+			call.Requests = append(call.Requests, inventory.Request{
+				User:  inventory.User{ID: fmt.Sprint(prefix, from+i)},
+				Items: []inventory.RequestedItem{{SKU: passSKU, Quantity: 1}},
+			})
 		}
 		_, _, err := p.db.ChangeInventory(p.t.Context(), call, at)
 		require.NoError(p.t, err)
@@ -107,7 +115,8 @@ func TestSubscriptionIsToldOfFromTheSweep(t *testing.T) {
 	testkit.RequireClean(t, p.db)
 }
 
-// A thousand that end in one moment: each is told once, whatever is swept meanwhile, and whatever is asked is answered by the clock.
+// A thousand that end in one moment: each is told once, whatever is swept meanwhile, and whatever is asked is
+// answered by the clock.
 func TestManySubscriptionsEndAtOnce(t *testing.T) {
 	t.Parallel()
 	p := newPasses(t)
@@ -151,8 +160,8 @@ func TestLostSubscriptionIsFound(t *testing.T) {
 	testkit.RequireClean(t, p.db)
 }
 
-// More has ended than can be told in time, and no worker is there: the sweep tells in batches, each once, and the runs that come later
-// find nothing to tell. What ended a moment ago is left to its run.
+// More has ended than can be told in time, and no worker is there: the sweep tells in batches, each once, and
+// the runs that come later find nothing to tell. What ended a moment ago is left to its run.
 func TestLateSubscriptionsAreToldByTheSweep(t *testing.T) {
 	t.Parallel()
 	p := newPasses(t)
@@ -177,7 +186,11 @@ func TestLateSubscriptionsAreToldByTheSweep(t *testing.T) {
 func promptUser() string {
 	for i := 0; ; i++ {
 		user := fmt.Sprint("user-", i)
-		if subscriptions.Jitter(contract.SubscriptionWorkflowID(contract.SubscriptionInput{ProjectID: testkit.Project, UserID: user, SKU: passSKU})) < time.Second {
+		if subscriptions.Jitter(contract.SubscriptionWorkflowID(contract.SubscriptionInput{
+			ProjectID: testkit.Project,
+			UserID:    user,
+			SKU:       passSKU,
+		})) < time.Second {
 			return user
 		}
 	}

@@ -56,7 +56,12 @@ func (o *Outbox) sweepOnce(ctx context.Context) error {
 	if _, err := o.options.Client.CheckHealth(ctx, &client.CheckHealthRequest{}); err != nil {
 		return fmt.Errorf("temporal is away, %d orders wait: %w", backlog.Unstarted, err) // leasing them now would only delay them
 	}
-	orders, err := o.options.DB.LeaseUnstarted(ctx, postgres.SweepOptions{Age: sweepAge, Lease: sweepLease, Trust: sweepTrust, Limit: sweepBatch}, time.Now())
+	orders, err := o.options.DB.LeaseUnstarted(ctx, postgres.SweepOptions{
+		Age:   sweepAge,
+		Lease: sweepLease,
+		Trust: sweepTrust,
+		Limit: sweepBatch,
+	}, time.Now())
 	if err != nil || len(orders) == 0 {
 		return err
 	}

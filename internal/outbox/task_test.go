@@ -48,8 +48,13 @@ func (b *board) open(ends time.Duration) postgres.TaskWindowChange {
 	w := tasks.Window{WindowID: b.promptWindow(), UserID: buyer, TaskID: 123, Version: 1, Number: b.windows, State: tasks.Open,
 		ActivatedAt: now.Add(-time.Hour), EndsAt: now.Add(ends)}
 	testkit.StoreWindow(b.t, b.db, w)
-	return postgres.TaskWindowChange{Input: contract.TaskWindowInput{ProjectID: testkit.Project, WindowID: w.WindowID, UserID: buyer, TaskID: 123},
-		TaskName: testkit.FiveBets().Name, State: tasks.Open, ClosesAt: w.EndsAt.Add(5 * time.Minute), Changes: 1}
+	return postgres.TaskWindowChange{
+		Input:    contract.TaskWindowInput{ProjectID: testkit.Project, WindowID: w.WindowID, UserID: buyer, TaskID: 123},
+		TaskName: testkit.FiveBets().Name,
+		State:    tasks.Open,
+		ClosesAt: w.EndsAt.Add(5 * time.Minute),
+		Changes:  1,
+	}
 }
 
 // promptWindow is the id of a window whose jitter is short.
@@ -188,8 +193,8 @@ func TestCompletedWindowIsRewardedAtOnce(t *testing.T) {
 	testkit.RequireClean(t, b.db)
 }
 
-// A process that was held up tells of an opened window after another has told of its completion, and its run is over. No
-// second run waits for the closing of a window that is settled.
+// A process that was held up tells of an opened window after another has told of its completion, and its run
+// is over. No second run waits for the closing of a window that is settled.
 func TestLateNewsOfAnOpenedWindow(t *testing.T) {
 	t.Parallel()
 	b := newBoard(t, testkit.Temporal(t))
@@ -290,7 +295,12 @@ func TestReplayedRewardIsDelivered(t *testing.T) {
 	b.requireStatus(w, "main_product", contract.RewardRefused)
 	b.requireRow(w, "told, settled_at IS NOT NULL", "(2,t)")
 	b.product.Misbehave(t)
-	change, _, err := b.db.ReplayReward(t.Context(), postgres.RewardReplay{ProjectID: testkit.Project, RewardID: w.Input.WindowID + ".main_product", Actor: "test", Reason: "open again"}, time.Now())
+	change, _, err := b.db.ReplayReward(t.Context(), postgres.RewardReplay{
+		ProjectID: testkit.Project,
+		RewardID:  w.Input.WindowID + ".main_product",
+		Actor:     "test",
+		Reason:    "open again",
+	}, time.Now())
 	require.NoError(t, err)
 	box.OfferTaskWindows(change)
 	b.requireStatus(w, "main_product", contract.RewardDelivered)

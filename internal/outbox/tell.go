@@ -13,11 +13,12 @@ import (
 	"github.com/quickpass/quickpass/internal/contract"
 )
 
-// Windows of tasks, orders, subscriptions and perks reach their workflows in one way: leased from PostgreSQL, told of so many
-// at a time, and marked as told in one statement. What differs is in their own files.
+// Windows of tasks, orders, subscriptions and perks reach their workflows in one way: leased from PostgreSQL,
+// told of so many at a time, and marked as told in one statement. What differs is in their own files.
 
-// quietAtOnce is how many windows, subscriptions or perks are told of at the same time. It is few, because thousands may come in one moment: each
-// asks the server for a share of what the purchases have, and a server that is busy takes no more of them for being asked more at once.
+// quietAtOnce is how many windows, subscriptions or perks are told of at the same time. It is few, because
+// thousands may come in one moment: each asks the server for a share of what the purchases have, and a server
+// that is busy takes no more of them for being asked more at once.
 const quietAtOnce = 4
 
 // sweepEvery sweeps at every interval until ctx ends. What fails is logged, and the next sweep finds it again.
@@ -91,8 +92,8 @@ func dispatch[T any](ctx context.Context, o *Outbox, what string, queue <-chan T
 	}
 }
 
-// next waits for the next of the queue, and is not ok once ctx has ended, whatever waits there: a select alone would take either, and
-// go on for as long as luck has it.
+// next waits for the next of the queue, and is not ok once ctx has ended, whatever waits there: a select
+// alone would take either, and go on for as long as luck has it.
 func next[T any](ctx context.Context, queue <-chan T) (one T, ok bool) {
 	if ctx.Err() != nil {
 		return one, false
@@ -119,8 +120,8 @@ func queued[T any](first T, queue <-chan T, batch int) []T {
 	return all
 }
 
-// startOrSignal starts the run of what is fresh, which may be delayed. Of any other change it signals: a signal with a start, and no
-// other, ends the delay of a run that has not begun yet.
+// startOrSignal starts the run of what is fresh, which may be delayed. Of any other change it signals: a
+// signal with a start, and no other, ends the delay of a run that has not begun yet.
 func (o *Outbox) startOrSignal(ctx context.Context, options client.StartWorkflowOptions, fresh bool, workflow string, in any) (err error) {
 	if fresh {
 		_, err = o.options.Client.ExecuteWorkflow(ctx, options, workflow, in)

@@ -20,8 +20,8 @@ const (
 	webhookBatch = 500
 )
 
-// OfferWebhooks says that orders may have changed, so that what their listeners are to be told is looked for at once. It never waits, and
-// carries nothing: deliveries are found in PostgreSQL.
+// OfferWebhooks says that orders may have changed, so that what their listeners are to be told is looked for
+// at once. It never waits, and carries nothing: deliveries are found in PostgreSQL.
 func (o *Outbox) OfferWebhooks() {
 	select {
 	case o.webhooks <- struct{}{}:
@@ -51,8 +51,8 @@ func (o *Outbox) dispatchWebhooks(ctx context.Context) {
 	}
 }
 
-// SweepWebhooks tells of every delivery that is new or has changed, and of those that should have been tried by now: a signal or a run
-// that was lost.
+// SweepWebhooks tells of every delivery that is new or has changed, and of those that should have been tried
+// by now: a signal or a run that was lost.
 func (o *Outbox) SweepWebhooks(ctx context.Context) error {
 	return tellLeased(ctx, o, webhookLease, func(ctx context.Context) ([]postgres.WebhookChange, error) {
 		return o.options.DB.LeaseWebhooks(ctx, webhookLease, webhookBatch, time.Now())
@@ -63,8 +63,8 @@ func (o *Outbox) SweepWebhooks(ctx context.Context) error {
 	})
 }
 
-// tellWebhook is safe to repeat: a run that waits is found, the signal carries nothing, and a run that comes too late finds the
-// delivery over.
+// tellWebhook is safe to repeat: a run that waits is found, the signal carries nothing, and a run that comes
+// too late finds the delivery over.
 func (o *Outbox) tellWebhook(ctx context.Context, w postgres.WebhookChange) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()

@@ -27,11 +27,28 @@ func hear(t *testing.T, list ...fake.Behaviour) (*till, *fake.Listener) {
 	server := httptest.NewServer(listener)
 	t.Cleanup(server.Close)
 	t.Cleanup(listener.Stop)
-	_, err := b.db.PutWebhookEndpoint(t.Context(), postgres.WebhookEdit{ProjectID: testkit.Project, URL: server.URL, Secret: listenerSecret, Enabled: true, Format: 2,
-		Events: []webhook.Event{webhook.OrderPaid, webhook.OrderDone}, Actor: "test"}, time.Now())
+	_, err := b.db.PutWebhookEndpoint(t.Context(), postgres.WebhookEdit{
+		ProjectID: testkit.Project,
+		URL:       server.URL,
+		Secret:    listenerSecret,
+		Enabled:   true,
+		Format:    2,
+		Events:    []webhook.Event{webhook.OrderPaid, webhook.OrderDone},
+		Actor:     "test",
+	}, time.Now())
 	require.NoError(t, err)
-	workers := worker.New(worker.Options{Client: b.engine.Client, DB: b.db, Product: b.product.Client(t, false), WorkflowSlots: 50, DeliverySlots: 50, CachedRuns: 50, StopTimeout: time.Minute,
-		WebhookSlots: 20, Webhooks: send.New(true), WebhookSchedule: webhook.Schedule{time.Second}})
+	workers := worker.New(worker.Options{
+		Client:          b.engine.Client,
+		DB:              b.db,
+		Product:         b.product.Client(t, false),
+		WorkflowSlots:   50,
+		DeliverySlots:   50,
+		CachedRuns:      50,
+		StopTimeout:     time.Minute,
+		WebhookSlots:    20,
+		Webhooks:        send.New(true),
+		WebhookSchedule: webhook.Schedule{time.Second},
+	})
 	require.NoError(t, workers.Start())
 	t.Cleanup(func() { require.True(t, workers.Stop(time.Now().Add(time.Minute))) })
 	return b, listener

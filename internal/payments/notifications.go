@@ -50,7 +50,13 @@ func (n Notifications) Read(ctx context.Context, m Message) (Claim, error) {
 		}
 		in.Sandbox = &sandbox
 	}
-	payment := checkout.Payment{Provider: in.Provider, ProviderID: in.ProviderID, Amount: in.Amount, Currency: in.Currency, Sandbox: *in.Sandbox}
+	payment := checkout.Payment{
+		Provider:   in.Provider,
+		ProviderID: in.ProviderID,
+		Amount:     in.Amount,
+		Currency:   in.Currency,
+		Sandbox:    *in.Sandbox,
+	}
 	mistakes := append(payment.Validate(), n.checkName(in.Provider)...)
 	if len(mistakes) > 0 {
 		return Claim{}, mistaken(mistakes)
@@ -76,7 +82,10 @@ func (n Notifications) ReadReturn(m Message) (ReturnNotice, error) {
 	}
 	mistakes := n.checkName(in.Provider)
 	if in.ReturnID < 1 {
-		mistakes = append(mistakes, checkout.Detail{Property: "return_id", Message: "of what is owed, as GET /api/v1/admin/checkout-returns lists it"})
+		mistakes = append(mistakes, checkout.Detail{
+			Property: "return_id",
+			Message:  "of what is owed, as GET /api/v1/admin/checkout-returns lists it",
+		})
 	}
 	if len(in.Reference) < 1 || len(in.Reference) > 255 {
 		mistakes = append(mistakes, checkout.Detail{Property: "reference", Message: "1 to 255 characters"})

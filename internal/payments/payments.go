@@ -1,5 +1,6 @@
-// Package payments has the providers by whom orders are paid. Each reads, at a door of its own, what somebody says about a payment; what
-// the payment then means for the order is decided in one place, by package checkout under the order's lock.
+// Package payments has the providers by whom orders are paid. Each reads, at a door of its own, what somebody
+// says about a payment; what the payment then means for the order is decided in one place, by package
+// checkout under the order's lock.
 package payments
 
 import (
@@ -10,9 +11,11 @@ import (
 	"github.com/quickpass/quickpass/internal/checkout"
 )
 
-// Provider takes payments for orders. There are two: Sandbox, where no money moves, and Notifications of whoever has charged the user.
+// Provider takes payments for orders. There are two: Sandbox, where no money moves, and Notifications of
+// whoever has charged the user.
 type Provider interface {
-	// Read checks a message and says which order it pays, and by what. It fails with *Refusal when the message is at fault.
+	// Read checks a message and says which order it pays, and by what. It fails with *Refusal when the
+	// message is at fault.
 	Read(ctx context.Context, m Message) (Claim, error)
 }
 
@@ -24,13 +27,15 @@ type Message struct {
 	At     time.Time
 }
 
-// Claim is what a provider says: this payment is for that order. An order that is not there is found out when it is recorded.
+// Claim is what a provider says: this payment is for that order. An order that is not there is found out when
+// it is recorded.
 type Claim struct {
 	OrderID int64
 	checkout.Payment
 }
 
-// Refusal says why a message is not about a payment, or the payment failed. Codes are part of the HTTP API and never change.
+// Refusal says why a message is not about a payment, or the payment failed. Codes are part of the HTTP API
+// and never change.
 type Refusal struct {
 	Code    string
 	Message string

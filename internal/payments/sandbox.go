@@ -31,7 +31,11 @@ var (
 	ErrCodeNeeded   = &Refusal{Code: "payment_code_required", Message: "the card asks for a code; send it again with the code"}
 	ErrCodeWrong    = &Refusal{Code: "payment_code_required", Message: "the code is wrong; send it again with the right one"}
 	ErrCardTimeout  = &Refusal{Code: "payment_timeout", Message: "the provider did not answer; nothing was paid"}
-	ErrUnknownCard  = &Refusal{Code: invalidRequest, Message: "card: is none of the test cards", Fields: []checkout.Detail{{Property: "card", Message: "is none of the test cards"}}}
+	ErrUnknownCard  = &Refusal{
+		Code:    invalidRequest,
+		Message: "card: is none of the test cards",
+		Fields:  []checkout.Detail{{Property: "card", Message: "is none of the test cards"}},
+	}
 )
 
 // Sandbox is the provider that QuickPass serves itself, for orders of projects in sandbox mode.
@@ -63,7 +67,13 @@ func (s Sandbox) Read(ctx context.Context, m Message) (Claim, error) {
 	if err := answerOf(strings.ReplaceAll(in.Card, " ", ""), in.Code); err != nil {
 		return Claim{}, err
 	}
-	return Claim{order.OrderID, checkout.Payment{Provider: SandboxName, ProviderID: sandboxID(in.Token, m.Key), Amount: order.Price.Payable(), Currency: order.Price.Currency, Sandbox: true}}, nil
+	return Claim{order.OrderID, checkout.Payment{
+		Provider:   SandboxName,
+		ProviderID: sandboxID(in.Token, m.Key),
+		Amount:     order.Price.Payable(),
+		Currency:   order.Price.Currency,
+		Sandbox:    true,
+	}}, nil
 }
 
 // answerOf is what the card's bank says; nil: it pays.

@@ -35,7 +35,13 @@ func openAlert(ctx context.Context, q *sqlc.Queries, projectID int32, kind, subj
 	if err != nil {
 		return err
 	}
-	if err := q.OpenAlert(ctx, sqlc.OpenAlertParams{ProjectID: projectID, Kind: kind, Subject: subject, Detail: encoded, Now: now}); err != nil {
+	if err := q.OpenAlert(ctx, sqlc.OpenAlertParams{
+		ProjectID: projectID,
+		Kind:      kind,
+		Subject:   subject,
+		Detail:    encoded,
+		Now:       now,
+	}); err != nil {
 		return fmt.Errorf("alert %s: %w", kind, err)
 	}
 	return nil
@@ -51,7 +57,8 @@ type Alert struct {
 	ResolvedAt *time.Time // nil while it is open
 }
 
-// Alerts lists a project's alerts, newest first, before the given one (0: from the newest); open filters them unless nil.
+// Alerts lists a project's alerts, newest first, before the given one (0: from the newest); open filters them
+// unless nil.
 func (db *DB) Alerts(ctx context.Context, projectID int32, open *bool, before int64, limit int) ([]Alert, error) {
 	rows, err := db.q.ListAlerts(ctx, sqlc.ListAlertsParams{ProjectID: projectID, Open: open, Before: before, MaxAlerts: int32(limit)})
 	if err != nil {
@@ -65,7 +72,14 @@ func (db *DB) Alerts(ctx context.Context, projectID int32, open *bool, before in
 }
 
 func alertOf(row sqlc.ListAlertsRow) Alert {
-	return Alert{ID: row.AlertID, Kind: row.Kind, Subject: row.Subject, Detail: row.Detail, OpenedAt: row.OpenedAt, ResolvedAt: row.ResolvedAt}
+	return Alert{
+		ID:         row.AlertID,
+		Kind:       row.Kind,
+		Subject:    row.Subject,
+		Detail:     row.Detail,
+		OpenedAt:   row.OpenedAt,
+		ResolvedAt: row.ResolvedAt,
+	}
 }
 
 // AlertResolution closes an alert by hand.
@@ -76,7 +90,8 @@ type AlertResolution struct {
 	Actor     string
 }
 
-// ResolveAlert closes an alert, once: one that is resolved stays as it is. What is still wrong opens a new one. It fails with ErrNotFound.
+// ResolveAlert closes an alert, once: one that is resolved stays as it is. What is still wrong opens a new
+// one. It fails with ErrNotFound.
 func (db *DB) ResolveAlert(ctx context.Context, r AlertResolution, now time.Time) (alert Alert, err error) {
 	now = now.UTC().Truncate(time.Microsecond)
 	err = db.inTx(ctx, func(q *sqlc.Queries) error {
@@ -87,11 +102,20 @@ func (db *DB) ResolveAlert(ctx context.Context, r AlertResolution, now time.Time
 		if alert = alertOf(sqlc.ListAlertsRow(row)); alert.ResolvedAt != nil {
 			return nil
 		}
-		if err := q.ResolveAlert(ctx, sqlc.ResolveAlertParams{ProjectID: r.ProjectID, Kind: alert.Kind, Subject: alert.Subject, Now: now}); err != nil {
+		if err := q.ResolveAlert(ctx, sqlc.ResolveAlertParams{
+			ProjectID: r.ProjectID,
+			Kind:      alert.Kind,
+			Subject:   alert.Subject,
+			Now:       now,
+		}); err != nil {
 			return fmt.Errorf("resolve alert: %w", err)
 		}
 		alert.ResolvedAt = &now
-		return audit(ctx, q, r.ProjectID, r.Actor, "alert.resolve", strconv.FormatInt(r.AlertID, 10), map[string]any{"kind": alert.Kind, "subject": alert.Subject, "reason": r.Reason}, now)
+		return audit(ctx, q, r.ProjectID, r.Actor, "alert.resolve", strconv.FormatInt(r.AlertID, 10), map[string]any{
+			"kind":    alert.Kind,
+			"subject": alert.Subject,
+			"reason":  r.Reason,
+		}, now)
 	})
 	return alert, err
 }

@@ -70,13 +70,26 @@ func approvalOf(ctx context.Context, q *sqlc.Queries, projectID int32, effectID 
 }
 
 func askApproval(ctx context.Context, q *sqlc.Queries, a Approval, now time.Time) (*Approval, error) {
-	row, err := q.InsertApproval(ctx, sqlc.InsertApprovalParams{ApprovalID: a.ApprovalID, ProjectID: a.ProjectID, Action: a.Action, Subject: a.Subject,
-		AmountCoins: a.AmountCoins, TransactionID: optional.Text(a.TransactionID), Reason: a.Reason, RequestedBy: a.RequestedBy, Now: now})
+	row, err := q.InsertApproval(ctx, sqlc.InsertApprovalParams{
+		ApprovalID:    a.ApprovalID,
+		ProjectID:     a.ProjectID,
+		Action:        a.Action,
+		Subject:       a.Subject,
+		AmountCoins:   a.AmountCoins,
+		TransactionID: optional.Text(a.TransactionID),
+		Reason:        a.Reason,
+		RequestedBy:   a.RequestedBy,
+		Now:           now,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("ask for approval: %w", err)
 	}
-	err = audit(ctx, q, a.ProjectID, a.RequestedBy, "approval.request", a.Subject, map[string]any{"approval_id": a.ApprovalID, "action": a.Action,
-		"amount": a.AmountCoins, "reason": a.Reason}, now)
+	err = audit(ctx, q, a.ProjectID, a.RequestedBy, "approval.request", a.Subject, map[string]any{
+		"approval_id": a.ApprovalID,
+		"action":      a.Action,
+		"amount":      a.AmountCoins,
+		"reason":      a.Reason,
+	}, now)
 	return new(approvalFrom(row)), err
 }
 
@@ -131,7 +144,13 @@ func decide(ctx context.Context, q *sqlc.Queries, approval Approval, d Decision,
 			return approval, err
 		}
 	}
-	row, err := q.DecideApproval(ctx, sqlc.DecideApprovalParams{ApprovalID: approval.ApprovalID, Status: status, Actor: d.Actor, Reason: optional.Text(d.Reason), Now: now})
+	row, err := q.DecideApproval(ctx, sqlc.DecideApprovalParams{
+		ApprovalID: approval.ApprovalID,
+		Status:     status,
+		Actor:      d.Actor,
+		Reason:     optional.Text(d.Reason),
+		Now:        now,
+	})
 	if err != nil {
 		return approval, fmt.Errorf("decide approval: %w", err)
 	}
@@ -144,14 +163,29 @@ func carryOut(ctx context.Context, q *sqlc.Queries, a Approval, now time.Time) e
 	var err error
 	switch a.Action {
 	case ApproveAdjustment:
-		_, err = adjust(ctx, q, Adjustment{ProjectID: a.ProjectID, AdjustmentID: a.effectID("adj_"), UserID: a.Subject, Amount: a.AmountCoins,
-			Reason: a.Reason, Actor: a.RequestedBy, approval: &a}, now)
+		_, err = adjust(ctx, q, Adjustment{
+			ProjectID:    a.ProjectID,
+			AdjustmentID: a.effectID("adj_"),
+			UserID:       a.Subject,
+			Amount:       a.AmountCoins,
+			Reason:       a.Reason,
+			Actor:        a.RequestedBy,
+			approval:     &a,
+		}, now)
 	case ApproveRefund:
 		_, err = refund(ctx, q, Refund{ProjectID: a.ProjectID, RefundID: a.effectID("rfd_"), OrderID: a.Subject, AmountCoins: a.AmountCoins,
 			Reason: a.Reason, Actor: a.RequestedBy, approval: &a}, now)
 	case ApproveDelivered:
-		_, err = resolve(ctx, q, Resolution{ProjectID: a.ProjectID, ResolutionID: a.effectID("res_"), OrderID: a.Subject, Action: store.ResolveMarkDelivered,
-			TransactionID: a.TransactionID, Reason: a.Reason, Actor: a.RequestedBy, approval: &a}, now)
+		_, err = resolve(ctx, q, Resolution{
+			ProjectID:     a.ProjectID,
+			ResolutionID:  a.effectID("res_"),
+			OrderID:       a.Subject,
+			Action:        store.ResolveMarkDelivered,
+			TransactionID: a.TransactionID,
+			Reason:        a.Reason,
+			Actor:         a.RequestedBy,
+			approval:      &a,
+		}, now)
 	default:
 		err = fmt.Errorf("approval %s is for an unknown act: %s", a.ApprovalID, a.Action)
 	}
@@ -170,7 +204,12 @@ func (db *DB) GetApproval(ctx context.Context, projectID int32, id string) (Appr
 // Approvals lists what waited or waits for a second admin, newest first, before the given one (empty: from the
 // newest); status may be empty.
 func (db *DB) Approvals(ctx context.Context, projectID int32, status, before string, limit int) ([]Approval, error) {
-	rows, err := db.q.ListApprovals(ctx, sqlc.ListApprovalsParams{ProjectID: projectID, Status: optional.Text(status), Before: optional.Text(before), MaxApprovals: int32(limit)})
+	rows, err := db.q.ListApprovals(ctx, sqlc.ListApprovalsParams{
+		ProjectID:    projectID,
+		Status:       optional.Text(status),
+		Before:       optional.Text(before),
+		MaxApprovals: int32(limit),
+	})
 	if err != nil {
 		return nil, fmt.Errorf("list approvals: %w", err)
 	}
@@ -182,9 +221,21 @@ func (db *DB) Approvals(ctx context.Context, projectID int32, status, before str
 }
 
 func approvalFrom(row sqlc.Approval) Approval {
-	return Approval{ProjectID: row.ProjectID, ApprovalID: row.ApprovalID, Action: row.Action, Subject: row.Subject, AmountCoins: row.AmountCoins,
-		TransactionID: text(row.TransactionID), Reason: row.Reason, RequestedBy: row.RequestedBy, RequestedAt: row.RequestedAt, Status: row.Status,
-		DecidedBy: text(row.DecidedBy), DecidedAt: row.DecidedAt, DecisionReason: text(row.DecisionReason)}
+	return Approval{
+		ProjectID:      row.ProjectID,
+		ApprovalID:     row.ApprovalID,
+		Action:         row.Action,
+		Subject:        row.Subject,
+		AmountCoins:    row.AmountCoins,
+		TransactionID:  text(row.TransactionID),
+		Reason:         row.Reason,
+		RequestedBy:    row.RequestedBy,
+		RequestedAt:    row.RequestedAt,
+		Status:         row.Status,
+		DecidedBy:      text(row.DecidedBy),
+		DecidedAt:      row.DecidedAt,
+		DecisionReason: text(row.DecisionReason),
+	}
 }
 
 // text of a column that may be null.

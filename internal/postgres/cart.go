@@ -69,7 +69,13 @@ func (db *DB) ShowCart(ctx context.Context, s Shopper, cartID string) (checkout.
 		if err != nil {
 			return checkout.ShownCart{}, err
 		}
-		if err := db.q.SaveCartShown(ctx, sqlc.SaveCartShownParams{ProjectID: s.ProjectID, UserID: s.UserID, CartID: cartID, Shown: encoded, SeenBefore: row.Shown}); err != nil {
+		if err := db.q.SaveCartShown(ctx, sqlc.SaveCartShownParams{
+			ProjectID:  s.ProjectID,
+			UserID:     s.UserID,
+			CartID:     cartID,
+			Shown:      encoded,
+			SeenBefore: row.Shown,
+		}); err != nil {
 			return checkout.ShownCart{}, fmt.Errorf("remember prices of cart: %w", err)
 		}
 	}
@@ -177,8 +183,15 @@ func (db *DB) editCart(ctx context.Context, s Shopper, cartID string, edit func(
 		if err := edit(q, &c); err != nil {
 			return err
 		}
-		params := sqlc.SaveCartParams{ProjectID: s.ProjectID, UserID: s.UserID, CartID: cartID, Currency: optional.Text(c.currency), Country: optional.Text(c.country),
-			Now: now, ExpiresAt: now.Add(s.CartTTL)}
+		params := sqlc.SaveCartParams{
+			ProjectID: s.ProjectID,
+			UserID:    s.UserID,
+			CartID:    cartID,
+			Currency:  optional.Text(c.currency),
+			Country:   optional.Text(c.country),
+			Now:       now,
+			ExpiresAt: now.Add(s.CartTTL),
+		}
 		if params.Lines, err = json.Marshal(c.lines); err != nil {
 			return err
 		}
@@ -198,7 +211,13 @@ const MaxCarts = 20
 // ensureCart makes a cart that is not there, so that there is a row to lock.
 func ensureCart(ctx context.Context, q *sqlc.Queries, s Shopper, cartID string) error {
 	now := s.View.Now
-	made, err := q.EnsureCart(ctx, sqlc.EnsureCartParams{ProjectID: s.ProjectID, UserID: s.UserID, CartID: cartID, Now: now, ExpiresAt: now.Add(s.CartTTL)})
+	made, err := q.EnsureCart(ctx, sqlc.EnsureCartParams{
+		ProjectID: s.ProjectID,
+		UserID:    s.UserID,
+		CartID:    cartID,
+		Now:       now,
+		ExpiresAt: now.Add(s.CartTTL),
+	})
 	if err != nil {
 		return fmt.Errorf("make cart: %w", err)
 	}

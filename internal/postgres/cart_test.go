@@ -43,7 +43,13 @@ func TestAnEarlierViewOfACartIsNotRemembered(t *testing.T) {
 	_, err = c.FillCart(t.Context(), c.shopper(buyer), postgres.CurrentCart, []checkout.LineRequest{{SKU: "skin", Quantity: 1}})
 	require.NoError(t, err)
 	after := shown()
-	view := sqlc.SaveCartShownParams{ProjectID: testkit.Project, UserID: buyer, CartID: postgres.CurrentCart, Shown: json.RawMessage(`{}`), SeenBefore: before}
+	view := sqlc.SaveCartShownParams{
+		ProjectID:  testkit.Project,
+		UserID:     buyer,
+		CartID:     postgres.CurrentCart,
+		Shown:      json.RawMessage(`{}`),
+		SeenBefore: before,
+	}
 	require.NoError(t, sqlc.New(c.Pool()).SaveCartShown(t.Context(), view))
 	require.JSONEq(t, string(after), string(shown()))
 	view.SeenBefore = after

@@ -68,14 +68,20 @@ const (
 	longestPeriod   = 32 * 24 * time.Hour // of a limit that begins anew: a month, in any zone
 )
 
-// Usages tells in one round trip what the user, and all users, have taken of each SKU, as catalog.View wants it. An empty
-// user id is nobody's, who has taken nothing.
+// Usages tells in one round trip what the user, and all users, have taken of each SKU, as catalog.View wants
+// it. An empty user id is nobody's, who has taken nothing.
 func (db *DB) Usages(ctx context.Context, projectID int32, userID string, skus []string, now time.Time) (map[string]catalog.Usage, error) {
 	return usages(ctx, db.q, projectID, userID, skus, now)
 }
 
 func usages(ctx context.Context, q *sqlc.Queries, projectID int32, userID string, skus []string, now time.Time) (map[string]catalog.Usage, error) {
-	rows, err := q.FindUsages(ctx, sqlc.FindUsagesParams{ProjectID: projectID, UserID: userID, Skus: skus, MostKeys: mostKeysCounted, Since: now.Add(-longestPeriod)})
+	rows, err := q.FindUsages(ctx, sqlc.FindUsagesParams{
+		ProjectID: projectID,
+		UserID:    userID,
+		Skus:      skus,
+		MostKeys:  mostKeysCounted,
+		Since:     now.Add(-longestPeriod),
+	})
 	if err != nil {
 		return nil, fmt.Errorf("usages of items: %w", err)
 	}
@@ -83,7 +89,13 @@ func usages(ctx context.Context, q *sqlc.Queries, projectID int32, userID string
 	for _, row := range rows {
 		usage, seen := found[row.Sku]
 		if !seen {
-			usage = catalog.Usage{Owned: row.Owned > 0, Reserved: row.Reserved, Sold: row.Sold, Keys: row.Keys, Promotions: map[string]int64{}}
+			usage = catalog.Usage{
+				Owned:      row.Owned > 0,
+				Reserved:   row.Reserved,
+				Sold:       row.Sold,
+				Keys:       row.Keys,
+				Promotions: map[string]int64{},
+			}
 		}
 		if row.Promotion != nil {
 			if err := addUsage(&usage, row, now); err != nil {

@@ -64,8 +64,8 @@ func (db *DB) ListItems(ctx context.Context, projectID int32, f ItemFilter) ([]c
 	return items, nil
 }
 
-// catalogEdit is one transaction on a project's catalog. Edits of one project wait for each other, so that what one relies on
-// (a bundle on its contents, a price on its currency) is not changed by another meanwhile.
+// catalogEdit is one transaction on a project's catalog. Edits of one project wait for each other, so that
+// what one relies on (a bundle on its contents, a price on its currency) is not changed by another meanwhile.
 type catalogEdit struct {
 	q         *sqlc.Queries
 	projectID int32
@@ -92,7 +92,13 @@ func (db *DB) editCatalog(ctx context.Context, projectID int32, actor string, no
 		if err != nil {
 			return fmt.Errorf("edit the catalog: %w", err)
 		}
-		e := &catalogEdit{q: q, projectID: projectID, actor: actor, now: now.UTC().Truncate(time.Microsecond), items: make(map[string]catalog.Item, len(rows))}
+		e := &catalogEdit{
+			q:         q,
+			projectID: projectID,
+			actor:     actor,
+			now:       now.UTC().Truncate(time.Microsecond),
+			items:     make(map[string]catalog.Item, len(rows)),
+		}
 		for _, row := range rows {
 			item, err := itemOf(row)
 			if err != nil {
@@ -132,7 +138,14 @@ func (e *catalogEdit) insert(ctx context.Context, item catalog.Item) (catalog.It
 	if err != nil {
 		return item, fmt.Errorf("definition of item %s: %w", item.SKU, err)
 	}
-	item.ItemID, err = e.q.InsertCatalogItem(ctx, sqlc.InsertCatalogItemParams{ProjectID: e.projectID, Sku: item.SKU, Type: string(item.Type), Status: string(item.Status), Definition: definition, Now: e.now})
+	item.ItemID, err = e.q.InsertCatalogItem(ctx, sqlc.InsertCatalogItemParams{
+		ProjectID:  e.projectID,
+		Sku:        item.SKU,
+		Type:       string(item.Type),
+		Status:     string(item.Status),
+		Definition: definition,
+		Now:        e.now,
+	})
 	if err != nil {
 		return item, fmt.Errorf("add item: %w", err)
 	}
@@ -146,7 +159,13 @@ func (e *catalogEdit) update(ctx context.Context, item catalog.Item) (catalog.It
 	if err != nil {
 		return item, fmt.Errorf("definition of item %s: %w", item.SKU, err)
 	}
-	item.Version, err = e.q.UpdateCatalogItem(ctx, sqlc.UpdateCatalogItemParams{ProjectID: e.projectID, Sku: item.SKU, Status: string(item.Status), Definition: definition, Now: e.now})
+	item.Version, err = e.q.UpdateCatalogItem(ctx, sqlc.UpdateCatalogItemParams{
+		ProjectID:  e.projectID,
+		Sku:        item.SKU,
+		Status:     string(item.Status),
+		Definition: definition,
+		Now:        e.now,
+	})
 	if err != nil {
 		return item, fmt.Errorf("update item: %w", err)
 	}
@@ -168,8 +187,9 @@ type NewItem struct {
 	Idempotency *Idempotency // may be nil
 }
 
-// CreateItem adds an item as its version 1, once per idempotency key: a repeat writes nothing and returns the item as it was
-// created. It fails with ErrConflict when the SKU is taken, *CatalogMistakesError and ErrIdempotencyKeyReused.
+// CreateItem adds an item as its version 1, once per idempotency key: a repeat writes nothing and returns the
+// item as it was created. It fails with ErrConflict when the SKU is taken, *CatalogMistakesError and
+// ErrIdempotencyKeyReused.
 func (db *DB) CreateItem(ctx context.Context, n NewItem, now time.Time) (item catalog.Item, replayed bool, err error) {
 	err = db.editCatalog(ctx, n.ProjectID, n.Actor, now, func(e *catalogEdit) error {
 		createdAt, err := n.claim(ctx, e)
@@ -197,8 +217,8 @@ func (db *DB) CreateItem(ctx context.Context, n NewItem, now time.Time) (item ca
 	return item, false, err
 }
 
-// claim tells when the item of this key was created, nil if it was not. The id in the resource tells two requests of one
-// instant apart.
+// claim tells when the item of this key was created, nil if it was not. The id in the resource tells two
+// requests of one instant apart.
 func (n NewItem) claim(ctx context.Context, e *catalogEdit) (createdAt *time.Time, err error) {
 	resource := strings.Join([]string{"item", e.now.Format(time.RFC3339Nano), xid.New().String()}, "/")
 	first, err := n.Idempotency.claim(ctx, e.q, n.ProjectID, resource, e.now)
@@ -213,8 +233,9 @@ func (n NewItem) claim(ctx context.Context, e *catalogEdit) (createdAt *time.Tim
 	return &at, err
 }
 
-// EditItem replaces an item by what decide makes of it, which sees the item as nobody else can change it meanwhile, and whose
-// error is returned. What changes nothing makes no new version. It fails with ErrNotFound and *CatalogMistakesError.
+// EditItem replaces an item by what decide makes of it, which sees the item as nobody else can change it
+// meanwhile, and whose error is returned. What changes nothing makes no new version. It fails with
+// ErrNotFound and *CatalogMistakesError.
 func (db *DB) EditItem(ctx context.Context, projectID int32, sku string, decide func(before catalog.Item) (catalog.Item, error), actor string, now time.Time) (item catalog.Item, err error) {
 	err = db.editCatalog(ctx, projectID, actor, now, func(e *catalogEdit) error {
 		before, ok := e.items[sku]

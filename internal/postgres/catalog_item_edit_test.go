@@ -15,8 +15,14 @@ import (
 )
 
 func itemNamed(sku string, change ...func(*catalog.Item)) catalog.Item {
-	i := catalog.Item{SKU: sku, Type: catalog.VirtualGood, VirtualItemType: catalog.Consumable, Status: catalog.Published, Name: catalog.Text{"en": "Basic Blaster"},
-		Prices: []catalog.Price{{Amount: amount("1.99"), Currency: "USD", IsDefault: true}}}
+	i := catalog.Item{
+		SKU:             sku,
+		Type:            catalog.VirtualGood,
+		VirtualItemType: catalog.Consumable,
+		Status:          catalog.Published,
+		Name:            catalog.Text{"en": "Basic Blaster"},
+		Prices:          []catalog.Price{{Amount: amount("1.99"), Currency: "USD", IsDefault: true}},
+	}
 	for _, f := range change {
 		f(&i)
 	}

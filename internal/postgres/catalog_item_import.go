@@ -35,8 +35,8 @@ type ImportedRowOfItem struct {
 	Action catalog.ImportAction `json:"action"`
 }
 
-// ImportItems adds and replaces all of the items, or writes nothing: then there are mistakes, or it was a dry run. It fails with
-// ErrIdempotencyKeyReused.
+// ImportItems adds and replaces all of the items, or writes nothing: then there are mistakes, or it was a dry
+// run. It fails with ErrIdempotencyKeyReused.
 func (db *DB) ImportItems(ctx context.Context, in ItemImport, now time.Time) (report ItemImportReport, mistakes []catalog.RowError, replayed bool, err error) {
 	err = db.editCatalog(ctx, in.ProjectID, in.Actor, now, func(e *catalogEdit) error {
 		importID := "import_" + xid.New().String()
@@ -91,7 +91,13 @@ func (e *catalogEdit) write(ctx context.Context, steps []catalog.ImportStep, rep
 	if err != nil {
 		return fmt.Errorf("import items: %w", err)
 	}
-	err = e.q.InsertProductImport(ctx, sqlc.InsertProductImportParams{ImportID: report.ImportID, ProjectID: e.projectID, Actor: e.actor, Report: encoded, Now: e.now})
+	err = e.q.InsertProductImport(ctx, sqlc.InsertProductImportParams{
+		ImportID:  report.ImportID,
+		ProjectID: e.projectID,
+		Actor:     e.actor,
+		Report:    encoded,
+		Now:       e.now,
+	})
 	if err != nil {
 		return fmt.Errorf("import items: %w", err)
 	}

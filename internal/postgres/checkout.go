@@ -201,13 +201,40 @@ func (d checkoutDraft) await(ctx context.Context, q *sqlc.Queries, secret []byte
 	if err := q.InsertCheckoutOrder(ctx, params); err != nil {
 		return CreatedCheckout{}, fmt.Errorf("write order: %w", err)
 	}
-	return CreatedCheckout{OrderID: d.id, Token: token, Status: checkout.New, Price: d.cart.Price, ExpiresAt: &expires, PriceChanges: d.priceChanges,
-		Change: CheckoutChange{ProjectID: d.ProjectID, OrderID: d.id, UserID: d.UserID, Status: checkout.New, ExpiresAt: &expires, Changes: 1}}, nil
+	return CreatedCheckout{
+		OrderID:      d.id,
+		Token:        token,
+		Status:       checkout.New,
+		Price:        d.cart.Price,
+		ExpiresAt:    &expires,
+		PriceChanges: d.priceChanges,
+		Change: CheckoutChange{
+			ProjectID: d.ProjectID,
+			OrderID:   d.id,
+			UserID:    d.UserID,
+			Status:    checkout.New,
+			ExpiresAt: &expires,
+			Changes:   1,
+		},
+	}, nil
 }
 
 func (d checkoutDraft) params(status checkout.OrderStatus) (sqlc.InsertCheckoutOrderParams, error) {
-	params := sqlc.InsertCheckoutOrderParams{OrderID: d.id, ProjectID: d.ProjectID, UserID: d.UserID, Status: string(status), Mode: checkout.ModeOf(d.Sandbox), CurrencyType: "free",
-		CartID: optional.Text(d.CartID), Country: optional.Text(d.view.Country), CustomParameters: d.Custom, ExternalID: optional.Text(d.ExternalID), ReturnUrl: optional.Text(d.ReturnURL), SweepAt: d.view.Now, Now: d.view.Now}
+	params := sqlc.InsertCheckoutOrderParams{
+		OrderID:          d.id,
+		ProjectID:        d.ProjectID,
+		UserID:           d.UserID,
+		Status:           string(status),
+		Mode:             checkout.ModeOf(d.Sandbox),
+		CurrencyType:     "free",
+		CartID:           optional.Text(d.CartID),
+		Country:          optional.Text(d.view.Country),
+		CustomParameters: d.Custom,
+		ExternalID:       optional.Text(d.ExternalID),
+		ReturnUrl:        optional.Text(d.ReturnURL),
+		SweepAt:          d.view.Now,
+		Now:              d.view.Now,
+	}
 	var err error
 	encode := func(v any) (encoded json.RawMessage) {
 		if err == nil {
@@ -233,13 +260,27 @@ func (d checkoutDraft) params(status checkout.OrderStatus) (sqlc.InsertCheckoutO
 func (d checkoutDraft) reserve(ctx context.Context, q *sqlc.Queries, state pieceState) error {
 	h := d.holds()
 	for _, u := range h.Usages {
-		taken, err := q.TakeUsage(ctx, sqlc.TakeUsageParams{ProjectID: d.ProjectID, UserID: d.UserID, Sku: u.SKU, Promotion: u.Promotion, PeriodStart: u.PeriodStart, Quantity: u.Quantity, Most: u.most})
+		taken, err := q.TakeUsage(ctx, sqlc.TakeUsageParams{
+			ProjectID:   d.ProjectID,
+			UserID:      d.UserID,
+			Sku:         u.SKU,
+			Promotion:   u.Promotion,
+			PeriodStart: u.PeriodStart,
+			Quantity:    u.Quantity,
+			Most:        u.most,
+		})
 		if err := enough(taken, 1, err); err != nil {
 			return err
 		}
 	}
 	for _, s := range h.Sales {
-		taken, err := q.TakeSale(ctx, sqlc.TakeSaleParams{ProjectID: d.ProjectID, Sku: s.SKU, Total: s.total, Sold: bool(state), Quantity: s.Quantity})
+		taken, err := q.TakeSale(ctx, sqlc.TakeSaleParams{
+			ProjectID: d.ProjectID,
+			Sku:       s.SKU,
+			Total:     s.total,
+			Sold:      bool(state),
+			Quantity:  s.Quantity,
+		})
 		if err := enough(taken, 1, err); err != nil {
 			return err
 		}
@@ -249,7 +290,14 @@ func (d checkoutDraft) reserve(ctx context.Context, q *sqlc.Queries, state piece
 		return err
 	}
 	for _, sku := range slices.Sorted(maps.Keys(keys)) {
-		taken, err := q.ReserveGameKeys(ctx, sqlc.ReserveGameKeysParams{OrderID: d.id, UserID: d.UserID, Now: d.view.Now, ProjectID: d.ProjectID, Sku: sku, Quantity: int32(keys[sku])})
+		taken, err := q.ReserveGameKeys(ctx, sqlc.ReserveGameKeysParams{
+			OrderID:   d.id,
+			UserID:    d.UserID,
+			Now:       d.view.Now,
+			ProjectID: d.ProjectID,
+			Sku:       sku,
+			Quantity:  int32(keys[sku]),
+		})
 		if err := enough(taken, keys[sku], err); err != nil {
 			return err
 		}

@@ -14,8 +14,8 @@ import (
 	"github.com/quickpass/quickpass/internal/webhook"
 )
 
-// completeAtOnce writes an order that needs no payment from outside: it is free, or a virtual currency pays for it. It is done at once,
-// unless the main product has to give a part of it.
+// completeAtOnce writes an order that needs no payment from outside: it is free, or a virtual currency pays
+// for it. It is done at once, unless the main product has to give a part of it.
 func (d checkoutDraft) completeAtOnce(ctx context.Context, q *sqlc.Queries) (CreatedCheckout, error) {
 	now, status := d.view.Now, checkout.Done
 	if checkout.OfMainProduct(d.lines) {
@@ -66,8 +66,21 @@ func (d checkoutDraft) completeAtOnce(ctx context.Context, q *sqlc.Queries) (Cre
 
 // rowOf is the row as it was just written, as far as it is told of.
 func rowOf(p sqlc.InsertCheckoutOrderParams) sqlc.CheckoutOrder {
-	return sqlc.CheckoutOrder{OrderID: p.OrderID, ProjectID: p.ProjectID, UserID: p.UserID, Status: p.Status, Mode: p.Mode, Price: p.Price, VirtualPrice: p.VirtualPrice, Lines: p.Lines,
-		Country: p.Country, CustomParameters: p.CustomParameters, ExternalID: p.ExternalID, Paid: p.Paid, ExpiresAt: p.ExpiresAt}
+	return sqlc.CheckoutOrder{
+		OrderID:          p.OrderID,
+		ProjectID:        p.ProjectID,
+		UserID:           p.UserID,
+		Status:           p.Status,
+		Mode:             p.Mode,
+		Price:            p.Price,
+		VirtualPrice:     p.VirtualPrice,
+		Lines:            p.Lines,
+		Country:          p.Country,
+		CustomParameters: p.CustomParameters,
+		ExternalID:       p.ExternalID,
+		Paid:             p.Paid,
+		ExpiresAt:        p.ExpiresAt,
+	}
 }
 
 // writePayment writes what a virtual currency pays.
@@ -76,8 +89,17 @@ func (d checkoutDraft) writePayment(ctx context.Context, q *sqlc.Queries, paid *
 	if v == nil {
 		return nil
 	}
-	_, err := q.InsertCheckoutPayment(ctx, sqlc.InsertCheckoutPaymentParams{OrderID: d.id, Provider: WalletProvider, ProviderID: checkoutReference(d.id), Amount: *paid,
-		Currency: v.SKU, Sandbox: d.Sandbox, Outcome: string(checkout.Accepted), Reason: string(checkout.PaidInTime), Now: d.view.Now})
+	_, err := q.InsertCheckoutPayment(ctx, sqlc.InsertCheckoutPaymentParams{
+		OrderID:    d.id,
+		Provider:   WalletProvider,
+		ProviderID: checkoutReference(d.id),
+		Amount:     *paid,
+		Currency:   v.SKU,
+		Sandbox:    d.Sandbox,
+		Outcome:    string(checkout.Accepted),
+		Reason:     string(checkout.PaidInTime),
+		Now:        d.view.Now,
+	})
 	if err != nil {
 		return fmt.Errorf("write payment: %w", err)
 	}
@@ -90,8 +112,16 @@ func (d checkoutDraft) give(ctx context.Context, q *sqlc.Queries) error {
 	if err != nil {
 		return err
 	}
-	giving := Giving{ProjectID: d.ProjectID, UserID: d.UserID, Reference: checkoutReference(d.id), Grants: grants, Snapshots: d.snapshots(grants),
-		Source: SourceOrder, Zone: d.Zone, OrderID: d.id}
+	giving := Giving{
+		ProjectID: d.ProjectID,
+		UserID:    d.UserID,
+		Reference: checkoutReference(d.id),
+		Grants:    grants,
+		Snapshots: d.snapshots(grants),
+		Source:    SourceOrder,
+		Zone:      d.Zone,
+		OrderID:   d.id,
+	}
 	if v := d.cart.Virtual; v != nil && v.SKU != catalog.CoinsSKU {
 		giving.Spend = &Spending{SKU: v.SKU, Amount: v.Amount}
 	}
@@ -117,7 +147,13 @@ func (d checkoutDraft) payWithCoins(ctx context.Context, q *sqlc.Queries) error 
 	if v == nil || v.SKU != catalog.CoinsSKU {
 		return nil
 	}
-	moved, err := q.MoveCoinsForCheckout(ctx, sqlc.MoveCoinsForCheckoutParams{Amount: v.Amount, UserID: d.UserID, ProjectID: d.ProjectID, Reference: checkoutReference(d.id), Now: d.view.Now})
+	moved, err := q.MoveCoinsForCheckout(ctx, sqlc.MoveCoinsForCheckoutParams{
+		Amount:    v.Amount,
+		UserID:    d.UserID,
+		ProjectID: d.ProjectID,
+		Reference: checkoutReference(d.id),
+		Now:       d.view.Now,
+	})
 	switch {
 	case err != nil:
 		return fmt.Errorf("pay with coins: %w", err)

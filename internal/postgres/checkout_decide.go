@@ -32,8 +32,9 @@ type DecidedDelivery struct {
 	Replayed bool            // the idempotency key was used before
 }
 
-// DecideDelivery ends a delivery that is suspected, or has it delivered again: the first who decides wins. It is refused with *checkout.Refusal, and fails with
-// ErrNotFound, ErrBeingDelivered, ErrTransactionClash and ErrIdempotencyKeyReused.
+// DecideDelivery ends a delivery that is suspected, or has it delivered again: the first who decides wins. It
+// is refused with *checkout.Refusal, and fails with ErrNotFound, ErrBeingDelivered, ErrTransactionClash and
+// ErrIdempotencyKeyReused.
 func (db *DB) DecideDelivery(ctx context.Context, in DeliveryDecision, now time.Time) (done DecidedDelivery, err error) {
 	err = pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
 		done = DecidedDelivery{}
@@ -95,8 +96,8 @@ func (o *lockedCheckout) decide(ctx context.Context, in DeliveryDecision, done *
 		map[string]any{"decision": in.Decision, "transaction_id": in.TransactionID, "reason": in.Reason}, o.now)
 }
 
-// refundLine pays the line of a delivery back, with all else of it that is suspected. While another delivery is under way it might take the whole order
-// from under it.
+// refundLine pays the line of a delivery back, with all else of it that is suspected. While another delivery
+// is under way it might take the whole order from under it.
 func (o *lockedCheckout) refundLine(ctx context.Context, lineID string, in DeliveryDecision) error {
 	if o.count(checkout.DeliveryPending) > 0 {
 		return ErrBeingDelivered

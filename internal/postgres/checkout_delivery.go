@@ -22,8 +22,18 @@ import (
 const deliverySuspected = "delivery_suspected"
 
 func deliveryOf(row sqlc.CheckoutDelivery) (checkout.Delivery, error) {
-	d := checkout.Delivery{Number: int(row.Number), LineID: row.LineID, SKU: row.Sku, Quantity: row.Quantity, Instead: row.Instead, Status: checkout.DeliveryStatus(row.Status),
-		Round: int(row.Round), Calls: int(row.Calls), Unsettled: int(row.Unsettled), Begun: row.Begun}
+	d := checkout.Delivery{
+		Number:    int(row.Number),
+		LineID:    row.LineID,
+		SKU:       row.Sku,
+		Quantity:  row.Quantity,
+		Instead:   row.Instead,
+		Status:    checkout.DeliveryStatus(row.Status),
+		Round:     int(row.Round),
+		Calls:     int(row.Calls),
+		Unsettled: int(row.Unsettled),
+		Begun:     row.Begun,
+	}
 	if row.TransactionID != nil {
 		d.Credit = &store.Credit{TransactionID: *row.TransactionID, CreditedAmount: row.CreditedAmount, NewBalance: row.NewBalance}
 	}
@@ -68,8 +78,19 @@ func oweDeliveries(ctx context.Context, q *sqlc.Queries, projectID int32, orderI
 		if err != nil {
 			return nil, err
 		}
-		err = q.InsertCheckoutDelivery(ctx, sqlc.InsertCheckoutDeliveryParams{OrderID: orderID, Number: int32(d.Number), ProjectID: projectID, LineID: d.LineID,
-			Sku: d.SKU, Quantity: d.Quantity, Amount: d.Ask.Amount, Currency: d.Ask.Currency, Ask: ask, Instead: d.Instead, Now: now})
+		err = q.InsertCheckoutDelivery(ctx, sqlc.InsertCheckoutDeliveryParams{
+			OrderID:   orderID,
+			Number:    int32(d.Number),
+			ProjectID: projectID,
+			LineID:    d.LineID,
+			Sku:       d.SKU,
+			Quantity:  d.Quantity,
+			Amount:    d.Ask.Amount,
+			Currency:  d.Ask.Currency,
+			Ask:       ask,
+			Instead:   d.Instead,
+			Now:       now,
+		})
 		if err != nil {
 			return nil, fmt.Errorf("write delivery: %w", err)
 		}
@@ -85,7 +106,12 @@ type CheckoutCall struct {
 
 // BeginCheckoutDelivery counts a call before it is made. It fails with ErrNotFound.
 func (db *DB) BeginCheckoutDelivery(ctx context.Context, d contract.CheckoutDelivery, now time.Time) (CheckoutCall, error) {
-	row, err := db.q.BeginCheckoutDelivery(ctx, sqlc.BeginCheckoutDeliveryParams{OrderID: d.OrderID, Number: int32(d.Number), Round: int32(d.Round), Now: now})
+	row, err := db.q.BeginCheckoutDelivery(ctx, sqlc.BeginCheckoutDeliveryParams{
+		OrderID: d.OrderID,
+		Number:  int32(d.Number),
+		Round:   int32(d.Round),
+		Now:     now,
+	})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return CheckoutCall{}, nil
 	}
@@ -98,16 +124,22 @@ func (db *DB) BeginCheckoutDelivery(ctx context.Context, d contract.CheckoutDeli
 
 // SettleCheckoutCall notes that a call has certainly had no effect.
 func (db *DB) SettleCheckoutCall(ctx context.Context, d contract.CheckoutDelivery, now time.Time) error {
-	err := db.q.SettleCheckoutCall(ctx, sqlc.SettleCheckoutCallParams{OrderID: d.OrderID, Number: int32(d.Number), Round: int32(d.Round), Now: now})
+	err := db.q.SettleCheckoutCall(ctx, sqlc.SettleCheckoutCallParams{
+		OrderID: d.OrderID,
+		Number:  int32(d.Number),
+		Round:   int32(d.Round),
+		Now:     now,
+	})
 	if err != nil {
 		return fmt.Errorf("settle call %s: %w", d.MainProductOrderID(), err)
 	}
 	return nil
 }
 
-// RecordDelivery writes what became of a delivery, and ends its order when it was the last: refused lines are paid back, what is suspected is
-// listed for an admin. An answer to a round that is over changes nothing. It fails with ErrNotFound, and with ErrTransactionClash when the main product has
-// completed something else with this transaction.
+// RecordDelivery writes what became of a delivery, and ends its order when it was the last: refused lines are
+// paid back, what is suspected is listed for an admin. An answer to a round that is over changes nothing. It
+// fails with ErrNotFound, and with ErrTransactionClash when the main product has completed something else
+// with this transaction.
 func (db *DB) RecordDelivery(ctx context.Context, in contract.RecordDeliveryInput, now time.Time) (recorded contract.RecordedDelivery, err error) {
 	err = db.withCheckout(ctx, in.Delivery.OrderID, now, func(o *lockedCheckout) error {
 		d, err := o.delivery(in.Delivery.Number)
@@ -142,9 +174,15 @@ func answerOfOutcome(outcome contract.Outcome) checkout.DeliveryAnswer {
 	case outcome.Kind == contract.Credited && outcome.Credit != nil:
 		return checkout.DeliveryAnswer{Credit: outcome.Credit}
 	case outcome.Kind == contract.Refused && outcome.Reason != nil:
-		return checkout.DeliveryAnswer{Refused: true, Reason: checkout.DeliveryReason{Code: outcome.Reason.ErrorCode, Message: outcome.Reason.Message}}
+		return checkout.DeliveryAnswer{
+			Refused: true,
+			Reason:  checkout.DeliveryReason{Code: outcome.Reason.ErrorCode, Message: outcome.Reason.Message},
+		}
 	default:
-		return checkout.DeliveryAnswer{Reason: checkout.DeliveryReason{Code: outcome.Error, Message: "the calls to the main product brought no final answer"}}
+		return checkout.DeliveryAnswer{Reason: checkout.DeliveryReason{
+			Code:    outcome.Error,
+			Message: "the calls to the main product brought no final answer",
+		}}
 	}
 }
 
@@ -164,7 +202,13 @@ func (o *lockedCheckout) recordDelivery(ctx context.Context, d *checkout.Deliver
 		}
 		if credited := answer.Credit.CreditedAmount; credited != nil && !credited.Equal(d.Ask.Amount) {
 			err := o.alertAbout(ctx, "checkout_delivery_differs", o.subject(d.Number),
-				map[string]any{"order_id": o.row.OrderID, "sku": d.SKU, "asked": d.Ask.Amount, "credited": credited, "currency": d.Ask.Currency})
+				map[string]any{
+					"order_id": o.row.OrderID,
+					"sku":      d.SKU,
+					"asked":    d.Ask.Amount,
+					"credited": credited,
+					"currency": d.Ask.Currency,
+				})
 			if err != nil {
 				return err
 			}
@@ -174,7 +218,8 @@ func (o *lockedCheckout) recordDelivery(ctx context.Context, d *checkout.Deliver
 	return o.finish(ctx, false)
 }
 
-// ownTransaction makes sure that no purchase of the shop has been completed with it; of other deliveries an index knows.
+// ownTransaction makes sure that no purchase of the shop has been completed with it; of other deliveries an
+// index knows.
 func (o *lockedCheckout) ownTransaction(ctx context.Context, transactionID string) error {
 	purchases, err := o.q.OrderOfTransaction(ctx, sqlc.OrderOfTransactionParams{ProjectID: o.row.ProjectID, TransactionID: transactionID})
 	if err != nil {
@@ -205,8 +250,8 @@ func (o *lockedCheckout) open() int {
 	return o.count(checkout.DeliveryPending) + o.count(checkout.DeliverySuspected)
 }
 
-// finish writes the deliveries as they are now, and what follows: lines that were refused are paid back, and the order is done when none is
-// open. With tell, its workflow has to look at it.
+// finish writes the deliveries as they are now, and what follows: lines that were refused are paid back, and
+// the order is done when none is open. With tell, its workflow has to look at it.
 func (o *lockedCheckout) finish(ctx context.Context, tell bool) error {
 	refused := checkout.Refused(o.order.Deliveries)
 	if err := o.writeDeliveries(ctx); err != nil {
@@ -233,8 +278,14 @@ func (o *lockedCheckout) finish(ctx context.Context, tell bool) error {
 // payRefusedBack refunds lines that were refused. Money moves at the provider, so an admin has to know of it.
 func (o *lockedCheckout) payRefusedBack(ctx context.Context, refund checkout.Refund) error {
 	if o.order.Price != nil && refund.Amount.IsPositive() {
-		err := o.alertAbout(ctx, "checkout_delivery_refused", refund.ID, map[string]any{"order_id": o.row.OrderID, "user_id": o.row.UserID, "refund_id": refund.ID, "amount": refund.Amount,
-			"currency": o.order.Price.Currency, "lines": refund.Lines})
+		err := o.alertAbout(ctx, "checkout_delivery_refused", refund.ID, map[string]any{
+			"order_id":  o.row.OrderID,
+			"user_id":   o.row.UserID,
+			"refund_id": refund.ID,
+			"amount":    refund.Amount,
+			"currency":  o.order.Price.Currency,
+			"lines":     refund.Lines,
+		})
 		if err != nil {
 			return err
 		}
@@ -276,10 +327,23 @@ func (o *lockedCheckout) alertOfDelivery(ctx context.Context, was checkout.Deliv
 	case d.Status == was:
 		return nil
 	case d.Status == checkout.DeliverySuspected:
-		return o.alertAbout(ctx, alertDeliverySuspected, o.subject(d.Number), map[string]any{"order_id": o.row.OrderID, "number": d.Number, "user_id": o.row.UserID, "sku": d.SKU,
-			"amount": d.Ask.Amount, "currency": d.Ask.Currency, "code": d.Reason.Code, "maybe_credited": d.Unsettled > 0})
+		return o.alertAbout(ctx, alertDeliverySuspected, o.subject(d.Number), map[string]any{
+			"order_id":       o.row.OrderID,
+			"number":         d.Number,
+			"user_id":        o.row.UserID,
+			"sku":            d.SKU,
+			"amount":         d.Ask.Amount,
+			"currency":       d.Ask.Currency,
+			"code":           d.Reason.Code,
+			"maybe_credited": d.Unsettled > 0,
+		})
 	case was == checkout.DeliverySuspected:
-		err := o.q.ResolveAlert(ctx, sqlc.ResolveAlertParams{ProjectID: o.row.ProjectID, Kind: alertDeliverySuspected, Subject: o.subject(d.Number), Now: o.now})
+		err := o.q.ResolveAlert(ctx, sqlc.ResolveAlertParams{
+			ProjectID: o.row.ProjectID,
+			Kind:      alertDeliverySuspected,
+			Subject:   o.subject(d.Number),
+			Now:       o.now,
+		})
 		if err != nil {
 			return fmt.Errorf("resolve alert: %w", err)
 		}
@@ -293,7 +357,14 @@ func (o *lockedCheckout) awaitDeliveries(ctx context.Context, tell bool) error {
 	if !tell && !o.justGiven && suspected == (orZero(o.row.Reason) == deliverySuspected) && o.row.OpenDeliveries == o.openBefore {
 		return nil
 	}
-	params := sqlc.SetOpenDeliveriesParams{OrderID: o.row.OrderID, StillOpen: o.row.OpenDeliveries, Suspected: suspected, GivenAt: o.row.GivenAt, Tell: tell, Now: o.now}
+	params := sqlc.SetOpenDeliveriesParams{
+		OrderID:   o.row.OrderID,
+		StillOpen: o.row.OpenDeliveries,
+		Suspected: suspected,
+		GivenAt:   o.row.GivenAt,
+		Tell:      tell,
+		Now:       o.now,
+	}
 	var err error
 	if o.row.Changes, err = o.q.SetOpenDeliveries(ctx, params); err != nil {
 		return fmt.Errorf("deliveries of order %d: %w", o.row.OrderID, err)
@@ -301,7 +372,8 @@ func (o *lockedCheckout) awaitDeliveries(ctx context.Context, tell bool) error {
 	return nil
 }
 
-// closeDeliveries ends those that are open of an order that is refunded as a whole. None of them is under way: the callers have looked.
+// closeDeliveries ends those that are open of an order that is refunded as a whole. None of them is under
+// way: the callers have looked.
 func (o *lockedCheckout) closeDeliveries(ctx context.Context) error {
 	for k, d := range o.order.Deliveries {
 		if d.Status.Open() {
@@ -315,8 +387,15 @@ func (o *lockedCheckout) closeDeliveries(ctx context.Context) error {
 func (o *lockedCheckout) dueDeliveries() (due []contract.CheckoutDelivery) {
 	for _, d := range o.order.Deliveries {
 		if d.Status == checkout.DeliveryPending {
-			due = append(due, contract.CheckoutDelivery{OrderID: o.row.OrderID, UserID: o.row.UserID, Number: d.Number, Round: d.Round, Suspected: d.Unsettled > 0,
-				Summary: d.Ask.Amount.String() + " " + d.Ask.Currency, Settings: d.Ask.DeliverySettings})
+			due = append(due, contract.CheckoutDelivery{
+				OrderID:   o.row.OrderID,
+				UserID:    o.row.UserID,
+				Number:    d.Number,
+				Round:     d.Round,
+				Suspected: d.Unsettled > 0,
+				Summary:   d.Ask.Amount.String() + " " + d.Ask.Currency,
+				Settings:  d.Ask.DeliverySettings,
+			})
 		}
 	}
 	return due

@@ -19,8 +19,16 @@ import (
 // told has the main product give something for a piece of an item.
 func told(sku, credits string, instead bool) func(map[string]*catalog.Item) {
 	return func(items map[string]*catalog.Item) {
-		items[sku].MainProduct = &catalog.MainProduct{Delivery: store.DefaultDelivery(), InsteadOfInventory: instead,
-			Integration: store.Integration{ResourceType: catalog.DefaultResourceType, Endpoint: store.DefaultEndpoint, Amount: amount(credits), Currency: "credits"}}
+		items[sku].MainProduct = &catalog.MainProduct{
+			Delivery:           store.DefaultDelivery(),
+			InsteadOfInventory: instead,
+			Integration: store.Integration{
+				ResourceType: catalog.DefaultResourceType,
+				Endpoint:     store.DefaultEndpoint,
+				Amount:       amount(credits),
+				Currency:     "credits",
+			},
+		}
 	}
 }
 
@@ -62,13 +70,23 @@ func creditedAs(transactionID string) contract.Outcome {
 }
 
 var (
-	refusedOutcome = contract.Outcome{Kind: contract.Refused, Reason: &store.Reason{Code: store.MainProductRefused, ErrorCode: "LIMIT_REACHED", Message: "Daily limit"}}
-	timedOut       = contract.Outcome{Kind: contract.Unknown, Error: "timeout", MaybeCredited: true}
+	refusedOutcome = contract.Outcome{
+		Kind:   contract.Refused,
+		Reason: &store.Reason{Code: store.MainProductRefused, ErrorCode: "LIMIT_REACHED", Message: "Daily limit"},
+	}
+	timedOut = contract.Outcome{Kind: contract.Unknown, Error: "timeout", MaybeCredited: true}
 )
 
 func (c *counter) decide(orderID int64, number int, decision checkout.DeliveryDecision, transactionID string) (postgres.DecidedDelivery, error) {
-	return c.DecideDelivery(c.t.Context(), postgres.DeliveryDecision{ProjectID: testkit.Project, OrderID: orderID, Number: number, Decision: decision, TransactionID: transactionID,
-		Reason: "looked it up", Actor: "admin"}, c.now)
+	return c.DecideDelivery(c.t.Context(), postgres.DeliveryDecision{
+		ProjectID:     testkit.Project,
+		OrderID:       orderID,
+		Number:        number,
+		Decision:      decision,
+		TransactionID: transactionID,
+		Reason:        "looked it up",
+		Actor:         "admin",
+	}, c.now)
 }
 
 // activePasses counts subscriptions that have not ended by the test's clock.
@@ -84,7 +102,10 @@ func (c *counter) suspectedAlerts() int64 {
 func TestOrderWithAPartOfTheMainProduct(t *testing.T) {
 	t.Parallel()
 	c := newCounter(t, told("gun_1", "100", false), told("gold", "0.5", true), func(items map[string]*catalog.Item) { items["pass"].VirtualPrices = nil })
-	id, due := c.orderAndPay(checkout.LineRequest{SKU: "gun_1", Quantity: 3}, checkout.LineRequest{SKU: "skin", Quantity: 1}, checkout.LineRequest{SKU: "gold_100", Quantity: 2})
+	id, due := c.orderAndPay(checkout.LineRequest{
+		SKU:      "gun_1",
+		Quantity: 3,
+	}, checkout.LineRequest{SKU: "skin", Quantity: 1}, checkout.LineRequest{SKU: "gold_100", Quantity: 2})
 	require.Len(t, due, 2)
 	require.Equal(t, []string{"300 credits", "100 credits"}, []string{due[0].Summary, due[1].Summary}, "quantities multiplied, also of what a bundle contains")
 	require.Equal(t, []int64{3, 1, 0}, []int64{c.owns("gun_1"), c.owns("skin"), c.owns("gold")}, "gold is the main product's alone")
@@ -94,13 +115,19 @@ func TestOrderWithAPartOfTheMainProduct(t *testing.T) {
 	call := c.begin(due[0])
 	require.True(t, call.Due)
 	require.Equal(t, []string{"300", "credits", store.DefaultEndpoint, "Basic Blaster"}, []string{call.Ask.Amount.String(), call.Ask.Currency, call.Ask.Endpoint, call.Ask.ProductName})
-	require.Equal(t, contract.RecordedDelivery{Delivery: checkout.DeliveryDelivered, Order: checkout.Paid}, c.record(due[0], creditedAs("tx_1")))
+	require.Equal(t, contract.RecordedDelivery{
+		Delivery: checkout.DeliveryDelivered,
+		Order:    checkout.Paid,
+	}, c.record(due[0], creditedAs("tx_1")))
 	require.False(t, c.begin(due[0]).Due, "what was delivered is never called again")
 	require.Equal(t, due[1:], c.settleDue(id))
 	require.Zero(t, c.number("SELECT count(*) FROM notifications WHERE kind = 'checkout_done'"))
 	require.True(t, c.begin(due[1]).Due)
 	for range 2 {
-		require.Equal(t, contract.RecordedDelivery{Delivery: checkout.DeliveryDelivered, Order: checkout.Done}, c.record(due[1], creditedAs("tx_2")))
+		require.Equal(t, contract.RecordedDelivery{
+			Delivery: checkout.DeliveryDelivered,
+			Order:    checkout.Done,
+		}, c.record(due[1], creditedAs("tx_2")))
 	}
 	require.Equal(t, checkout.Done, c.settle(id))
 	require.EqualValues(t, 1, c.number("SELECT count(*) FROM notifications WHERE kind = 'checkout_done'"))
@@ -139,7 +166,11 @@ func TestOrderForCoinsThatTheMainProductRefuses(t *testing.T) {
 	testkit.RequireWallet(t, c.DB, buyer, 20, 0)
 	due := c.settleDue(created.OrderID)
 	c.begin(due[0])
-	require.Equal(t, contract.RecordedDelivery{Delivery: checkout.DeliveryRefused, Order: checkout.Canceled, Code: "LIMIT_REACHED"}, c.record(due[0], refusedOutcome))
+	require.Equal(t, contract.RecordedDelivery{
+		Delivery: checkout.DeliveryRefused,
+		Order:    checkout.Canceled,
+		Code:     "LIMIT_REACHED",
+	}, c.record(due[0], refusedOutcome))
 	testkit.RequireWallet(t, c.DB, buyer, 100, 0)
 	require.Zero(t, c.number("SELECT count(*) FROM admin_alerts"), "coins are back already")
 	require.Zero(t, c.activePasses(), "its time is taken back")
@@ -152,7 +183,10 @@ func TestOrderForCoinsThatTheMainProductRefuses(t *testing.T) {
 func TestLineThatTheMainProductRefuses(t *testing.T) {
 	t.Parallel()
 	c := newCounter(t, told("gun_1", "100", false), told("pass", "7", false), func(items map[string]*catalog.Item) { items["gun_1"].Limits.PerItem = 10 })
-	id, due := c.orderAndPay(checkout.LineRequest{SKU: "gun_1", Quantity: 2}, checkout.LineRequest{SKU: "pass", Quantity: 1}, checkout.LineRequest{SKU: "skin", Quantity: 1})
+	id, due := c.orderAndPay(checkout.LineRequest{
+		SKU:      "gun_1",
+		Quantity: 2,
+	}, checkout.LineRequest{SKU: "pass", Quantity: 1}, checkout.LineRequest{SKU: "skin", Quantity: 1})
 	c.begin(due[0])
 	require.Equal(t, checkout.Paid, c.record(due[0], refusedOutcome).Order, "it waits until nothing is under way")
 	require.Empty(t, c.read(id).Refunds)
@@ -171,7 +205,11 @@ func TestSuspectedDelivery(t *testing.T) {
 	c := newCounter(t, told("gun_1", "100", false))
 	id, due := c.orderAndPay(checkout.LineRequest{SKU: "gun_1", Quantity: 2})
 	c.begin(due[0])
-	require.Equal(t, contract.RecordedDelivery{Delivery: checkout.DeliverySuspected, Order: checkout.Paid, Code: "timeout"}, c.record(due[0], timedOut))
+	require.Equal(t, contract.RecordedDelivery{
+		Delivery: checkout.DeliverySuspected,
+		Order:    checkout.Paid,
+		Code:     "timeout",
+	}, c.record(due[0], timedOut))
 	order := c.read(id)
 	require.Equal(t, []any{checkout.Paid, "delivery_suspected", 1}, []any{order.Status, order.Reason, order.Deliveries[0].Unsettled})
 	require.Empty(t, c.settleDue(id), "until somebody decides")
@@ -254,7 +292,13 @@ func TestRefundOfAnOrderThatIsBeingDelivered(t *testing.T) {
 	t.Parallel()
 	c := newCounter(t, told("gun_1", "100", false))
 	refund := func(id int64, lines ...checkout.RefundLine) error {
-		_, _, err := c.RefundCheckout(t.Context(), postgres.CheckoutRefund{ProjectID: testkit.Project, OrderID: id, Lines: lines, Reason: "x", Actor: "x"}, c.now)
+		_, _, err := c.RefundCheckout(t.Context(), postgres.CheckoutRefund{
+			ProjectID: testkit.Project,
+			OrderID:   id,
+			Lines:     lines,
+			Reason:    "x",
+			Actor:     "x",
+		}, c.now)
 		return err
 	}
 	one := checkout.RefundLine{LineID: "1", Quantity: 1}
@@ -306,9 +350,21 @@ func TestTransactionOfAPurchase(t *testing.T) {
 	t.Parallel()
 	c := newCounter(t, told("gun_1", "100", false))
 	testkit.AddProduct(t, c.DB, testkit.Credits500())
-	_, err := c.ReservePurchase(t.Context(), postgres.Purchase{ProjectID: testkit.Project, OrderID: "qp_1", UserID: buyer, SKU: "credits-500", Quantity: 1}, c.now)
+	_, err := c.ReservePurchase(t.Context(), postgres.Purchase{
+		ProjectID: testkit.Project,
+		OrderID:   "qp_1",
+		UserID:    buyer,
+		SKU:       "credits-500",
+		Quantity:  1,
+	}, c.now)
 	require.NoError(t, err)
-	_, err = c.CaptureOrder(t.Context(), contract.CaptureInput{ProjectID: testkit.Project, OrderID: "qp_1", Attempt: 1, Calls: 1, Credit: store.Credit{TransactionID: "tx_1"}}, c.now)
+	_, err = c.CaptureOrder(t.Context(), contract.CaptureInput{
+		ProjectID: testkit.Project,
+		OrderID:   "qp_1",
+		Attempt:   1,
+		Calls:     1,
+		Credit:    store.Credit{TransactionID: "tx_1"},
+	}, c.now)
 	require.NoError(t, err)
 	_, due := c.orderAndPay(checkout.LineRequest{SKU: "gun_1", Quantity: 2})
 	c.begin(due[0])
@@ -331,7 +387,8 @@ func TestDeliveryOfAnotherAmount(t *testing.T) {
 	testkit.RequireClean(t, c.DB)
 }
 
-// A worker that stopped between the payment and the goods, or between the goods and the calls, is made up for by any later look.
+// A worker that stopped between the payment and the goods, or between the goods and the calls, is made up for
+// by any later look.
 func TestDeliveryGoesOnWhereItStopped(t *testing.T) {
 	t.Parallel()
 	c := newCounter(t, told("gun_1", "100", false), told("skin", "7", false))
@@ -358,8 +415,15 @@ func TestDecisionIsMadeOncePerKey(t *testing.T) {
 	id, due := c.orderAndPay(checkout.LineRequest{SKU: "gun_1", Quantity: 2})
 	c.begin(due[0])
 	c.record(due[0], timedOut)
-	in := postgres.DeliveryDecision{ProjectID: testkit.Project, OrderID: id, Number: 1, Decision: checkout.DeliverAgain, Reason: "x", Actor: "admin",
-		Idempotency: &postgres.Idempotency{Key: "k", RequestHash: sha256.Sum256([]byte("a"))}}
+	in := postgres.DeliveryDecision{
+		ProjectID:   testkit.Project,
+		OrderID:     id,
+		Number:      1,
+		Decision:    checkout.DeliverAgain,
+		Reason:      "x",
+		Actor:       "admin",
+		Idempotency: &postgres.Idempotency{Key: "k", RequestHash: sha256.Sum256([]byte("a"))},
+	}
 	for k := range 2 {
 		done, err := c.DecideDelivery(t.Context(), in, c.now)
 		require.NoError(t, err)
@@ -378,7 +442,12 @@ func TestDecisionsAndRefundsRace(t *testing.T) {
 			call, err = c.BeginCheckoutDelivery(t.Context(), due[0], c.now)
 			return err
 		}, func() error {
-			_, _, err := c.RefundCheckout(t.Context(), postgres.CheckoutRefund{ProjectID: testkit.Project, OrderID: id, Reason: "x", Actor: "x"}, c.now)
+			_, _, err := c.RefundCheckout(t.Context(), postgres.CheckoutRefund{
+				ProjectID: testkit.Project,
+				OrderID:   id,
+				Reason:    "x",
+				Actor:     "x",
+			}, c.now)
 			return err
 		})
 		require.NoError(t, errs[0])

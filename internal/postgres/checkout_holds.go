@@ -51,11 +51,22 @@ func (d checkoutDraft) holds() checkoutHolds {
 			h.Sales = append(h.Sales, heldSale{SKU: item.SKU, Quantity: line.Quantity, total: item.Limits.PerItem})
 		}
 		if item.Limits.PerUser > 0 {
-			h.Usages = append(h.Usages, heldUsage{SKU: item.SKU, PeriodStart: usagePeriod(item.Limits.Recurrent.PerUser, d.view.Now), Quantity: line.Quantity, most: item.Limits.PerUser})
+			h.Usages = append(h.Usages, heldUsage{
+				SKU:         item.SKU,
+				PeriodStart: usagePeriod(item.Limits.Recurrent.PerUser, d.view.Now),
+				Quantity:    line.Quantity,
+				most:        item.Limits.PerUser,
+			})
 		}
 		for _, id := range item.UsedPromotions(d.view.Now, d.view.Usages[item.SKU]) {
 			k := slices.IndexFunc(item.Promotions, func(p catalog.Promotion) bool { return p.ID == id })
-			h.Usages = append(h.Usages, heldUsage{SKU: item.SKU, Promotion: id, PeriodStart: usagePeriod(nil, d.view.Now), Quantity: 1, most: item.Promotions[k].Limits.PerUser})
+			h.Usages = append(h.Usages, heldUsage{
+				SKU:         item.SKU,
+				Promotion:   id,
+				PeriodStart: usagePeriod(nil, d.view.Now),
+				Quantity:    1,
+				most:        item.Promotions[k].Limits.PerUser,
+			})
 		}
 	}
 	slices.SortFunc(h.Sales, func(a, b heldSale) int { return strings.Compare(a.SKU, b.SKU) })

@@ -24,8 +24,13 @@ func TestImportBesideRefunds(t *testing.T) {
 	var refunds []func() error
 	for range rounds {
 		refunds = append(refunds, func() error {
-			_, _, err := c.RefundCheckout(t.Context(), postgres.CheckoutRefund{ProjectID: testkit.Project, OrderID: order, Lines: []checkout.RefundLine{{LineID: "1", Quantity: 1}},
-				Reason: "goodwill", Actor: "test"}, c.now)
+			_, _, err := c.RefundCheckout(t.Context(), postgres.CheckoutRefund{
+				ProjectID: testkit.Project,
+				OrderID:   order,
+				Lines:     []checkout.RefundLine{{LineID: "1", Quantity: 1}},
+				Reason:    "goodwill",
+				Actor:     "test",
+			}, c.now)
 			return err
 		})
 	}
@@ -37,7 +42,11 @@ func TestImportBesideRefunds(t *testing.T) {
 				rows = append(rows, encoded(t, itemNamed(fmt.Sprintf("x%03d", k), limited)))
 			}
 			rows = append(rows, encoded(t, itemNamed("gun_1", limited)))
-			_, mistakes, _, err := c.ImportItems(t.Context(), postgres.ItemImport{ProjectID: testkit.Project, Rows: rows, Actor: "test"}, time.Now())
+			_, mistakes, _, err := c.ImportItems(t.Context(), postgres.ItemImport{
+				ProjectID: testkit.Project,
+				Rows:      rows,
+				Actor:     "test",
+			}, time.Now())
 			if err != nil || len(mistakes) > 0 {
 				return fmt.Errorf("round %d: %w %v", round, err, mistakes)
 			}

@@ -108,9 +108,17 @@ func orderOfCheckout(row sqlc.CheckoutOrder) (checkout.Order, error) {
 }
 
 func paymentRecord(p sqlc.CheckoutPayment) checkout.PaymentRecord {
-	return checkout.PaymentRecord{At: p.CreatedAt,
-		Payment:  checkout.Payment{Provider: p.Provider, ProviderID: p.ProviderID, Amount: p.Amount, Currency: p.Currency, Sandbox: p.Sandbox},
-		Decision: checkout.Decision{Outcome: checkout.Outcome(p.Outcome), Reason: checkout.Reason(p.Reason)}}
+	return checkout.PaymentRecord{
+		At: p.CreatedAt,
+		Payment: checkout.Payment{
+			Provider:   p.Provider,
+			ProviderID: p.ProviderID,
+			Amount:     p.Amount,
+			Currency:   p.Currency,
+			Sandbox:    p.Sandbox,
+		},
+		Decision: checkout.Decision{Outcome: checkout.Outcome(p.Outcome), Reason: checkout.Reason(p.Reason)},
+	}
 }
 
 func (o *lockedCheckout) status() checkout.OrderStatus { return o.order.Status }
@@ -137,8 +145,17 @@ func (o *lockedCheckout) move(ctx context.Context, m checkoutMove) error {
 	if err != nil {
 		return err
 	}
-	params := sqlc.MoveCheckoutOrderParams{OrderID: o.row.OrderID, Status: string(m.to), Reason: optional.Text(m.reason), Holds: holds, Paid: o.row.Paid, Refunded: o.row.Refunded,
-		OpenDeliveries: o.row.OpenDeliveries, Tell: m.tell, Now: o.now}
+	params := sqlc.MoveCheckoutOrderParams{
+		OrderID:        o.row.OrderID,
+		Status:         string(m.to),
+		Reason:         optional.Text(m.reason),
+		Holds:          holds,
+		Paid:           o.row.Paid,
+		Refunded:       o.row.Refunded,
+		OpenDeliveries: o.row.OpenDeliveries,
+		Tell:           m.tell,
+		Now:            o.now,
+	}
 	if m.to == checkout.Paid {
 		params.PaidAt = &o.now
 	}
@@ -186,13 +203,25 @@ func (o *lockedCheckout) freeGameKeys(ctx context.Context) error {
 // giveBack gives back a part of what the order holds, or all.
 func (o *lockedCheckout) giveBack(ctx context.Context, back checkoutHolds, state pieceState) error {
 	for _, u := range back.Usages {
-		err := o.q.GiveUsageBack(ctx, sqlc.GiveUsageBackParams{ProjectID: o.row.ProjectID, UserID: o.row.UserID, Sku: u.SKU, Promotion: u.Promotion, PeriodStart: u.PeriodStart, Quantity: u.Quantity})
+		err := o.q.GiveUsageBack(ctx, sqlc.GiveUsageBackParams{
+			ProjectID:   o.row.ProjectID,
+			UserID:      o.row.UserID,
+			Sku:         u.SKU,
+			Promotion:   u.Promotion,
+			PeriodStart: u.PeriodStart,
+			Quantity:    u.Quantity,
+		})
 		if err != nil {
 			return fmt.Errorf("give back: %w", err)
 		}
 	}
 	for _, s := range back.Sales {
-		err := o.q.GiveSaleBack(ctx, sqlc.GiveSaleBackParams{ProjectID: o.row.ProjectID, Sku: s.SKU, Sold: bool(state), Quantity: s.Quantity})
+		err := o.q.GiveSaleBack(ctx, sqlc.GiveSaleBackParams{
+			ProjectID: o.row.ProjectID,
+			Sku:       s.SKU,
+			Sold:      bool(state),
+			Quantity:  s.Quantity,
+		})
 		if err != nil {
 			return fmt.Errorf("give back: %w", err)
 		}
@@ -264,7 +293,13 @@ func tellOfCheckout(ctx context.Context, q *sqlc.Queries, row sqlc.CheckoutOrder
 	if err != nil {
 		return err
 	}
-	err = q.InsertNotification(ctx, sqlc.InsertNotificationParams{ProjectID: row.ProjectID, UserID: row.UserID, Kind: kind, Detail: detail, Now: now})
+	err = q.InsertNotification(ctx, sqlc.InsertNotificationParams{
+		ProjectID: row.ProjectID,
+		UserID:    row.UserID,
+		Kind:      kind,
+		Detail:    detail,
+		Now:       now,
+	})
 	if err != nil {
 		return fmt.Errorf("tell %s: %w", kind, err)
 	}
@@ -273,5 +308,12 @@ func tellOfCheckout(ctx context.Context, q *sqlc.Queries, row sqlc.CheckoutOrder
 
 // change is what its workflow is to know of.
 func (o *lockedCheckout) change() CheckoutChange {
-	return CheckoutChange{ProjectID: o.row.ProjectID, OrderID: o.row.OrderID, UserID: o.row.UserID, Status: o.status(), ExpiresAt: o.row.ExpiresAt, Changes: int(o.row.Changes)}
+	return CheckoutChange{
+		ProjectID: o.row.ProjectID,
+		OrderID:   o.row.OrderID,
+		UserID:    o.row.UserID,
+		Status:    o.status(),
+		ExpiresAt: o.row.ExpiresAt,
+		Changes:   int(o.row.Changes),
+	}
 }

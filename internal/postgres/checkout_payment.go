@@ -23,7 +23,8 @@ type RecordedPayment struct {
 	Change *CheckoutChange // of which the order's workflow is to know; nil: none
 }
 
-// RecordPayment decides about a payment of an order and writes it down, once however often it is told. It fails with ErrNotFound.
+// RecordPayment decides about a payment of an order and writes it down, once however often it is told. It
+// fails with ErrNotFound.
 func (db *DB) RecordPayment(ctx context.Context, orderID int64, p checkout.Payment, now time.Time) (recorded RecordedPayment, err error) {
 	for range raceRetries {
 		err = db.withCheckout(ctx, orderID, now, func(o *lockedCheckout) error {
@@ -54,10 +55,26 @@ func (o *lockedCheckout) record(ctx context.Context, p checkout.Payment) (Record
 	case recorded.Reason == checkout.PaymentChanged:
 		recorded.PaymentID = 0
 		return recorded, o.alertAbout(ctx, "payment_differs", p.Provider+"/"+p.ProviderID,
-			map[string]any{"order_id": o.row.OrderID, "recorded_order_id": known.OrderID, "amount": p.Amount, "currency": p.Currency, "recorded_amount": known.Amount, "recorded_currency": known.Currency})
+			map[string]any{
+				"order_id":          o.row.OrderID,
+				"recorded_order_id": known.OrderID,
+				"amount":            p.Amount,
+				"currency":          p.Currency,
+				"recorded_amount":   known.Amount,
+				"recorded_currency": known.Currency,
+			})
 	}
-	recorded.PaymentID, err = o.q.InsertCheckoutPayment(ctx, sqlc.InsertCheckoutPaymentParams{OrderID: o.row.OrderID, Provider: p.Provider, ProviderID: p.ProviderID, Amount: p.Amount,
-		Currency: p.Currency, Sandbox: p.Sandbox, Outcome: string(recorded.Outcome), Reason: string(recorded.Reason), Now: o.now})
+	recorded.PaymentID, err = o.q.InsertCheckoutPayment(ctx, sqlc.InsertCheckoutPaymentParams{
+		OrderID:    o.row.OrderID,
+		Provider:   p.Provider,
+		ProviderID: p.ProviderID,
+		Amount:     p.Amount,
+		Currency:   p.Currency,
+		Sandbox:    p.Sandbox,
+		Outcome:    string(recorded.Outcome),
+		Reason:     string(recorded.Reason),
+		Now:        o.now,
+	})
 	if err != nil {
 		return recorded, fmt.Errorf("write payment: %w", err)
 	}
@@ -76,7 +93,14 @@ func (o *lockedCheckout) conclude(ctx context.Context, recorded *RecordedPayment
 		recorded.Change = new(o.change())
 	case checkout.Held:
 		err := o.alertAbout(ctx, alertPaymentHeld, strconv.FormatInt(recorded.PaymentID, 10),
-			map[string]any{"order_id": o.row.OrderID, "reason": recorded.Reason, "amount": p.Amount, "currency": p.Currency, "provider": p.Provider, "provider_id": p.ProviderID})
+			map[string]any{
+				"order_id":    o.row.OrderID,
+				"reason":      recorded.Reason,
+				"amount":      p.Amount,
+				"currency":    p.Currency,
+				"provider":    p.Provider,
+				"provider_id": p.ProviderID,
+			})
 		if err != nil {
 			return err
 		}
@@ -113,7 +137,10 @@ func (db *DB) ReviewPayment(ctx context.Context, r PaymentReview, now time.Time)
 
 func (o *lockedCheckout) review(ctx context.Context, r PaymentReview) (RecordedPayment, error) {
 	recorded := RecordedPayment{PaymentID: r.PaymentID, OrderID: o.row.OrderID, UserID: o.row.UserID}
-	row, err := o.q.GetCheckoutPayment(ctx, sqlc.GetCheckoutPaymentParams{PaymentID: r.PaymentID, ProjectID: r.ProjectID}) // again, under the order's lock
+	row, err := o.q.GetCheckoutPayment(ctx, sqlc.GetCheckoutPaymentParams{
+		PaymentID: r.PaymentID,
+		ProjectID: r.ProjectID,
+	}) // again, under the order's lock
 	if err != nil {
 		return recorded, notFound(err)
 	}
@@ -123,7 +150,13 @@ func (o *lockedCheckout) review(ctx context.Context, r PaymentReview) (RecordedP
 		return recorded, refusal
 	}
 	recorded.Decision = decision
-	err = o.q.DecideCheckoutPayment(ctx, sqlc.DecideCheckoutPaymentParams{PaymentID: r.PaymentID, Outcome: string(decision.Outcome), Reason: string(decision.Reason), Actor: r.Actor, Now: o.now})
+	err = o.q.DecideCheckoutPayment(ctx, sqlc.DecideCheckoutPaymentParams{
+		PaymentID: r.PaymentID,
+		Outcome:   string(decision.Outcome),
+		Reason:    string(decision.Reason),
+		Actor:     r.Actor,
+		Now:       o.now,
+	})
 	if err != nil {
 		return recorded, fmt.Errorf("decide payment: %w", err)
 	}
@@ -131,7 +164,12 @@ func (o *lockedCheckout) review(ctx context.Context, r PaymentReview) (RecordedP
 		return recorded, err
 	}
 	subject := strconv.FormatInt(r.PaymentID, 10)
-	if err := o.q.ResolveAlert(ctx, sqlc.ResolveAlertParams{ProjectID: r.ProjectID, Kind: alertPaymentHeld, Subject: subject, Now: o.now}); err != nil {
+	if err := o.q.ResolveAlert(ctx, sqlc.ResolveAlertParams{
+		ProjectID: r.ProjectID,
+		Kind:      alertPaymentHeld,
+		Subject:   subject,
+		Now:       o.now,
+	}); err != nil {
 		return recorded, fmt.Errorf("resolve alert: %w", err)
 	}
 	return recorded, audit(ctx, o.q, r.ProjectID, r.Actor, "checkout.payment", "payment/"+subject,

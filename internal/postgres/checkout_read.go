@@ -14,7 +14,8 @@ import (
 	"github.com/quickpass/quickpass/internal/postgres/sqlc"
 )
 
-// CheckoutOrder is an order as it is stored. Its payments and refunds are read for admins only, its keys for its buyer only.
+// CheckoutOrder is an order as it is stored. Its payments and refunds are read for admins only, its keys for
+// its buyer only.
 type CheckoutOrder struct {
 	checkout.Order
 	Keys         []inventory.Key // that it gave and that were not taken back
@@ -40,8 +41,23 @@ func checkoutOf(row sqlc.CheckoutOrder) (CheckoutOrder, error) {
 	if err != nil {
 		return CheckoutOrder{}, err
 	}
-	o := CheckoutOrder{Order: order, ProjectID: row.ProjectID, UserID: row.UserID, CartID: orZero(row.CartID), Country: orZero(row.Country), ExternalID: orZero(row.ExternalID), ReturnURL: orZero(row.ReturnUrl),
-		Custom: row.CustomParameters, Reason: orZero(row.Reason), Paid: row.Paid, Refunded: row.Refunded, CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt, PaidAt: row.PaidAt, FinishedAt: row.FinishedAt}
+	o := CheckoutOrder{
+		Order:      order,
+		ProjectID:  row.ProjectID,
+		UserID:     row.UserID,
+		CartID:     orZero(row.CartID),
+		Country:    orZero(row.Country),
+		ExternalID: orZero(row.ExternalID),
+		ReturnURL:  orZero(row.ReturnUrl),
+		Custom:     row.CustomParameters,
+		Reason:     orZero(row.Reason),
+		Paid:       row.Paid,
+		Refunded:   row.Refunded,
+		CreatedAt:  row.CreatedAt,
+		UpdatedAt:  row.UpdatedAt,
+		PaidAt:     row.PaidAt,
+		FinishedAt: row.FinishedAt,
+	}
 	if err := json.Unmarshal(row.Moved, &o.PriceChanges); err != nil {
 		return o, fmt.Errorf("order %d: %w", row.OrderID, err)
 	}
@@ -61,7 +77,8 @@ func checkoutsOf(rows []sqlc.CheckoutOrder, err error) ([]CheckoutOrder, error) 
 	return orders, nil
 }
 
-// GetCheckout reads an order as its buyer may see it, with the codes of its game keys; ErrNotFound when the project has none of this id.
+// GetCheckout reads an order as its buyer may see it, with the codes of its game keys; ErrNotFound when the
+// project has none of this id.
 func (db *DB) GetCheckout(ctx context.Context, projectID int32, orderID int64) (CheckoutOrder, error) {
 	row, err := db.q.GetCheckoutOrder(ctx, sqlc.GetCheckoutOrderParams{OrderID: orderID, ProjectID: projectID})
 	if err != nil {
@@ -78,7 +95,8 @@ func (db *DB) GetCheckout(ctx context.Context, projectID int32, orderID int64) (
 	return order, err
 }
 
-// CheckoutOfToken reads the order that a payment token, given as its SHA-256, pays for; ErrNotFound when it is nobody's.
+// CheckoutOfToken reads the order that a payment token, given as its SHA-256, pays for; ErrNotFound when it
+// is nobody's.
 func (db *DB) CheckoutOfToken(ctx context.Context, hash []byte) (CheckoutOrder, error) {
 	row, err := db.q.FindCheckoutOfToken(ctx, hash)
 	if err != nil {
@@ -115,11 +133,21 @@ type CheckoutSearch struct {
 
 // SearchCheckouts lists orders, newest first, and counts all that fit.
 func (db *DB) SearchCheckouts(ctx context.Context, projectID int32, s CheckoutSearch) (orders []CheckoutOrder, total int64, err error) {
-	orders, err = checkoutsOf(db.q.SearchCheckoutOrders(ctx, sqlc.SearchCheckoutOrdersParams{ProjectID: projectID, CreatedFrom: s.From, CreatedUntil: s.Until, MaxOrders: int32(s.Limit), Skip: int32(s.Offset)}))
+	orders, err = checkoutsOf(db.q.SearchCheckoutOrders(ctx, sqlc.SearchCheckoutOrdersParams{
+		ProjectID:    projectID,
+		CreatedFrom:  s.From,
+		CreatedUntil: s.Until,
+		MaxOrders:    int32(s.Limit),
+		Skip:         int32(s.Offset),
+	}))
 	if err != nil {
 		return nil, 0, err
 	}
-	if total, err = db.q.CountCheckoutOrders(ctx, sqlc.CountCheckoutOrdersParams{ProjectID: projectID, CreatedFrom: s.From, CreatedUntil: s.Until}); err != nil {
+	if total, err = db.q.CountCheckoutOrders(ctx, sqlc.CountCheckoutOrdersParams{
+		ProjectID:    projectID,
+		CreatedFrom:  s.From,
+		CreatedUntil: s.Until,
+	}); err != nil {
 		return nil, 0, fmt.Errorf("count orders: %w", err)
 	}
 	return orders, total, nil
@@ -135,7 +163,14 @@ type CheckoutFilter struct {
 
 // ListCheckouts lists a project's orders, newest first.
 func (db *DB) ListCheckouts(ctx context.Context, projectID int32, f CheckoutFilter) ([]CheckoutOrder, error) {
-	params := sqlc.ListCheckoutOrdersParams{ProjectID: projectID, Before: f.Before, UserID: optional.Text(f.UserID), Status: optional.Text(f.Status), Delivery: optional.Text(string(f.Delivery)), MaxOrders: int32(f.Limit)}
+	params := sqlc.ListCheckoutOrdersParams{
+		ProjectID: projectID,
+		Before:    f.Before,
+		UserID:    optional.Text(f.UserID),
+		Status:    optional.Text(f.Status),
+		Delivery:  optional.Text(string(f.Delivery)),
+		MaxOrders: int32(f.Limit),
+	}
 	if status := checkout.OrderStatus(f.Status); status == checkout.New || status == checkout.Paid {
 		return checkoutsOf(db.q.ListOpenCheckoutOrders(ctx, sqlc.ListOpenCheckoutOrdersParams(params)))
 	}
@@ -158,9 +193,15 @@ type PaymentFilter struct {
 	Limit   int
 }
 
-// ListPayments lists a project's payments, newest first. Those that were returned are to be given back at their provider.
+// ListPayments lists a project's payments, newest first. Those that were returned are to be given back at
+// their provider.
 func (db *DB) ListPayments(ctx context.Context, projectID int32, f PaymentFilter) ([]ListedPayment, error) {
-	params := sqlc.ListProjectPaymentsParams{ProjectID: projectID, Before: f.Before, Outcome: optional.Text(f.Outcome), MaxPayments: int32(f.Limit)}
+	params := sqlc.ListProjectPaymentsParams{
+		ProjectID:   projectID,
+		Before:      f.Before,
+		Outcome:     optional.Text(f.Outcome),
+		MaxPayments: int32(f.Limit),
+	}
 	var rows []sqlc.CheckoutPayment
 	var err error
 	if f.Outcome == "" || f.Outcome == string(checkout.Accepted) {
@@ -173,7 +214,13 @@ func (db *DB) ListPayments(ctx context.Context, projectID int32, f PaymentFilter
 	}
 	payments := make([]ListedPayment, len(rows))
 	for i, row := range rows {
-		payments[i] = ListedPayment{PaymentID: row.PaymentID, OrderID: row.OrderID, PaymentRecord: paymentRecord(row), DecidedBy: orZero(row.DecidedBy), DecidedAt: row.DecidedAt}
+		payments[i] = ListedPayment{
+			PaymentID:     row.PaymentID,
+			OrderID:       row.OrderID,
+			PaymentRecord: paymentRecord(row),
+			DecidedBy:     orZero(row.DecidedBy),
+			DecidedAt:     row.DecidedAt,
+		}
 	}
 	return payments, nil
 }

@@ -28,9 +28,10 @@ type CheckoutRefund struct {
 	Idempotency *Idempotency
 }
 
-// RefundCheckout writes the refund, takes what was given and gives back limits, in one transaction. A paid order that is not
-// delivered yet is delivered first unless nothing is left of it. It is refused with *checkout.Refusal, or *inventory.Refusal when only a part of the periods of a
-// subscription is to go back, and fails with ErrNotFound and ErrIdempotencyKeyReused. replayed tells that the key was used before.
+// RefundCheckout writes the refund, takes what was given and gives back limits, in one transaction. A paid
+// order that is not delivered yet is delivered first unless nothing is left of it. It is refused with
+// *checkout.Refusal, or *inventory.Refusal when only a part of the periods of a subscription is to go back,
+// and fails with ErrNotFound and ErrIdempotencyKeyReused. replayed tells that the key was used before.
 func (db *DB) RefundCheckout(ctx context.Context, r CheckoutRefund, now time.Time) (refund checkout.Refund, replayed bool, err error) {
 	refund, replayed, err = db.refundCheckout(ctx, r, now)
 	if errors.Is(err, errNotGiven) {
@@ -103,8 +104,8 @@ func (o *lockedCheckout) decideRefund(ctx context.Context, r CheckoutRefund, id 
 // ErrBeingDelivered: the main product may be giving a part of the order at this moment.
 var ErrBeingDelivered = errors.New("the order is being delivered")
 
-// refundable keeps a refund from crossing a delivery: while a call may be under way nobody knows what is to be given back. One that
-// was not begun never will be, once the order is refunded as a whole.
+// refundable keeps a refund from crossing a delivery: while a call may be under way nobody knows what is to
+// be given back. One that was not begun never will be, once the order is refunded as a whole.
 func (o *lockedCheckout) refundable(refund checkout.Refund) error {
 	for _, d := range o.order.Deliveries {
 		switch {
@@ -123,7 +124,13 @@ func (o *lockedCheckout) refundUndeliverable(ctx context.Context, refused *Refus
 	if refusal != nil {
 		return refusal
 	}
-	err := o.alert(ctx, "order_undeliverable", map[string]any{"user_id": o.row.UserID, "sku": refused.SKU, "code": refused.Refusal.Code, "message": refused.Refusal.Message, "refund_id": refund.ID})
+	err := o.alert(ctx, "order_undeliverable", map[string]any{
+		"user_id":   o.row.UserID,
+		"sku":       refused.SKU,
+		"code":      refused.Refusal.Code,
+		"message":   refused.Refusal.Message,
+		"refund_id": refund.ID,
+	})
 	if err != nil {
 		return err
 	}
@@ -139,7 +146,16 @@ func (o *lockedCheckout) refund(ctx context.Context, refund checkout.Refund, cau
 	if err != nil {
 		return err
 	}
-	err = o.q.InsertCheckoutRefund(ctx, sqlc.InsertCheckoutRefundParams{RefundID: refund.ID, OrderID: o.row.OrderID, Lines: lines, Amount: refund.Amount, Whole: refund.Whole, Reason: cause.reason, Actor: cause.actor, Now: o.now})
+	err = o.q.InsertCheckoutRefund(ctx, sqlc.InsertCheckoutRefundParams{
+		RefundID: refund.ID,
+		OrderID:  o.row.OrderID,
+		Lines:    lines,
+		Amount:   refund.Amount,
+		Whole:    refund.Whole,
+		Reason:   cause.reason,
+		Actor:    cause.actor,
+		Now:      o.now,
+	})
 	if err != nil {
 		return fmt.Errorf("write refund: %w", err)
 	}
@@ -167,14 +183,24 @@ func (o *lockedCheckout) refund(ctx context.Context, refund checkout.Refund, cau
 	if err := o.move(ctx, checkoutMove{to: to, reason: why, refund: &refund}); err != nil {
 		return err
 	}
-	return tellOfCheckout(ctx, o.q, o.row, "checkout_refunded", map[string]any{"refund_id": refund.ID, "amount": refund.Amount, "whole": refund.Whole}, o.now)
+	return tellOfCheckout(ctx, o.q, o.row, "checkout_refunded", map[string]any{
+		"refund_id": refund.ID,
+		"amount":    refund.Amount,
+		"whole":     refund.Whole,
+	}, o.now)
 }
 
 func (o *lockedCheckout) returnCoins(ctx context.Context, refund checkout.Refund) error {
 	if o.order.Virtual == nil || o.order.Virtual.SKU != catalog.CoinsSKU || !refund.Amount.IsPositive() {
 		return nil
 	}
-	err := o.q.ReturnCoinsOfCheckout(ctx, sqlc.ReturnCoinsOfCheckoutParams{Amount: refund.Amount.IntPart(), UserID: o.row.UserID, ProjectID: o.row.ProjectID, Reference: refund.ID, Now: o.now})
+	err := o.q.ReturnCoinsOfCheckout(ctx, sqlc.ReturnCoinsOfCheckoutParams{
+		Amount:    refund.Amount.IntPart(),
+		UserID:    o.row.UserID,
+		ProjectID: o.row.ProjectID,
+		Reference: refund.ID,
+		Now:       o.now,
+	})
 	if err != nil {
 		return fmt.Errorf("return coins: %w", err)
 	}
@@ -196,7 +222,15 @@ func (o *lockedCheckout) takeBack(ctx context.Context, refund checkout.Refund) e
 	if err != nil {
 		return err
 	}
-	taking := TakingBack{ProjectID: o.row.ProjectID, UserID: o.row.UserID, Reference: checkoutReference(o.row.OrderID), RefundID: refund.ID, Grants: grants, Source: SourceOrder, OrderID: o.row.OrderID}
+	taking := TakingBack{
+		ProjectID: o.row.ProjectID,
+		UserID:    o.row.UserID,
+		Reference: checkoutReference(o.row.OrderID),
+		RefundID:  refund.ID,
+		Grants:    grants,
+		Source:    SourceOrder,
+		OrderID:   o.row.OrderID,
+	}
 	if v := o.order.Virtual; v != nil && v.SKU != catalog.CoinsSKU && refund.Amount.IsPositive() {
 		taking.Return = &Spending{SKU: v.SKU, Amount: refund.Amount.IntPart()}
 	}

@@ -43,8 +43,20 @@ type returnRow struct {
 
 func (r returnRow) back() CheckoutReturn {
 	row := r.CheckoutReturn
-	return CheckoutReturn{ReturnID: row.ReturnID, OrderID: r.OrderID, PaymentID: row.PaymentID, RefundID: orZero(row.RefundID), Provider: r.Provider, ProviderID: r.ProviderID,
-		Amount: row.Amount, Currency: r.Currency, CreatedAt: row.CreatedAt, Reference: orZero(row.Reference), GivenBy: orZero(row.GivenBy), GivenAt: row.GivenAt}
+	return CheckoutReturn{
+		ReturnID:   row.ReturnID,
+		OrderID:    r.OrderID,
+		PaymentID:  row.PaymentID,
+		RefundID:   orZero(row.RefundID),
+		Provider:   r.Provider,
+		ProviderID: r.ProviderID,
+		Amount:     row.Amount,
+		Currency:   r.Currency,
+		CreatedAt:  row.CreatedAt,
+		Reference:  orZero(row.Reference),
+		GivenBy:    orZero(row.GivenBy),
+		GivenAt:    row.GivenAt,
+	}
 }
 
 // owePayment writes down that a payment which was not taken goes back.
@@ -77,10 +89,18 @@ type ReturnGiven struct {
 	By        string
 }
 
-// GiveReturn writes down that money went back. The same again changes nothing. It fails with ErrNotFound and ErrReturnGiven.
+// GiveReturn writes down that money went back. The same again changes nothing. It fails with ErrNotFound and
+// ErrReturnGiven.
 func (db *DB) GiveReturn(ctx context.Context, g ReturnGiven, now time.Time) (back CheckoutReturn, err error) {
 	err = db.inTx(ctx, func(q *sqlc.Queries) error {
-		row, err := q.GiveReturn(ctx, sqlc.GiveReturnParams{ReturnID: g.ReturnID, ProjectID: g.ProjectID, Provider: g.Provider, Reference: g.Reference, GivenBy: g.By, Now: now})
+		row, err := q.GiveReturn(ctx, sqlc.GiveReturnParams{
+			ReturnID:  g.ReturnID,
+			ProjectID: g.ProjectID,
+			Provider:  g.Provider,
+			Reference: g.Reference,
+			GivenBy:   g.By,
+			Now:       now,
+		})
 		if errors.Is(err, pgx.ErrNoRows) {
 			back, err = findGiven(ctx, q, g)
 			return err
@@ -118,9 +138,18 @@ type ReturnFilter struct {
 // ListReturns lists what goes back to who paid in a project, newest first.
 func (db *DB) ListReturns(ctx context.Context, projectID int32, f ReturnFilter) ([]CheckoutReturn, error) {
 	if f.Given != nil && !*f.Given {
-		return returnsOf(db.q.ListOwedReturns(ctx, sqlc.ListOwedReturnsParams{ProjectID: projectID, Before: f.Before, MaxReturns: int32(f.Limit)}))
+		return returnsOf(db.q.ListOwedReturns(ctx, sqlc.ListOwedReturnsParams{
+			ProjectID:  projectID,
+			Before:     f.Before,
+			MaxReturns: int32(f.Limit),
+		}))
 	}
-	return returnsOf(db.q.ListReturns(ctx, sqlc.ListReturnsParams{ProjectID: projectID, Before: f.Before, Given: f.Given, MaxReturns: int32(f.Limit)}))
+	return returnsOf(db.q.ListReturns(ctx, sqlc.ListReturnsParams{
+		ProjectID:  projectID,
+		Before:     f.Before,
+		Given:      f.Given,
+		MaxReturns: int32(f.Limit),
+	}))
 }
 
 func returnsOf[Row sqlc.ListReturnsRow | sqlc.ListOwedReturnsRow](rows []Row, err error) ([]CheckoutReturn, error) {

@@ -64,7 +64,12 @@ func TestMoneyThatWasNotKeptGoesBackOnce(t *testing.T) {
 	given.ProjectID = new(testkit.Project + 1)
 	_, err = c.GiveReturn(t.Context(), given, c.now)
 	require.ErrorIs(t, err, postgres.ErrNotFound)
-	_, err = c.GiveReturn(t.Context(), postgres.ReturnGiven{ReturnID: owed[1].ReturnID, Provider: new("another"), Reference: "x", By: "another"}, c.now)
+	_, err = c.GiveReturn(t.Context(), postgres.ReturnGiven{
+		ReturnID:  owed[1].ReturnID,
+		Provider:  new("another"),
+		Reference: "x",
+		By:        "another",
+	}, c.now)
 	require.ErrorIs(t, err, postgres.ErrNotFound, "the money is not that provider's")
 	require.Len(t, c.returns(new(false)), 2)
 	require.EqualValues(t, 1, c.number("SELECT count(*) FROM audit_log WHERE action = 'checkout.return'"))
@@ -89,7 +94,8 @@ func TestNothingGoesBackThatNeverMoved(t *testing.T) {
 	testkit.RequireClean(t, c.DB)
 }
 
-// A provider and an admin say at the same time that the money went back, by different transactions: one of them is right.
+// A provider and an admin say at the same time that the money went back, by different transactions: one of
+// them is right.
 func TestOneTransactionGivesAReturnBack(t *testing.T) {
 	t.Parallel()
 	c := newCounter(t)
@@ -104,7 +110,11 @@ func TestOneTransactionGivesAReturnBack(t *testing.T) {
 	outcomes := make(chan error, 8)
 	for i := range cap(outcomes) {
 		running.Go(func() {
-			_, err := c.GiveReturn(t.Context(), postgres.ReturnGiven{ReturnID: owed[0].ReturnID, Reference: "tx-" + string(rune('a'+i)), By: "x"}, time.Now())
+			_, err := c.GiveReturn(t.Context(), postgres.ReturnGiven{
+				ReturnID:  owed[0].ReturnID,
+				Reference: "tx-" + string(rune('a'+i)),
+				By:        "x",
+			}, time.Now())
 			outcomes <- err
 		})
 	}

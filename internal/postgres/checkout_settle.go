@@ -23,9 +23,9 @@ type CheckoutChange struct {
 	Changes   int // so many there have been, with this one
 }
 
-// SettleCheckout delivers an order that is paid, ends one whose time is up, and says until when there is nothing to do, or what the main
-// product is to be asked for.
-// Repeating it changes nothing and gives the same answer. It fails with ErrNotFound.
+// SettleCheckout delivers an order that is paid, ends one whose time is up, and says until when there is
+// nothing to do, or what the main product is to be asked for. Repeating it changes nothing and gives the same
+// answer. It fails with ErrNotFound.
 func (db *DB) SettleCheckout(ctx context.Context, orderID int64, now time.Time) (settled contract.SettledCheckout, err error) {
 	err = db.withCheckout(ctx, orderID, now, func(o *lockedCheckout) error {
 		settled = contract.SettledCheckout{}
@@ -63,14 +63,21 @@ func (o *lockedCheckout) deliver(ctx context.Context) error {
 	return o.finish(ctx, false)
 }
 
-// give puts the goods into the inventory. What can't be given any more, such as a non-consumable that the user has got elsewhere meanwhile, is
-// paid back as a whole, and admins are alerted.
+// give puts the goods into the inventory. What can't be given any more, such as a non-consumable that the
+// user has got elsewhere meanwhile, is paid back as a whole, and admins are alerted.
 func (o *lockedCheckout) give(ctx context.Context) error {
 	grants, err := checkout.LocalGrants(o.order.Lines)
 	if err != nil {
 		return fmt.Errorf("order %d: %w", o.row.OrderID, err)
 	}
-	giving := Giving{ProjectID: o.row.ProjectID, UserID: o.row.UserID, Reference: checkoutReference(o.row.OrderID), Grants: grants, Source: SourceOrder, OrderID: o.row.OrderID}
+	giving := Giving{
+		ProjectID: o.row.ProjectID,
+		UserID:    o.row.UserID,
+		Reference: checkoutReference(o.row.OrderID),
+		Grants:    grants,
+		Source:    SourceOrder,
+		OrderID:   o.row.OrderID,
+	}
 	if giving.Snapshots, err = snapshotsOf(ctx, o.q, o.row.ProjectID, grants); err != nil {
 		return err
 	}
@@ -92,8 +99,9 @@ func (o *lockedCheckout) give(ctx context.Context) error {
 	return nil
 }
 
-// CancelCheckout ends an order that is not paid, for its user. One that is over already stays as it is: of cancel, payment and
-// expiry the first decides. It is refused for one that is paid, and fails with ErrNotFound.
+// CancelCheckout ends an order that is not paid, for its user. One that is over already stays as it is: of
+// cancel, payment and expiry the first decides. It is refused for one that is paid, and fails with
+// ErrNotFound.
 func (db *DB) CancelCheckout(ctx context.Context, projectID int32, userID string, orderID int64, now time.Time) (change CheckoutChange, err error) {
 	err = db.withCheckout(ctx, orderID, now, func(o *lockedCheckout) error {
 		change = CheckoutChange{}
@@ -119,13 +127,24 @@ func (db *DB) CancelCheckout(ctx context.Context, projectID int32, userID string
 // LeaseCheckouts hands out orders whose workflow may not know how they are, or may not run. A lease, not a claim: what
 // MarkCheckoutsTold does not confirm is found again.
 func (db *DB) LeaseCheckouts(ctx context.Context, lease time.Duration, limit int, now time.Time) ([]CheckoutChange, error) {
-	rows, err := db.q.LeaseCheckoutOrders(ctx, sqlc.LeaseCheckoutOrdersParams{Now: now, LeaseUntil: now.Add(lease), MaxOrders: int32(limit)})
+	rows, err := db.q.LeaseCheckoutOrders(ctx, sqlc.LeaseCheckoutOrdersParams{
+		Now:        now,
+		LeaseUntil: now.Add(lease),
+		MaxOrders:  int32(limit),
+	})
 	if err != nil {
 		return nil, fmt.Errorf("lease orders: %w", err)
 	}
 	orders := make([]CheckoutChange, len(rows))
 	for i, row := range rows {
-		orders[i] = CheckoutChange{ProjectID: row.ProjectID, OrderID: row.OrderID, UserID: row.UserID, Status: checkout.OrderStatus(row.Status), ExpiresAt: row.ExpiresAt, Changes: int(row.Changes)}
+		orders[i] = CheckoutChange{
+			ProjectID: row.ProjectID,
+			OrderID:   row.OrderID,
+			UserID:    row.UserID,
+			Status:    checkout.OrderStatus(row.Status),
+			ExpiresAt: row.ExpiresAt,
+			Changes:   int(row.Changes),
+		}
 	}
 	return orders, nil
 }

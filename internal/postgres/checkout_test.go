@@ -40,7 +40,10 @@ func newCounter(t testing.TB, change ...func(items map[string]*catalog.Item)) *c
 		itemNamed("gun_1", func(i *catalog.Item) { i.Promotions = half }),
 		itemNamed("skin", func(i *catalog.Item) { i.VirtualItemType = catalog.NonConsumable }),
 		itemNamed("pass", func(i *catalog.Item) {
-			i.VirtualItemType, i.InventoryOptions.ExpirationPeriod = catalog.NonRenewingSubscription, &subscriptions.Period{Unit: subscriptions.Day, Value: 30}
+			i.VirtualItemType, i.InventoryOptions.ExpirationPeriod = catalog.NonRenewingSubscription, &subscriptions.Period{
+				Unit:  subscriptions.Day,
+				Value: 30,
+			}
 			i.VirtualPrices = []catalog.VirtualPrice{{SKU: catalog.CoinsSKU, Amount: 40, IsDefault: true}, {SKU: "gold", Amount: 150}}
 		}),
 		itemNamed("gold_100", func(i *catalog.Item) {
@@ -77,8 +80,15 @@ func (c *counter) shopper(userID string) postgres.Shopper {
 }
 
 func (c *counter) order(form checkout.Form, sku string, quantity int64) postgres.NewCheckout {
-	return postgres.NewCheckout{Shopper: c.shopper(buyer), Form: form, CartID: postgres.CurrentCart, Wanted: []checkout.LineRequest{{SKU: sku, Quantity: quantity}},
-		Sandbox: true, Zone: time.UTC, TTL: time.Hour}
+	return postgres.NewCheckout{
+		Shopper: c.shopper(buyer),
+		Form:    form,
+		CartID:  postgres.CurrentCart,
+		Wanted:  []checkout.LineRequest{{SKU: sku, Quantity: quantity}},
+		Sandbox: true,
+		Zone:    time.UTC,
+		TTL:     time.Hour,
+	}
 }
 
 func (c *counter) buy(o postgres.NewCheckout) postgres.CreatedCheckout {
@@ -142,7 +152,13 @@ func (c *counter) refused(err error, code checkout.Code) {
 
 func (c *counter) refund(orderID int64, lines ...checkout.RefundLine) checkout.Refund {
 	c.t.Helper()
-	refund, _, err := c.RefundCheckout(c.t.Context(), postgres.CheckoutRefund{ProjectID: testkit.Project, OrderID: orderID, Lines: lines, Reason: "goodwill", Actor: "test"}, c.now)
+	refund, _, err := c.RefundCheckout(c.t.Context(), postgres.CheckoutRefund{
+		ProjectID: testkit.Project,
+		OrderID:   orderID,
+		Lines:     lines,
+		Reason:    "goodwill",
+		Actor:     "test",
+	}, c.now)
 	require.NoError(c.t, err)
 	return refund
 }
@@ -407,13 +423,24 @@ func TestPaymentsThatDoNotFit(t *testing.T) {
 	require.Equal(t, checkout.PaymentChanged, c.pay(elsewhere, "p1", "1.98").Reason, "the same payment told of another order")
 	require.EqualValues(t, 3, c.number("SELECT count(*) FROM admin_alerts WHERE kind IN ('payment_held', 'payment_differs')"))
 
-	review := postgres.PaymentReview{ProjectID: testkit.Project, PaymentID: little.PaymentID, Accept: true, Actor: "admin", Reason: "a rounding error"}
+	review := postgres.PaymentReview{
+		ProjectID: testkit.Project,
+		PaymentID: little.PaymentID,
+		Accept:    true,
+		Actor:     "admin",
+		Reason:    "a rounding error",
+	}
 	taken, err := c.ReviewPayment(t.Context(), review, c.now)
 	require.NoError(t, err)
 	require.Equal(t, []any{checkout.Accepted, checkout.ReviewAccepted, checkout.Paid}, []any{taken.Outcome, taken.Reason, taken.Status})
 	_, err = c.ReviewPayment(t.Context(), review, c.now)
 	c.refused(err, checkout.InvalidField)
-	sent, err := c.ReviewPayment(t.Context(), postgres.PaymentReview{ProjectID: testkit.Project, PaymentID: other.PaymentID, Actor: "admin", Reason: "wrong"}, c.now)
+	sent, err := c.ReviewPayment(t.Context(), postgres.PaymentReview{
+		ProjectID: testkit.Project,
+		PaymentID: other.PaymentID,
+		Actor:     "admin",
+		Reason:    "wrong",
+	}, c.now)
 	require.NoError(t, err)
 	require.Equal(t, checkout.Returned, sent.Outcome)
 	require.Equal(t, checkout.Done, c.settle(id))
@@ -518,11 +545,23 @@ func TestRefunds(t *testing.T) {
 	require.Equal(t, []any{"1", false}, []any{one.Amount.String(), one.Whole}, "0.995, rounded")
 	require.EqualValues(t, 122, c.owns("gun_1"))
 	require.EqualValues(t, 122, c.number("SELECT sold FROM item_sales"))
-	_, _, err := c.RefundCheckout(t.Context(), postgres.CheckoutRefund{ProjectID: testkit.Project, OrderID: id, Lines: []checkout.RefundLine{{LineID: "1", Quantity: 123}}, Reason: "x", Actor: "x"}, c.now)
+	_, _, err := c.RefundCheckout(t.Context(), postgres.CheckoutRefund{
+		ProjectID: testkit.Project,
+		OrderID:   id,
+		Lines:     []checkout.RefundLine{{LineID: "1", Quantity: 123}},
+		Reason:    "x",
+		Actor:     "x",
+	}, c.now)
 	c.refused(err, checkout.InvalidField)
 	testkit.RequireClean(t, c.DB)
 
-	again := postgres.CheckoutRefund{ProjectID: testkit.Project, OrderID: id, Reason: "x", Actor: "x", Idempotency: &postgres.Idempotency{Key: "k"}}
+	again := postgres.CheckoutRefund{
+		ProjectID:   testkit.Project,
+		OrderID:     id,
+		Reason:      "x",
+		Actor:       "x",
+		Idempotency: &postgres.Idempotency{Key: "k"},
+	}
 	rest, replayed, err := c.RefundCheckout(t.Context(), again, c.now)
 	require.NoError(t, err)
 	require.False(t, replayed)
@@ -564,7 +603,13 @@ func TestSubscriptionIsRefundedWhole(t *testing.T) {
 	t.Parallel()
 	c := newCounter(t)
 	id := c.paidOrder("pass", 2)
-	_, _, err := c.RefundCheckout(t.Context(), postgres.CheckoutRefund{ProjectID: testkit.Project, OrderID: id, Lines: []checkout.RefundLine{{LineID: "1", Quantity: 1}}, Reason: "x", Actor: "x"}, c.now)
+	_, _, err := c.RefundCheckout(t.Context(), postgres.CheckoutRefund{
+		ProjectID: testkit.Project,
+		OrderID:   id,
+		Lines:     []checkout.RefundLine{{LineID: "1", Quantity: 1}},
+		Reason:    "x",
+		Actor:     "x",
+	}, c.now)
 	var refused *inventory.Refusal
 	require.ErrorAs(t, err, &refused)
 	require.Equal(t, inventory.NotAllowed, refused.Code)
@@ -705,7 +750,8 @@ func TestTwoPaymentsRace(t *testing.T) {
 	testkit.RequireClean(t, c.DB)
 }
 
-// A payment races a cancel or the expiry, and two deliveries race each other: one outcome each. In the end each side has won.
+// A payment races a cancel or the expiry, and two deliveries race each other: one outcome each. In the end
+// each side has won.
 func TestPaymentRacesCancelAndExpiry(t *testing.T) {
 	t.Parallel()
 	c := newCounter(t, func(items map[string]*catalog.Item) { items["gun_1"].Limits.PerItem = 1000 })
@@ -723,8 +769,8 @@ func TestPaymentRacesCancelAndExpiry(t *testing.T) {
 	testkit.RequireClean(t, c.DB)
 }
 
-// racePayment has an order paid and ended at once, and tells what became of it. The payment has to read the order so many times
-// before it starts; a negative handicap is its rival's.
+// racePayment has an order paid and ended at once, and tells what became of it. The payment has to read the
+// order so many times before it starts; a negative handicap is its rival's.
 func (c *counter) racePayment(rival checkout.OrderStatus, handicap int) checkout.OrderStatus {
 	c.t.Helper()
 	created := c.buy(c.order(checkout.PaidItem, "gun_1", 2))
@@ -777,7 +823,12 @@ func TestRefundRacesDelivery(t *testing.T) {
 		created := c.buy(c.order(checkout.PaidItem, "gun_1", 2))
 		c.pay(created.OrderID, created.Token, "1.99")
 		refund := func() error {
-			_, _, err := c.RefundCheckout(t.Context(), postgres.CheckoutRefund{ProjectID: testkit.Project, OrderID: created.OrderID, Reason: "x", Actor: "x"}, c.now)
+			_, _, err := c.RefundCheckout(t.Context(), postgres.CheckoutRefund{
+				ProjectID: testkit.Project,
+				OrderID:   created.OrderID,
+				Reason:    "x",
+				Actor:     "x",
+			}, c.now)
 			var refusal *checkout.Refusal
 			if errors.As(err, &refusal) {
 				return nil // the other refund came first

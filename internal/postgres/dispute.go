@@ -57,7 +57,14 @@ func (db *DB) OpenDispute(ctx context.Context, a DisputeAct, now time.Time) (dis
 			if err != nil {
 				return err
 			}
-			err = q.InsertDispute(ctx, sqlc.InsertDisputeParams{DisputeID: id, ProjectID: a.ProjectID, OrderID: a.OrderID, UserID: order.UserID, OpenedBy: a.Actor, Now: now})
+			err = q.InsertDispute(ctx, sqlc.InsertDisputeParams{
+				DisputeID: id,
+				ProjectID: a.ProjectID,
+				OrderID:   a.OrderID,
+				UserID:    order.UserID,
+				OpenedBy:  a.Actor,
+				Now:       now,
+			})
 			if err != nil {
 				return fmt.Errorf("open dispute: %w", err)
 			}
@@ -120,11 +127,21 @@ func note(ctx context.Context, q *sqlc.Queries, a DisputeAct, now time.Time) err
 }
 
 func noteDispute(ctx context.Context, q *sqlc.Queries, a DisputeAct, orderID, action string, now time.Time) error {
-	err := q.InsertDisputeNote(ctx, sqlc.InsertDisputeNoteParams{DisputeID: a.DisputeID, Author: a.Actor, State: optional.Text(string(a.State)), Note: optional.Text(a.Note), Now: now})
+	err := q.InsertDisputeNote(ctx, sqlc.InsertDisputeNoteParams{
+		DisputeID: a.DisputeID,
+		Author:    a.Actor,
+		State:     optional.Text(string(a.State)),
+		Note:      optional.Text(a.Note),
+		Now:       now,
+	})
 	if err != nil {
 		return fmt.Errorf("note dispute: %w", err)
 	}
-	return audit(ctx, q, a.ProjectID, a.Actor, action, orderID, map[string]any{"dispute_id": a.DisputeID, "state": a.State, "reason": a.Note}, now)
+	return audit(ctx, q, a.ProjectID, a.Actor, action, orderID, map[string]any{
+		"dispute_id": a.DisputeID,
+		"state":      a.State,
+		"reason":     a.Note,
+	}, now)
 }
 
 // GetDispute reads a dispute with its notes; ErrNotFound when there is none.
@@ -143,7 +160,13 @@ func readDispute(ctx context.Context, q *sqlc.Queries, projectID int32, disputeI
 	}
 	dispute := disputeOf(row)
 	for _, n := range notes {
-		dispute.Notes = append(dispute.Notes, DisputeNote{NoteID: n.NoteID, Author: n.Author, State: store.DisputeState(text(n.State)), Note: text(n.Note), At: n.At})
+		dispute.Notes = append(dispute.Notes, DisputeNote{
+			NoteID: n.NoteID,
+			Author: n.Author,
+			State:  store.DisputeState(text(n.State)),
+			Note:   text(n.Note),
+			At:     n.At,
+		})
 	}
 	return dispute, nil
 }
@@ -157,8 +180,14 @@ type DisputeFilter struct {
 
 // Disputes lists a project's disputes without their notes, newest first.
 func (db *DB) Disputes(ctx context.Context, projectID int32, f DisputeFilter) ([]Dispute, error) {
-	rows, err := db.q.ListDisputes(ctx, sqlc.ListDisputesParams{ProjectID: projectID, Before: optional.Text(f.Before), State: optional.Text(f.State),
-		OrderID: optional.Text(f.OrderID), UserID: optional.Text(f.UserID), MaxDisputes: int32(f.Limit)})
+	rows, err := db.q.ListDisputes(ctx, sqlc.ListDisputesParams{
+		ProjectID:   projectID,
+		Before:      optional.Text(f.Before),
+		State:       optional.Text(f.State),
+		OrderID:     optional.Text(f.OrderID),
+		UserID:      optional.Text(f.UserID),
+		MaxDisputes: int32(f.Limit),
+	})
 	if err != nil {
 		return nil, fmt.Errorf("list disputes: %w", err)
 	}
@@ -170,6 +199,13 @@ func (db *DB) Disputes(ctx context.Context, projectID int32, f DisputeFilter) ([
 }
 
 func disputeOf(row sqlc.Dispute) Dispute {
-	return Dispute{DisputeID: row.DisputeID, OrderID: row.OrderID, UserID: row.UserID, State: store.DisputeState(row.State), OpenedBy: row.OpenedBy,
-		CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt}
+	return Dispute{
+		DisputeID: row.DisputeID,
+		OrderID:   row.OrderID,
+		UserID:    row.UserID,
+		State:     store.DisputeState(row.State),
+		OpenedBy:  row.OpenedBy,
+		CreatedAt: row.CreatedAt,
+		UpdatedAt: row.UpdatedAt,
+	}
 }

@@ -27,7 +27,14 @@ func (db *DB) ReadEligibility(ctx context.Context, projectID int32, userID strin
 	if err != nil {
 		return Eligibility{}, fmt.Errorf("read eligibility: %w", err)
 	}
-	buyer, err := buyerOf(sqlc.LockBuyerRow{UserID: row.UserID, Status: row.Status, Suspicious: row.Suspicious, Vip: row.Vip, Available: row.Available, Attributes: row.Attributes})
+	buyer, err := buyerOf(sqlc.LockBuyerRow{
+		UserID:     row.UserID,
+		Status:     row.Status,
+		Suspicious: row.Suspicious,
+		Vip:        row.Vip,
+		Available:  row.Available,
+		Attributes: row.Attributes,
+	})
 	if err != nil {
 		return Eligibility{}, err
 	}
@@ -42,7 +49,11 @@ func (db *DB) ReadEligibility(ctx context.Context, projectID int32, userID strin
 	for _, c := range counts {
 		bought[c.Sku] = store.Bought{Ever: c.Ever, Day: c.Day, Week: c.Week, Month: c.Month}
 	}
-	if buyer.CompletedTasks, err = db.q.CompletedTasks(ctx, sqlc.CompletedTasksParams{UserID: userID, ProjectID: projectID, Skus: skus}); err != nil {
+	if buyer.CompletedTasks, err = db.q.CompletedTasks(ctx, sqlc.CompletedTasksParams{
+		UserID:    userID,
+		ProjectID: projectID,
+		Skus:      skus,
+	}); err != nil {
 		return Eligibility{}, fmt.Errorf("read eligibility: %w", err)
 	}
 	return Eligibility{Buyer: buyer, Bought: bought}, nil

@@ -26,8 +26,9 @@ type Entitlement struct {
 	Quantity  int64
 }
 
-// Entitlements answers whether users are entitled to items. A question alone is one read by a primary key; those that come while others are read
-// share the next read, so that many at once cost hardly more than a few. Every read begins after its questions were asked: nothing is remembered.
+// Entitlements answers whether users are entitled to items. A question alone is one read by a primary key;
+// those that come while others are read share the next read, so that many at once cost hardly more than a
+// few. Every read begins after its questions were asked: nothing is remembered.
 type Entitlements struct {
 	db *DB
 
@@ -118,7 +119,11 @@ func (e *Entitlements) next() []*entitlementQuestion {
 func (e *Entitlements) readBatch(ctx context.Context, batch []*entitlementQuestion) error {
 	ctx, cancel := context.WithTimeout(ctx, entitlementTimeout)
 	defer cancel()
-	params := sqlc.CheckEntitlementsParams{ProjectIds: make([]int32, len(batch)), UserIds: make([]string, len(batch)), Skus: make([]string, len(batch))}
+	params := sqlc.CheckEntitlementsParams{
+		ProjectIds: make([]int32, len(batch)),
+		UserIds:    make([]string, len(batch)),
+		Skus:       make([]string, len(batch)),
+	}
 	for i, q := range batch {
 		params.ProjectIds[i], params.UserIds[i], params.Skus[i] = q.projectID, q.userID, q.sku
 	}

@@ -69,7 +69,14 @@ func (db *DB) countOnce(ctx context.Context, b EventBatch, now time.Time) (Count
 	}
 	duplicates := claim.duplicates(b.Events, facts.claimed)
 	news := make([]tasks.Received, 0, len(facts.claimed))
-	batch := tasks.Batch{Now: now, Events: make([]tasks.Event, 0, len(facts.claimed)), Catalog: b.Catalog, Users: facts.users, Windows: facts.windows, NewWindowID: func() string { return xid.New().String() }}
+	batch := tasks.Batch{
+		Now:         now,
+		Events:      make([]tasks.Event, 0, len(facts.claimed)),
+		Catalog:     b.Catalog,
+		Users:       facts.users,
+		Windows:     facts.windows,
+		NewWindowID: func() string { return xid.New().String() },
+	}
 	for i, event := range b.Events {
 		if !duplicates[i] {
 			news = append(news, event)
@@ -231,9 +238,19 @@ func writeCounted(ctx context.Context, conn *pgxpool.Conn, b EventBatch, news []
 
 func eventColumns(projectID int32, events []tasks.Received, decisions [][]tasks.Decision, now time.Time) (sqlc.WriteEventsParams, error) {
 	n := len(events)
-	columns := sqlc.WriteEventsParams{ProjectID: projectID, Now: now, Keys: make([]pgtype.UUID, 0, n), EventIds: make([]string, 0, n), Identities: make([]string, 0, n),
-		Sources: make([]string, 0, n), UserIds: make([]string, 0, n), EventTypes: make([]string, 0, n), OccurredAt: make([]time.Time, 0, n),
-		Payloads: make([]string, 0, n), Decisions: make([]string, 0, n)}
+	columns := sqlc.WriteEventsParams{
+		ProjectID:  projectID,
+		Now:        now,
+		Keys:       make([]pgtype.UUID, 0, n),
+		EventIds:   make([]string, 0, n),
+		Identities: make([]string, 0, n),
+		Sources:    make([]string, 0, n),
+		UserIds:    make([]string, 0, n),
+		EventTypes: make([]string, 0, n),
+		OccurredAt: make([]time.Time, 0, n),
+		Payloads:   make([]string, 0, n),
+		Decisions:  make([]string, 0, n),
+	}
 	for i, event := range events {
 		decided, err := decisionsColumn(decisions[i])
 		if err != nil {
@@ -252,7 +269,8 @@ func eventColumns(projectID int32, events []tasks.Received, decisions [][]tasks.
 	return columns, nil
 }
 
-// decisionsColumn writes by hand what most events are, counted for one task, because the general way takes longer than the rules.
+// decisionsColumn writes by hand what most events are, counted for one task, because the general way takes
+// longer than the rules.
 func decisionsColumn(decisions []tasks.Decision) (string, error) {
 	if len(decisions) == 0 {
 		return "", nil
@@ -337,8 +355,8 @@ func toTell(b EventBatch, outcome tasks.Outcome, locked map[string]windowPlace) 
 	return tell
 }
 
-// ClaimForEvents stores the key of a request that brings events and tells whether it came before. The events' own keys are what
-// keeps a repeat from counting twice; this one refuses another body under the same key.
+// ClaimForEvents stores the key of a request that brings events and tells whether it came before. The events'
+// own keys are what keeps a repeat from counting twice; this one refuses another body under the same key.
 func (db *DB) ClaimForEvents(ctx context.Context, projectID int32, i *Idempotency, now time.Time) (replayed bool, err error) {
 	resource := "events/" + xid.New().String()
 	first, err := i.claim(ctx, db.q, projectID, resource, now)

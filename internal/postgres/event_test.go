@@ -25,8 +25,13 @@ const better = "better"
 func bet(id string, at time.Time, change ...func(*tasks.Received)) tasks.Received {
 	payload := fmt.Sprintf(`{"event_id":%q,"user_id":%q,"event_type":"bet_placed","timestamp":%q,"amount":250.00,"currency":"RUB"}`, id, better, at.Format(time.RFC3339Nano))
 	received := tasks.Received{ID: id, IdentifiedBy: tasks.ByEventID, Source: "rest", Event: tasks.Event{
-		UserID: better, Type: "bet_placed", OccurredAt: at, Amount: decimal.NewNullDecimal(decimal.NewFromInt(250)), Payload: json.RawMessage(payload),
-		Fields: map[string]any{"user_id": better, "event_type": "bet_placed", "amount": json.Number("250.00"), "currency": "RUB"}}}
+		UserID:     better,
+		Type:       "bet_placed",
+		OccurredAt: at,
+		Amount:     decimal.NewNullDecimal(decimal.NewFromInt(250)),
+		Payload:    json.RawMessage(payload),
+		Fields:     map[string]any{"user_id": better, "event_type": "bet_placed", "amount": json.Number("250.00"), "currency": "RUB"},
+	}}
 	copy(received.Key[:], fmt.Sprintf("%16s", id))
 	for _, f := range change {
 		f(&received)
@@ -228,8 +233,8 @@ func TestWindowsOpenLazily(t *testing.T) {
 	testkit.RequireClean(t, db)
 }
 
-// Somebody else changed the window's row while the count waited for it: it is somewhere else in the table by then, and is counted
-// in as it is there.
+// Somebody else changed the window's row while the count waited for it: it is somewhere else in the table by
+// then, and is counted in as it is there.
 func TestCountFollowsAWindowThatMoved(t *testing.T) {
 	t.Parallel()
 	db := testkit.Database(t)

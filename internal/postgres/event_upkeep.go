@@ -24,8 +24,9 @@ const (
 // sqlc does not know this table of PostgreSQL's.
 const listEventPartitions = "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 'events'::regclass"
 
-// KeepEventPartitions makes the partitions of stored events from today on, for so many days ahead, and drops events that
-// were received before keepFrom, a whole day at a time. Days are UTC. Several processes may call it at once.
+// KeepEventPartitions makes the partitions of stored events from today on, for so many days ahead, and drops
+// events that were received before keepFrom, a whole day at a time. Days are UTC. Several processes may call
+// it at once.
 func (db *DB) KeepEventPartitions(ctx context.Context, ahead int, keepFrom, now time.Time) (made, dropped int, err error) {
 	err = pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", eventPartitionLock); err != nil {

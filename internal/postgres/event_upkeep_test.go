@@ -49,8 +49,8 @@ func TestEventPartitions(t *testing.T) {
 	count(t, db, taskClock.Add(5*day), bet("ahead", taskClock.Add(5*day)))
 	require.Equal(t, map[string]int{"events_default": 1, "events_20261122": 1, "events_20261123": 1, "events_20261124": 0}, partitionsOf(t, db))
 
-	// The 22nd is dropped as soon as its last moment is past keeping, and not a moment before; the 27th stays where its first
-	// event went.
+	// The 22nd is dropped as soon as its last moment is past keeping, and not a moment before; the 27th stays
+	// where its first event went.
 	midnight := time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC)
 	_, dropped, err := db.KeepEventPartitions(t.Context(), 5, midnight.Add(-time.Nanosecond), taskClock.Add(5*day))
 	require.NoError(t, err)

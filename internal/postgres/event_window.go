@@ -16,16 +16,16 @@ import (
 
 // The statements of the hot path of counting find rows by their place (ctid), which sqlc does not know.
 
-// lockEventWindows reads the windows that events of these users may count for, locked in one order. A locked row stays where it
-// is until the transaction ends.
+// lockEventWindows reads the windows that events of these users may count for, locked in one order. A locked
+// row stays where it is until the transaction ends.
 const lockEventWindows = `SELECT w.ctid, w.window_id, w.user_id, w.task_id, w.version, w.number, w.anchor, w.activated_at, w.ends_at, w.closes_at, w.time_zone, w.state,
     w.target::text, w.progress::text, w.seen, w.completed_at, w.changes
 FROM unnest($1::text[]) AS u (user_id)
 JOIN task_windows w ON w.project_id = $2 AND w.user_id = u.user_id AND w.live
 ORDER BY w.window_id FOR NO KEY UPDATE OF w`
 
-// countInWindows writes windows where they were locked. One that reaches its target is completed here, and its workflow is to be
-// told. A window that is not there fails the transaction, by a division by zero.
+// countInWindows writes windows where they were locked. One that reaches its target is completed here, and
+// its workflow is to be told. A window that is not there fails the transaction, by a division by zero.
 const countInWindows = `WITH counted AS (
     UPDATE task_windows w SET progress = u.progress, seen = NULLIF(u.seen, '')::jsonb, updated_at = $1::timestamptz,
         state = CASE WHEN u.completed THEN 'completed' ELSE w.state END,
@@ -44,8 +44,8 @@ type windowPlace struct {
 	changes int32 // before the batch
 }
 
-// readEventWindows reads the answer of lockEventWindows, without reflection. Decimals come and go as text, of which they are made
-// faster than of PostgreSQL's binary form.
+// readEventWindows reads the answer of lockEventWindows, without reflection. Decimals come and go as text, of
+// which they are made faster than of PostgreSQL's binary form.
 func readEventWindows(rows pgx.Rows, use func(tasks.Window, windowPlace) error) error {
 	var window tasks.Window
 	var at windowPlace

@@ -23,8 +23,8 @@ func (db *DB) TakeBack(ctx context.Context, t TakingBack, now time.Time) error {
 // GiveGrantsIn and TakeBackIn are giveGrants and takeBack.
 var GiveGrantsIn, TakeBackIn = giveGrants, takeBack
 
-// RowsRead does something in a transaction of its own, and counts the rows that it read of a table: by the statistics that PostgreSQL keeps of
-// the transaction.
+// RowsRead does something in a transaction of its own, and counts the rows that it read of a table: by the
+// statistics that PostgreSQL keeps of the transaction.
 func (db *DB) RowsRead(ctx context.Context, table string, do func(*DB, *sqlc.Queries) error) (rows int64, err error) {
 	err = pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
 		read := func() (n int64, err error) {

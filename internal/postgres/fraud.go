@@ -21,7 +21,13 @@ type DeniedAddress struct {
 // DenyAddress adds a range to the list, or gives it a new reason; created tells which.
 func (db *DB) DenyAddress(ctx context.Context, projectID int32, address netip.Prefix, actor, reason string, now time.Time) (denied DeniedAddress, created bool, err error) {
 	err = db.inTx(ctx, func(q *sqlc.Queries) error {
-		row, err := q.PutDeniedAddress(ctx, sqlc.PutDeniedAddressParams{ProjectID: projectID, Address: address, Reason: reason, Actor: actor, Now: now})
+		row, err := q.PutDeniedAddress(ctx, sqlc.PutDeniedAddressParams{
+			ProjectID: projectID,
+			Address:   address,
+			Reason:    reason,
+			Actor:     actor,
+			Now:       now,
+		})
 		if err != nil {
 			return fmt.Errorf("deny address: %w", err)
 		}
@@ -47,7 +53,11 @@ func (db *DB) AllowAddress(ctx context.Context, projectID int32, address netip.P
 
 // DeniedAddresses lists the ranges in their order, after the given one (nil: from the first).
 func (db *DB) DeniedAddresses(ctx context.Context, projectID int32, after *netip.Prefix, limit int) ([]DeniedAddress, error) {
-	rows, err := db.q.ListDeniedAddresses(ctx, sqlc.ListDeniedAddressesParams{ProjectID: projectID, After: after, MaxAddresses: int32(limit)})
+	rows, err := db.q.ListDeniedAddresses(ctx, sqlc.ListDeniedAddressesParams{
+		ProjectID:    projectID,
+		After:        after,
+		MaxAddresses: int32(limit),
+	})
 	if err != nil {
 		return nil, fmt.Errorf("list denied addresses: %w", err)
 	}
@@ -68,7 +78,12 @@ type DeviceUser struct {
 
 // DeviceUsers lists who has bought from a device, in the order of the user ids, after the given one.
 func (db *DB) DeviceUsers(ctx context.Context, projectID int32, deviceID, after string, limit int) ([]DeviceUser, error) {
-	rows, err := db.q.ListDeviceUsers(ctx, sqlc.ListDeviceUsersParams{ProjectID: projectID, DeviceID: deviceID, After: after, MaxUsers: int32(limit)})
+	rows, err := db.q.ListDeviceUsers(ctx, sqlc.ListDeviceUsersParams{
+		ProjectID: projectID,
+		DeviceID:  deviceID,
+		After:     after,
+		MaxUsers:  int32(limit),
+	})
 	if err != nil {
 		return nil, fmt.Errorf("list users of device: %w", err)
 	}

@@ -20,20 +20,28 @@ var ErrNotGameKey = errors.New("not a game key")
 // GameKeyCounts tells how many keys of a game there are in each state.
 type GameKeyCounts struct{ Free, Reserved, Given, Revoked int64 }
 
-// AddGameKeys puts keys on sale and returns how many of them are new: one that the game has already is skipped. It fails with
-// ErrNotFound and ErrNotGameKey.
+// AddGameKeys puts keys on sale and returns how many of them are new: one that the game has already is
+// skipped. It fails with ErrNotFound and ErrNotGameKey.
 func (db *DB) AddGameKeys(ctx context.Context, projectID int32, sku string, codes []string, actor string, now time.Time) (added int64, counts GameKeyCounts, err error) {
 	err = db.inTx(ctx, func(q *sqlc.Queries) error {
 		if err := requireGameKey(ctx, q, projectID, sku); err != nil {
 			return err
 		}
-		if added, err = q.InsertGameKeys(ctx, sqlc.InsertGameKeysParams{ProjectID: projectID, Sku: sku, Codes: codes, Now: now}); err != nil {
+		if added, err = q.InsertGameKeys(ctx, sqlc.InsertGameKeysParams{
+			ProjectID: projectID,
+			Sku:       sku,
+			Codes:     codes,
+			Now:       now,
+		}); err != nil {
 			return fmt.Errorf("add game keys: %w", err)
 		}
 		if counts, err = countGameKeys(ctx, q, projectID, sku); err != nil {
 			return err
 		}
-		return audit(ctx, q, projectID, actor, "game_keys.add", sku, map[string]int64{"added": added, "skipped": int64(len(codes)) - added}, now)
+		return audit(ctx, q, projectID, actor, "game_keys.add", sku, map[string]int64{
+			"added":   added,
+			"skipped": int64(len(codes)) - added,
+		}, now)
 	})
 	return added, counts, err
 }
@@ -105,7 +113,11 @@ func (db *DB) KeysOfUser(ctx context.Context, projectID int32, userID string, ow
 	if len(drm) == 0 {
 		return nil, nil
 	}
-	rows, err := db.q.ListKeysOfUser(ctx, sqlc.ListKeysOfUserParams{ProjectID: projectID, UserID: userID, Skus: slices.Sorted(maps.Keys(drm))})
+	rows, err := db.q.ListKeysOfUser(ctx, sqlc.ListKeysOfUserParams{
+		ProjectID: projectID,
+		UserID:    userID,
+		Skus:      slices.Sorted(maps.Keys(drm)),
+	})
 	if err != nil {
 		return nil, fmt.Errorf("keys of a user: %w", err)
 	}

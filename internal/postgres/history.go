@@ -31,7 +31,12 @@ type HistoryFilter struct {
 // History merges the timeline, transfers, notifications, audit and disputes of an order, or of all of a user's
 // orders and the user's wallet, newest first.
 func (db *DB) History(ctx context.Context, projectID int32, f HistoryFilter) ([]HistoryEntry, error) {
-	params := sqlc.ListHistoryParams{ProjectID: projectID, OrderID: optional.Text(f.OrderID), UserID: optional.Text(f.UserID), MaxEntries: int32(f.Limit)}
+	params := sqlc.ListHistoryParams{
+		ProjectID:  projectID,
+		OrderID:    optional.Text(f.OrderID),
+		UserID:     optional.Text(f.UserID),
+		MaxEntries: int32(f.Limit),
+	}
 	if f.Before != nil {
 		params.BeforeAt, params.BeforeSource, params.BeforeID = &f.Before.At, f.Before.Source, f.Before.ID
 	}
@@ -67,14 +72,30 @@ type AuditFilter struct {
 
 // Audit lists a project's audit log, newest first.
 func (db *DB) Audit(ctx context.Context, projectID int32, f AuditFilter) ([]AuditEntry, error) {
-	rows, err := db.q.ListAudit(ctx, sqlc.ListAuditParams{ProjectID: projectID, Actor: optional.Text(f.Actor), Action: optional.Text(f.Action), Subject: optional.Text(f.Subject),
-		Since: f.From, Until: f.Until, Before: f.Before, MaxEntries: int32(f.Limit)})
+	rows, err := db.q.ListAudit(ctx, sqlc.ListAuditParams{
+		ProjectID:  projectID,
+		Actor:      optional.Text(f.Actor),
+		Action:     optional.Text(f.Action),
+		Subject:    optional.Text(f.Subject),
+		Since:      f.From,
+		Until:      f.Until,
+		Before:     f.Before,
+		MaxEntries: int32(f.Limit),
+	})
 	if err != nil {
 		return nil, fmt.Errorf("audit: %w", err)
 	}
 	entries := make([]AuditEntry, len(rows))
 	for i, row := range rows {
-		entries[i] = AuditEntry{AuditID: row.AuditID, Actor: row.Actor, Action: row.Action, Subject: row.Subject, Detail: row.Detail, Hash: row.Hash, At: row.At}
+		entries[i] = AuditEntry{
+			AuditID: row.AuditID,
+			Actor:   row.Actor,
+			Action:  row.Action,
+			Subject: row.Subject,
+			Detail:  row.Detail,
+			Hash:    row.Hash,
+			At:      row.At,
+		}
 	}
 	return entries, nil
 }

@@ -30,7 +30,13 @@ func TestHistory(t *testing.T) {
 	_, err := s.RefundOrder(t.Context(), s.refund(order, 30), s.clock)
 	require.NoError(t, err)
 	s.clock = s.clock.Add(time.Minute)
-	dispute, _, err := s.OpenDispute(t.Context(), postgres.DisputeAct{ProjectID: project, DisputeID: "dsp_1", OrderID: order, Note: "nothing came", Actor: "support-1"}, s.clock)
+	dispute, _, err := s.OpenDispute(t.Context(), postgres.DisputeAct{
+		ProjectID: project,
+		DisputeID: "dsp_1",
+		OrderID:   order,
+		Note:      "nothing came",
+		Actor:     "support-1",
+	}, s.clock)
 	require.NoError(t, err)
 	require.Equal(t, "buyer", dispute.UserID)
 	_, err = s.SetSuspicious(t.Context(), project, "buyer", true, "support-1", "ticket 7", s.clock.Add(time.Minute))
@@ -71,7 +77,13 @@ func TestDisputes(t *testing.T) {
 	_, _, err := s.OpenDispute(t.Context(), act, s.clock)
 	require.NoError(t, err)
 	move := func(state store.DisputeState, note string) (postgres.Dispute, error) {
-		d, _, err := s.NoteDispute(t.Context(), postgres.DisputeAct{ProjectID: project, DisputeID: "dsp_1", State: state, Note: note, Actor: "support-2"}, s.clock)
+		d, _, err := s.NoteDispute(t.Context(), postgres.DisputeAct{
+			ProjectID: project,
+			DisputeID: "dsp_1",
+			State:     state,
+			Note:      note,
+			Actor:     "support-2",
+		}, s.clock)
 		return d, err
 	}
 	_, err = move("", "asked the product")

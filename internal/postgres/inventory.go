@@ -24,8 +24,8 @@ const (
 type Giving struct {
 	ProjectID int32
 	UserID    string
-	// Reference is what they belong to, such as order/41: the same on every attempt. With a grant's id it is the key of that grant, and the id of
-	// the extension of a subscription.
+	// Reference is what they belong to, such as order/41: the same on every attempt. With a grant's id it is
+	// the key of that grant, and the id of the extension of a subscription.
 	Reference string
 	Grants    []inventory.Grant
 	Snapshots map[string]catalog.Item // by SKU, of as many as are known
@@ -42,9 +42,10 @@ type Spending struct {
 	Amount int64
 }
 
-// giveGrants gives in the transaction of q; what was given before is skipped. It locks the rows that it changes, of the inventory and then
-// of the subscriptions, each in the order of the SKUs. It fails with *RefusedChangeError, which wraps an *inventory.Refusal: the user
-// has not enough to spend, owns a non-consumable already, or there are not enough keys; everything is to be taken back then.
+// giveGrants gives in the transaction of q; what was given before is skipped. It locks the rows that it
+// changes, of the inventory and then of the subscriptions, each in the order of the SKUs. It fails with
+// *RefusedChangeError, which wraps an *inventory.Refusal: the user has not enough to spend, owns a
+// non-consumable already, or there are not enough keys; everything is to be taken back then.
 func giveGrants(ctx context.Context, q *sqlc.Queries, g Giving, now time.Time) error {
 	changes, err := g.changes()
 	if err != nil {
@@ -71,8 +72,21 @@ func (g Giving) changes() ([]inventoryChange, error) {
 }
 
 func (g Giving) change(grant inventory.Grant) (inventoryChange, error) {
-	change := inventoryChange{userID: g.UserID, sku: grant.SKU, kind: grant.Kind, orderID: keysOrder(g.OrderID), source: g.Source, comment: g.Comment,
-		op: inventory.Operation{ID: grantReference(g.Reference, grant), Action: inventory.ActionGrant, Quantity: grant.Quantity, Period: grant.Period, Zone: g.Zone}}
+	change := inventoryChange{
+		userID:  g.UserID,
+		sku:     grant.SKU,
+		kind:    grant.Kind,
+		orderID: keysOrder(g.OrderID),
+		source:  g.Source,
+		comment: g.Comment,
+		op: inventory.Operation{
+			ID:       grantReference(g.Reference, grant),
+			Action:   inventory.ActionGrant,
+			Quantity: grant.Quantity,
+			Period:   grant.Period,
+			Zone:     g.Zone,
+		},
+	}
 	var err error
 	if item, known := g.Snapshots[grant.SKU]; known {
 		change.snapshot, err = json.Marshal(item)
@@ -104,7 +118,8 @@ type TakingBack struct {
 	UserID    string
 	Reference string // of the Giving
 	RefundID  string // the same on every attempt; two refunds of one line are two
-	// Grants are those of the refunded lines, with as much of each as is refunded. Of a subscription all periods of a grant go back together.
+	// Grants are those of the refunded lines, with as much of each as is refunded. Of a subscription all
+	// periods of a grant go back together.
 	Grants  []inventory.Grant
 	Source  string
 	Comment string
@@ -112,8 +127,9 @@ type TakingBack struct {
 	Return  *Spending // what the user gets back of a virtual currency; nil: nothing
 }
 
-// takeBack takes in the transaction of q, each grant once for a refund, with the locks of giveGrants. What was never given is not taken, and no more
-// than is left. It fails with *RefusedChangeError when a part of a subscription's grant is to be taken.
+// takeBack takes in the transaction of q, each grant once for a refund, with the locks of giveGrants. What
+// was never given is not taken, and no more than is left. It fails with *RefusedChangeError when a part of a
+// subscription's grant is to be taken.
 func takeBack(ctx context.Context, q *sqlc.Queries, t TakingBack, now time.Time) error {
 	var changes []inventoryChange
 	if t.Return != nil {
@@ -121,13 +137,35 @@ func takeBack(ctx context.Context, q *sqlc.Queries, t TakingBack, now time.Time)
 		if err != nil {
 			return err
 		}
-		changes = append(changes, inventoryChange{userID: t.UserID, sku: t.Return.SKU, kind: inventory.VirtualCurrency, minimal: minimal, source: t.Source, comment: t.Comment,
-			op: inventory.Operation{ID: spendReference(t.Reference) + "/" + t.RefundID, Action: inventory.ActionGrant, Quantity: t.Return.Amount}})
+		changes = append(changes, inventoryChange{
+			userID:  t.UserID,
+			sku:     t.Return.SKU,
+			kind:    inventory.VirtualCurrency,
+			minimal: minimal,
+			source:  t.Source,
+			comment: t.Comment,
+			op: inventory.Operation{
+				ID:       spendReference(t.Reference) + "/" + t.RefundID,
+				Action:   inventory.ActionGrant,
+				Quantity: t.Return.Amount,
+			},
+		})
 	}
 	for _, grant := range t.Grants {
 		given := grantReference(t.Reference, grant)
-		changes = append(changes, inventoryChange{userID: t.UserID, sku: grant.SKU, orderID: keysOrder(t.OrderID), source: t.Source, comment: t.Comment,
-			op: inventory.Operation{ID: given + "/" + t.RefundID, Action: inventory.ActionRefund, Quantity: grant.Quantity, GrantID: given}})
+		changes = append(changes, inventoryChange{
+			userID:  t.UserID,
+			sku:     grant.SKU,
+			orderID: keysOrder(t.OrderID),
+			source:  t.Source,
+			comment: t.Comment,
+			op: inventory.Operation{
+				ID:       given + "/" + t.RefundID,
+				Action:   inventory.ActionRefund,
+				Quantity: grant.Quantity,
+				GrantID:  given,
+			},
+		})
 	}
 	_, err := changeInventory(ctx, q, t.ProjectID, changes, now)
 	return err

@@ -31,8 +31,8 @@ type InventoryCall struct {
 // ErrPurchaseReused: an external purchase id was used before for another purchase, or twice in one call.
 var ErrPurchaseReused = errors.New("external_purchase_id belongs to another purchase")
 
-// InventoryCallError says which item of which operation can't be done. It wraps an *inventory.Refusal, ErrPurchaseReused or an error of
-// inventory.Unfold.
+// InventoryCallError says which item of which operation can't be done. It wraps an *inventory.Refusal,
+// ErrPurchaseReused or an error of inventory.Unfold.
 type InventoryCallError struct {
 	Operation int
 	Item      int // -1: the operation as a whole
@@ -45,9 +45,10 @@ func (e *InventoryCallError) Error() string { return e.Err.Error() }
 // Unwrap gives the reason.
 func (e *InventoryCallError) Unwrap() error { return e.Err }
 
-// ChangeInventory does all operations of a call in one transaction, once per idempotency key: a repeat is answered with what the first was told. Users
-// who are not known are made. A purchase that was told of before is not given again. It fails with *inventory.Refusal for a call of no or too many
-// operations, *InventoryCallError and ErrIdempotencyKeyReused; nothing is done then.
+// ChangeInventory does all operations of a call in one transaction, once per idempotency key: a repeat is
+// answered with what the first was told. Users who are not known are made. A purchase that was told of before
+// is not given again. It fails with *inventory.Refusal for a call of no or too many operations,
+// *InventoryCallError and ErrIdempotencyKeyReused; nothing is done then.
 func (db *DB) ChangeInventory(ctx context.Context, c InventoryCall, now time.Time) (answer inventory.Answer, replayed bool, err error) {
 	if refusal := inventory.CheckBatch(len(c.Requests)); refusal != nil {
 		return inventory.Answer{}, false, refusal
@@ -90,7 +91,12 @@ func keepAnswer(ctx context.Context, q *sqlc.Queries, projectID int32, callID st
 	if err != nil {
 		return err
 	}
-	if err := q.KeepInventoryAnswer(ctx, sqlc.KeepInventoryAnswerParams{ProjectID: projectID, CallID: callID, Answer: encoded, Now: now}); err != nil {
+	if err := q.KeepInventoryAnswer(ctx, sqlc.KeepInventoryAnswerParams{
+		ProjectID: projectID,
+		CallID:    callID,
+		Answer:    encoded,
+		Now:       now,
+	}); err != nil {
 		return fmt.Errorf("keep answer: %w", err)
 	}
 	return nil
@@ -139,7 +145,8 @@ func (c InventoryCall) ensureUsers(ctx context.Context, q *sqlc.Queries, now tim
 	return nil
 }
 
-// claimPurchases takes the ids of external purchases, in one order, and finds the answers of those that were told of before, by their place.
+// claimPurchases takes the ids of external purchases, in one order, and finds the answers of those that were
+// told of before, by their place.
 func (c InventoryCall) claimPurchases(ctx context.Context, q *sqlc.Queries, now time.Time) (map[int]inventory.AnsweredOperation, error) {
 	var places []int
 	for i, r := range c.Requests {
@@ -174,12 +181,24 @@ func claimPurchase(ctx context.Context, q *sqlc.Queries, projectID int32, r inve
 		return answered, false, err
 	}
 	hash := sha256.Sum256(encoded)
-	_, err = q.ClaimExternalPurchase(ctx, sqlc.ClaimExternalPurchaseParams{ProjectID: projectID, ExternalPurchaseID: r.Purchase.ExternalPurchaseID, UserID: r.User.ID,
-		RequestHash: hash[:], Amount: r.Purchase.Amount, Currency: r.Purchase.Currency, PurchasedAt: r.Purchase.ExternalPurchaseDate, CustomParameters: r.CustomParameters, Now: now})
+	_, err = q.ClaimExternalPurchase(ctx, sqlc.ClaimExternalPurchaseParams{
+		ProjectID:          projectID,
+		ExternalPurchaseID: r.Purchase.ExternalPurchaseID,
+		UserID:             r.User.ID,
+		RequestHash:        hash[:],
+		Amount:             r.Purchase.Amount,
+		Currency:           r.Purchase.Currency,
+		PurchasedAt:        r.Purchase.ExternalPurchaseDate,
+		CustomParameters:   r.CustomParameters,
+		Now:                now,
+	})
 	if !errors.Is(err, pgx.ErrNoRows) {
 		return answered, false, err
 	}
-	first, err := q.GetExternalPurchase(ctx, sqlc.GetExternalPurchaseParams{ProjectID: projectID, ExternalPurchaseID: r.Purchase.ExternalPurchaseID})
+	first, err := q.GetExternalPurchase(ctx, sqlc.GetExternalPurchaseParams{
+		ProjectID:          projectID,
+		ExternalPurchaseID: r.Purchase.ExternalPurchaseID,
+	})
 	switch {
 	case err != nil:
 		return answered, false, fmt.Errorf("external purchase: %w", err)
@@ -199,7 +218,11 @@ func (c InventoryCall) answerPurchases(ctx context.Context, q *sqlc.Queries, ans
 		if err != nil {
 			return err
 		}
-		err = q.AnswerExternalPurchase(ctx, sqlc.AnswerExternalPurchaseParams{ProjectID: c.ProjectID, ExternalPurchaseID: r.Purchase.ExternalPurchaseID, Answer: encoded})
+		err = q.AnswerExternalPurchase(ctx, sqlc.AnswerExternalPurchaseParams{
+			ProjectID:          c.ProjectID,
+			ExternalPurchaseID: r.Purchase.ExternalPurchaseID,
+			Answer:             encoded,
+		})
 		if err != nil {
 			return fmt.Errorf("answer of external purchase: %w", err)
 		}
@@ -312,7 +335,14 @@ func (c InventoryCall) grants(items *catalog.Catalog, r inventory.Request, wante
 	if err != nil {
 		return nil, err
 	}
-	giving := Giving{UserID: r.User.ID, Reference: reference, Snapshots: map[string]catalog.Item{}, Source: c.Source, Comment: r.Comment, Zone: c.Zone}
+	giving := Giving{
+		UserID:    r.User.ID,
+		Reference: reference,
+		Snapshots: map[string]catalog.Item{},
+		Source:    c.Source,
+		Comment:   r.Comment,
+		Zone:      c.Zone,
+	}
 	for _, grant := range grants {
 		grant.ID = grant.SKU
 		giving.Grants = append(giving.Grants, grant)
@@ -330,12 +360,21 @@ func (c InventoryCall) answer(changes []inventoryChange, places []place, entries
 		if platform == "" {
 			platform = inventory.DefaultPlatform
 		}
-		answer.Operations[i] = inventory.AnsweredOperation{UserID: r.User.ID, Platform: platform, Comment: r.Comment, Items: []inventory.AnsweredItem{}}
+		answer.Operations[i] = inventory.AnsweredOperation{
+			UserID:   r.User.ID,
+			Platform: platform,
+			Comment:  r.Comment,
+			Items:    []inventory.AnsweredItem{},
+		}
 	}
 	answer.Count = len(users)
 	for i, change := range changes {
 		operation := &answer.Operations[places[i].operation]
-		operation.Items = append(operation.Items, inventory.AnsweredItem{SKU: change.sku, Quantity: change.op.Quantity, Balance: entries[i].Balance})
+		operation.Items = append(operation.Items, inventory.AnsweredItem{
+			SKU:      change.sku,
+			Quantity: change.op.Quantity,
+			Balance:  entries[i].Balance,
+		})
 	}
 	return answer
 }

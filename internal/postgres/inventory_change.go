@@ -74,9 +74,10 @@ type inventoryTx struct {
 
 type doneKey struct{ reference, action string }
 
-// changeInventory does the operations in their order, each once: one that was done before is answered with what it did
-// then, and the refund of a grant that was never given is nothing (its entry is empty). The rows are locked in one order, so that no two
-// calls wait for each other. It fails with *RefusedChangeError; everything is to be taken back then.
+// changeInventory does the operations in their order, each once: one that was done before is answered with
+// what it did then, and the refund of a grant that was never given is nothing (its entry is empty). The rows
+// are locked in one order, so that no two calls wait for each other. It fails with *RefusedChangeError;
+// everything is to be taken back then.
 func changeInventory(ctx context.Context, q *sqlc.Queries, projectID int32, changes []inventoryChange, now time.Time) ([]inventory.Entry, error) {
 	if len(changes) == 0 {
 		return nil, nil
@@ -232,7 +233,10 @@ func (tx *inventoryTx) apply(ctx context.Context, c inventoryChange) (inventory.
 	}
 	held := tx.held[c.key()]
 	if held == nil {
-		held = &heldRow{Holding: inventory.Holding{SKU: c.sku, Kind: inventory.Consumable}} // not owned, and so refused or nothing to refund
+		held = &heldRow{Holding: inventory.Holding{
+			SKU:  c.sku,
+			Kind: inventory.Consumable,
+		}} // not owned, and so refused or nothing to refund
 	}
 	if c.op.Action == inventory.ActionRefund {
 		if _, given := tx.done[doneKey{c.op.GrantID, string(inventory.ActionGrant)}]; !given {
@@ -263,7 +267,8 @@ func (tx *inventoryTx) apply(ctx context.Context, c inventoryChange) (inventory.
 	return entry, tx.recordTime(ctx, held, c, entry.Subscription)
 }
 
-// applyRules also moves the codes of game keys, which are owned one by one. Of a refund as many are taken as the order still has.
+// applyRules also moves the codes of game keys, which are owned one by one. Of a refund as many are taken as
+// the order still has.
 func (tx *inventoryTx) applyRules(ctx context.Context, held *heldRow, c inventoryChange) (inventory.Entry, error) {
 	if held.Kind == inventory.GameKey && c.op.Action == inventory.ActionRefund {
 		taken, err := tx.revokeKeys(ctx, c, c.orderID)
@@ -307,17 +312,38 @@ const maxKeys = 1_000_000
 func (tx *inventoryTx) giveKeys(ctx context.Context, c inventoryChange) (given int64, err error) {
 	wanted := min(c.op.Quantity, maxKeys)
 	if c.orderID != nil {
-		given, err = tx.q.GiveReservedGameKeys(ctx, sqlc.GiveReservedGameKeysParams{ProjectID: tx.projectID, Sku: c.sku, UserID: c.userID, OrderID: *c.orderID, Keys: int32(wanted), Now: tx.now})
+		given, err = tx.q.GiveReservedGameKeys(ctx, sqlc.GiveReservedGameKeysParams{
+			ProjectID: tx.projectID,
+			Sku:       c.sku,
+			UserID:    c.userID,
+			OrderID:   *c.orderID,
+			Keys:      int32(wanted),
+			Now:       tx.now,
+		})
 	}
 	if err != nil || given == wanted {
 		return given, err
 	}
-	free, err := tx.q.GiveFreeGameKeys(ctx, sqlc.GiveFreeGameKeysParams{ProjectID: tx.projectID, Sku: c.sku, UserID: c.userID, OrderID: c.orderID, Keys: int32(wanted - given), Now: tx.now})
+	free, err := tx.q.GiveFreeGameKeys(ctx, sqlc.GiveFreeGameKeysParams{
+		ProjectID: tx.projectID,
+		Sku:       c.sku,
+		UserID:    c.userID,
+		OrderID:   c.orderID,
+		Keys:      int32(wanted - given),
+		Now:       tx.now,
+	})
 	return given + free, err
 }
 
 func (tx *inventoryTx) revokeKeys(ctx context.Context, c inventoryChange, orderID *int64) (int64, error) {
-	return tx.q.RevokeGameKeys(ctx, sqlc.RevokeGameKeysParams{ProjectID: tx.projectID, Sku: c.sku, UserID: &c.userID, OrderID: orderID, Keys: int32(min(c.op.Quantity, maxKeys)), Now: tx.now})
+	return tx.q.RevokeGameKeys(ctx, sqlc.RevokeGameKeysParams{
+		ProjectID: tx.projectID,
+		Sku:       c.sku,
+		UserID:    &c.userID,
+		OrderID:   orderID,
+		Keys:      int32(min(c.op.Quantity, maxKeys)),
+		Now:       tx.now,
+	})
 }
 
 func (tx *inventoryTx) record(c inventoryChange, entry inventory.Entry) {
@@ -383,8 +409,15 @@ func (tx *inventoryTx) write(ctx context.Context) error {
 	slices.SortFunc(times, ownedKey.compare)
 	for _, key := range times {
 		s := tx.held[key].Subscription
-		err := tx.q.SaveSubscription(ctx, sqlc.SaveSubscriptionParams{ProjectID: tx.projectID, UserID: key.userID, Sku: key.sku, Stretch: s.Stretch,
-			StartedAt: s.StartedAt, ExpiresAt: s.ExpiresAt, Now: tx.now})
+		err := tx.q.SaveSubscription(ctx, sqlc.SaveSubscriptionParams{
+			ProjectID: tx.projectID,
+			UserID:    key.userID,
+			Sku:       key.sku,
+			Stretch:   s.Stretch,
+			StartedAt: s.StartedAt,
+			ExpiresAt: s.ExpiresAt,
+			Now:       tx.now,
+		})
 		if err != nil {
 			return fmt.Errorf("write subscription %s: %w", key.sku, err)
 		}

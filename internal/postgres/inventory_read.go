@@ -18,7 +18,8 @@ type Owned struct {
 	Quantity int64
 }
 
-// OwnedSubscription is a subscription that a user has or can buy. Its times are nil when it was never owned, or was revoked.
+// OwnedSubscription is a subscription that a user has or can buy. Its times are nil when it was never owned,
+// or was revoked.
 type OwnedSubscription struct {
 	Item catalog.Item
 	Time subscriptions.Subscription
@@ -26,7 +27,12 @@ type OwnedSubscription struct {
 
 // Inventory lists what a user owns, in the order of the SKUs, with the groups of the project.
 func (db *DB) Inventory(ctx context.Context, projectID int32, userID string, limit, offset int) ([]Owned, []catalog.Group, error) {
-	rows, err := db.q.ListHoldings(ctx, sqlc.ListHoldingsParams{ProjectID: projectID, UserID: userID, MaxItems: int32(limit), FirstItem: int32(offset)})
+	rows, err := db.q.ListHoldings(ctx, sqlc.ListHoldingsParams{
+		ProjectID: projectID,
+		UserID:    userID,
+		MaxItems:  int32(limit),
+		FirstItem: int32(offset),
+	})
 	if err != nil {
 		return nil, nil, fmt.Errorf("inventory: %w", err)
 	}
@@ -59,8 +65,8 @@ func (db *DB) TimeLimited(ctx context.Context, projectID int32, userID string) (
 	return list, nil
 }
 
-// CurrencyBalances lists the virtual currencies of the project and what the user has of them, in the order of the SKUs, and the coins of the
-// wallet. It fails with ErrNotFound when there is no such user.
+// CurrencyBalances lists the virtual currencies of the project and what the user has of them, in the order of
+// the SKUs, and the coins of the wallet. It fails with ErrNotFound when there is no such user.
 func (db *DB) CurrencyBalances(ctx context.Context, projectID int32, userID string) (balances []Owned, coins int64, err error) {
 	if coins, err = db.q.GetAvailableCoins(ctx, userID); err != nil {
 		return nil, 0, notFound(err)

@@ -71,10 +71,18 @@ func orderOfAll() postgres.Giving {
 	}
 	pass := grant("4", "pass", inventory.NonRenewingSubscription, 2)
 	pass.Period = monthly
-	return postgres.Giving{ProjectID: 1, UserID: player, Reference: "order/41", Source: postgres.SourceOrder, Zone: time.UTC, OrderID: 41, Grants: []inventory.Grant{
-		grant("1", "potion", inventory.Consumable, 3), grant("2", "potion", inventory.Consumable, 2), grant("2", "gold", inventory.VirtualCurrency, 100),
-		grant("3", "sword", inventory.NonConsumable, 1), pass, grant("5", "key", inventory.GameKey, 1)},
-		Snapshots: map[string]catalog.Item{"potion": {SKU: "potion", Type: catalog.VirtualGood, Name: catalog.Text{"en": "Potion"}}}}
+	return postgres.Giving{
+		ProjectID: 1,
+		UserID:    player,
+		Reference: "order/41",
+		Source:    postgres.SourceOrder,
+		Zone:      time.UTC,
+		OrderID:   41,
+		Grants: []inventory.Grant{
+			grant("1", "potion", inventory.Consumable, 3), grant("2", "potion", inventory.Consumable, 2), grant("2", "gold", inventory.VirtualCurrency, 100),
+			grant("3", "sword", inventory.NonConsumable, 1), pass, grant("5", "key", inventory.GameKey, 1)},
+		Snapshots: map[string]catalog.Item{"potion": {SKU: "potion", Type: catalog.VirtualGood, Name: catalog.Text{"en": "Potion"}}},
+	}
 }
 
 func (c *chest) keys() {
@@ -98,7 +106,15 @@ func TestGrantsAreGivenOnce(t *testing.T) {
 	require.NoError(t, c.Pool().QueryRow(t.Context(), `SELECT code FROM game_keys WHERE state = 'given'`).Scan(&code))
 	require.Equal(t, "mine", code)
 
-	back := postgres.TakingBack{ProjectID: 1, UserID: player, Reference: "order/41", RefundID: "r1", Source: postgres.SourceOrder, OrderID: 41, Grants: orderOfAll().Grants}
+	back := postgres.TakingBack{
+		ProjectID: 1,
+		UserID:    player,
+		Reference: "order/41",
+		RefundID:  "r1",
+		Source:    postgres.SourceOrder,
+		OrderID:   41,
+		Grants:    orderOfAll().Grants,
+	}
 	for range 2 {
 		require.NoError(t, c.TakeBack(t.Context(), back, monday.Add(time.Hour)))
 		for sku, want := range map[string]int64{"potion": 0, "gold": 0, "sword": 0, "pass": 1, "key": 0} {
@@ -152,7 +168,14 @@ func TestGrantsForACurrency(t *testing.T) {
 	more := passGrant(player, "order/51", 1, monthly)
 	more.Spend = buy.Spend
 	require.Equal(t, inventory.NotEnoughCurrency, refusalOf(t, c.GiveGrants(t.Context(), more, monday)))
-	back := postgres.TakingBack{ProjectID: 1, UserID: player, Reference: buy.Reference, RefundID: "r", Grants: buy.Grants, Return: buy.Spend}
+	back := postgres.TakingBack{
+		ProjectID: 1,
+		UserID:    player,
+		Reference: buy.Reference,
+		RefundID:  "r",
+		Grants:    buy.Grants,
+		Return:    buy.Spend,
+	}
 	for range 2 {
 		require.NoError(t, c.TakeBack(t.Context(), back, monday))
 		gold, _ := c.owns("gold")
@@ -166,14 +189,25 @@ func TestTakeBackTakesWhatIsLeft(t *testing.T) {
 	t.Parallel()
 	c := newChest(t)
 	c.keys()
-	back := postgres.TakingBack{ProjectID: 1, UserID: player, Reference: "order/41", RefundID: "r1", OrderID: 41, Grants: orderOfAll().Grants}
+	back := postgres.TakingBack{
+		ProjectID: 1,
+		UserID:    player,
+		Reference: "order/41",
+		RefundID:  "r1",
+		OrderID:   41,
+		Grants:    orderOfAll().Grants,
+	}
 	require.NoError(t, c.TakeBack(t.Context(), back, monday)) // it was never given
 	_, entries := c.owns("potion")
 	require.Zero(t, entries)
 
 	require.NoError(t, c.GiveGrants(t.Context(), orderOfAll(), monday))
-	_, _, err := c.ChangeInventory(t.Context(), postgres.InventoryCall{ProjectID: 1, Action: inventory.ActionConsume, Source: postgres.SourceUser,
-		Requests: []inventory.Request{{User: inventory.User{ID: player}, Items: []inventory.RequestedItem{{SKU: "potion", Quantity: 4}}}}}, monday)
+	_, _, err := c.ChangeInventory(t.Context(), postgres.InventoryCall{
+		ProjectID: 1,
+		Action:    inventory.ActionConsume,
+		Source:    postgres.SourceUser,
+		Requests:  []inventory.Request{{User: inventory.User{ID: player}, Items: []inventory.RequestedItem{{SKU: "potion", Quantity: 4}}}},
+	}, monday)
 	require.NoError(t, err)
 	part := back
 	part.Grants = []inventory.Grant{back.Grants[0], back.Grants[4]}
@@ -265,8 +299,8 @@ func TestEntitlementsAtOnce(t *testing.T) {
 	require.Error(t, err)
 }
 
-// A check reads its row by the primary key, whatever the planner thinks of arrays whose length it does not know: as a plain join it
-// reads the tables whole, which is slower by as much as there are users.
+// A check reads its row by the primary key, whatever the planner thinks of arrays whose length it does not
+// know: as a plain join it reads the tables whole, which is slower by as much as there are users.
 func TestEntitlementIsReadByItsKey(t *testing.T) {
 	t.Parallel()
 	c := newChest(t)

@@ -49,7 +49,14 @@ func TestAFewOfManyGameKeys(t *testing.T) {
 	c.requireFewRowsRead("game_keys", func(_ *postgres.DB, q *sqlc.Queries) error {
 		return postgres.GiveGrantsIn(t.Context(), q, giving, c.now)
 	})
-	taking := postgres.TakingBack{ProjectID: testkit.Project, UserID: buyer, Reference: "a", RefundID: "rf_1", Grants: key(1), OrderID: order}
+	taking := postgres.TakingBack{
+		ProjectID: testkit.Project,
+		UserID:    buyer,
+		Reference: "a",
+		RefundID:  "rf_1",
+		Grants:    key(1),
+		OrderID:   order,
+	}
 	c.requireFewRowsRead("game_keys", func(_ *postgres.DB, q *sqlc.Queries) error { return postgres.TakeBackIn(t.Context(), q, taking, c.now) })
 
 	testkit.Exec(t, c.DB, "UPDATE game_keys SET state = 'given', user_id = 'somebody' WHERE state = 'free' AND key_id % 2 = 0")

@@ -33,8 +33,16 @@ type OrderFilter struct {
 // ListOrders lists a project's orders, newest first.
 func (db *DB) ListOrders(ctx context.Context, projectID int32, f OrderFilter) ([]store.Order, error) {
 	rows, err := db.q.ListOrders(ctx, sqlc.ListOrdersParams{
-		ProjectID: projectID, Before: optional.Text(f.Before), UserID: optional.Text(f.UserID), Status: optional.Text(f.Status), Reason: optional.Text(f.Reason),
-		Sku: optional.Text(f.SKU), Suspected: f.Suspected, CreatedFrom: f.From, CreatedUntil: f.Until, MaxOrders: int32(f.Limit),
+		ProjectID:    projectID,
+		Before:       optional.Text(f.Before),
+		UserID:       optional.Text(f.UserID),
+		Status:       optional.Text(f.Status),
+		Reason:       optional.Text(f.Reason),
+		Sku:          optional.Text(f.SKU),
+		Suspected:    f.Suspected,
+		CreatedFrom:  f.From,
+		CreatedUntil: f.Until,
+		MaxOrders:    int32(f.Limit),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list orders: %w", err)
@@ -142,9 +150,20 @@ func (db *DB) CountBacklog(ctx context.Context, age time.Duration, limit int, no
 
 func orderOf(row sqlc.Order) (store.Order, error) {
 	order := store.Order{
-		OrderID: row.OrderID, ProjectID: row.ProjectID, UserID: row.UserID, SKU: row.Sku, Quantity: row.Quantity, PriceCoins: row.PriceCoins, RefundedCoins: row.RefundedCoins,
-		Status: store.OrderStatus(row.Status), Attempt: int(row.Attempt), Suspected: row.Suspected, Calls: int(row.DeliveryCalls),
-		CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt, FinishedAt: row.FinishedAt,
+		OrderID:       row.OrderID,
+		ProjectID:     row.ProjectID,
+		UserID:        row.UserID,
+		SKU:           row.Sku,
+		Quantity:      row.Quantity,
+		PriceCoins:    row.PriceCoins,
+		RefundedCoins: row.RefundedCoins,
+		Status:        store.OrderStatus(row.Status),
+		Attempt:       int(row.Attempt),
+		Suspected:     row.Suspected,
+		Calls:         int(row.DeliveryCalls),
+		CreatedAt:     row.CreatedAt,
+		UpdatedAt:     row.UpdatedAt,
+		FinishedAt:    row.FinishedAt,
 	}
 	if err := json.Unmarshal(row.Delivery, &order.Delivery); err != nil {
 		return store.Order{}, fmt.Errorf("delivery of order %s: %w", row.OrderID, err)

@@ -23,13 +23,26 @@ type PerkFilter struct {
 
 // Perks lists what a user's orders gave for a time, newest order first.
 func (db *DB) Perks(ctx context.Context, projectID int32, userID string, f PerkFilter) ([]store.Perk, error) {
-	rows, err := db.q.ListPerks(ctx, sqlc.ListPerksParams{UserID: userID, ProjectID: projectID, Before: optional.Text(f.Before), ActiveAt: f.ActiveAt, MaxPerks: int32(f.Limit)})
+	rows, err := db.q.ListPerks(ctx, sqlc.ListPerksParams{
+		UserID:    userID,
+		ProjectID: projectID,
+		Before:    optional.Text(f.Before),
+		ActiveAt:  f.ActiveAt,
+		MaxPerks:  int32(f.Limit),
+	})
 	if err != nil {
 		return nil, fmt.Errorf("perks: %w", err)
 	}
 	perks := make([]store.Perk, len(rows))
 	for i, row := range rows {
-		perks[i] = store.Perk{OrderID: row.OrderID, UserID: row.UserID, SKU: row.Sku, Kind: row.Kind, StartsAt: row.StartsAt, ExpiresAt: row.ExpiresAt}
+		perks[i] = store.Perk{
+			OrderID:   row.OrderID,
+			UserID:    row.UserID,
+			SKU:       row.Sku,
+			Kind:      row.Kind,
+			StartsAt:  row.StartsAt,
+			ExpiresAt: row.ExpiresAt,
+		}
 	}
 	return perks, nil
 }
@@ -63,7 +76,10 @@ func (db *DB) LeasePerkTimers(ctx context.Context, lease time.Duration, limit in
 	}
 	timers := make([]PerkTimer, len(rows))
 	for i, row := range rows {
-		timers[i] = PerkTimer{ExpiresAt: row.ExpiresAt, Input: contract.PerkInput{ProjectID: row.ProjectID, OrderID: row.OrderID, UserID: row.UserID, Kind: row.Kind}}
+		timers[i] = PerkTimer{
+			ExpiresAt: row.ExpiresAt,
+			Input:     contract.PerkInput{ProjectID: row.ProjectID, OrderID: row.OrderID, UserID: row.UserID, Kind: row.Kind},
+		}
 	}
 	return timers, nil
 }

@@ -221,7 +221,15 @@ func TestVIPStatusMakesVIPUntilItEnds(t *testing.T) {
 }
 
 func vipDay() store.Product {
-	return store.Product{SKU: "vip-day", Name: "a day of VIP", Kind: store.KindVIPStatus, ValiditySeconds: 86_400, PriceCoins: 100, Status: store.Published,
-		Stock:       store.StockSettings{Initial: 10},
-		Integration: store.Integration{ResourceType: "status", Endpoint: store.DefaultEndpoint, Amount: amount("1"), Currency: "vip"}, Delivery: store.DefaultDelivery()}
+	return store.Product{
+		SKU:             "vip-day",
+		Name:            "a day of VIP",
+		Kind:            store.KindVIPStatus,
+		ValiditySeconds: 86_400,
+		PriceCoins:      100,
+		Status:          store.Published,
+		Stock:           store.StockSettings{Initial: 10},
+		Integration:     store.Integration{ResourceType: "status", Endpoint: store.DefaultEndpoint, Amount: amount("1"), Currency: "vip"},
+		Delivery:        store.DefaultDelivery(),
+	}
 }

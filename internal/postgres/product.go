@@ -56,9 +56,27 @@ func updateProduct(ctx context.Context, q *sqlc.Queries, projectID int32, p stor
 		return 0, err
 	}
 	version, err = q.UpdateProduct(ctx, sqlc.UpdateProductParams{
-		ProjectID: projectID, Sku: p.SKU, Version: p.Version, Name: p.Name, Description: p.Description, Kind: p.Kind, PriceCoins: p.PriceCoins,
-		Status: string(p.Status), MinimumStock: p.Stock.Minimum, HideAtZero: p.Stock.HideAtZero, Integration: columns.integration, Delivery: columns.delivery, ProductGroup: p.Group, Position: int32(p.Position), TimeZone: cmp.Or(p.Schedule.TimeZone, "UTC"),
-		Limits: columns.limits, Schedule: columns.schedule, Requires: columns.requires, Replenishment: columns.replenishment, ValiditySeconds: p.ValiditySeconds, Now: now,
+		ProjectID:       projectID,
+		Sku:             p.SKU,
+		Version:         p.Version,
+		Name:            p.Name,
+		Description:     p.Description,
+		Kind:            p.Kind,
+		PriceCoins:      p.PriceCoins,
+		Status:          string(p.Status),
+		MinimumStock:    p.Stock.Minimum,
+		HideAtZero:      p.Stock.HideAtZero,
+		Integration:     columns.integration,
+		Delivery:        columns.delivery,
+		ProductGroup:    p.Group,
+		Position:        int32(p.Position),
+		TimeZone:        cmp.Or(p.Schedule.TimeZone, "UTC"),
+		Limits:          columns.limits,
+		Schedule:        columns.schedule,
+		Requires:        columns.requires,
+		Replenishment:   columns.replenishment,
+		ValiditySeconds: p.ValiditySeconds,
+		Now:             now,
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return 0, ErrConflict
@@ -123,7 +141,14 @@ func audit(ctx context.Context, q *sqlc.Queries, projectID int32, actor, action,
 	if err != nil {
 		return fmt.Errorf("audit %s: %w", action, err)
 	}
-	err = q.InsertAudit(ctx, sqlc.InsertAuditParams{ProjectID: projectID, Actor: actor, Action: action, Subject: subject, Detail: encoded, Now: now})
+	err = q.InsertAudit(ctx, sqlc.InsertAuditParams{
+		ProjectID: projectID,
+		Actor:     actor,
+		Action:    action,
+		Subject:   subject,
+		Detail:    encoded,
+		Now:       now,
+	})
 	if err != nil {
 		return fmt.Errorf("audit %s: %w", action, err)
 	}

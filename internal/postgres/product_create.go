@@ -41,9 +41,27 @@ func addProduct(ctx context.Context, q *sqlc.Queries, projectID int32, p store.P
 		return err
 	}
 	created, err := q.InsertProduct(ctx, sqlc.InsertProductParams{
-		ProjectID: projectID, Sku: p.SKU, Name: p.Name, Description: p.Description, Kind: p.Kind, PriceCoins: p.PriceCoins, Status: string(p.Status),
-		MinimumStock: p.Stock.Minimum, HideAtZero: p.Stock.HideAtZero, Integration: columns.integration, Delivery: columns.delivery, ProductGroup: p.Group, Position: int32(p.Position), TimeZone: cmp.Or(p.Schedule.TimeZone, "UTC"),
-		Limits: columns.limits, Schedule: columns.schedule, Requires: columns.requires, Replenishment: columns.replenishment, ValiditySeconds: p.ValiditySeconds, Initial: p.Stock.Initial, Now: now,
+		ProjectID:       projectID,
+		Sku:             p.SKU,
+		Name:            p.Name,
+		Description:     p.Description,
+		Kind:            p.Kind,
+		PriceCoins:      p.PriceCoins,
+		Status:          string(p.Status),
+		MinimumStock:    p.Stock.Minimum,
+		HideAtZero:      p.Stock.HideAtZero,
+		Integration:     columns.integration,
+		Delivery:        columns.delivery,
+		ProductGroup:    p.Group,
+		Position:        int32(p.Position),
+		TimeZone:        cmp.Or(p.Schedule.TimeZone, "UTC"),
+		Limits:          columns.limits,
+		Schedule:        columns.schedule,
+		Requires:        columns.requires,
+		Replenishment:   columns.replenishment,
+		ValiditySeconds: p.ValiditySeconds,
+		Initial:         p.Stock.Initial,
+		Now:             now,
 	})
 	if err != nil {
 		return fmt.Errorf("add product: %w", err)

@@ -137,11 +137,21 @@ func (in ProductImport) write(ctx context.Context, q *sqlc.Queries, report Impor
 	if err != nil {
 		return fmt.Errorf("import products: %w", err)
 	}
-	err = q.InsertProductImport(ctx, sqlc.InsertProductImportParams{ImportID: report.ImportID, ProjectID: in.ProjectID, Actor: in.Actor, Report: encoded, Now: now})
+	err = q.InsertProductImport(ctx, sqlc.InsertProductImportParams{
+		ImportID:  report.ImportID,
+		ProjectID: in.ProjectID,
+		Actor:     in.Actor,
+		Report:    encoded,
+		Now:       now,
+	})
 	if err != nil {
 		return fmt.Errorf("import products: %w", err)
 	}
-	counts := map[string]int{"created": report.Count(store.ImportCreate), "replaced": report.Count(store.ImportReplace), "unchanged": report.Count(store.ImportUnchanged)}
+	counts := map[string]int{
+		"created":   report.Count(store.ImportCreate),
+		"replaced":  report.Count(store.ImportReplace),
+		"unchanged": report.Count(store.ImportUnchanged),
+	}
 	return audit(ctx, q, in.ProjectID, in.Actor, "product.import", report.ImportID, counts, now)
 }
 

@@ -33,8 +33,17 @@ func (db *DB) GetProject(ctx context.Context, projectID int32) (Project, error) 
 	if err != nil {
 		return Project{}, fmt.Errorf("project %d: %w", projectID, err)
 	}
-	project := Project{ProjectID: row.ProjectID, Name: row.Name, DefaultLocale: row.DefaultLocale, DefaultCurrency: row.DefaultCurrency, Zone: zone, Sandbox: row.Sandbox,
-		OrderTTL: time.Duration(row.OrderSeconds) * time.Second, CartTTL: time.Duration(row.CartSeconds) * time.Second, ReminderLead: time.Duration(row.ReminderSeconds) * time.Second}
+	project := Project{
+		ProjectID:       row.ProjectID,
+		Name:            row.Name,
+		DefaultLocale:   row.DefaultLocale,
+		DefaultCurrency: row.DefaultCurrency,
+		Zone:            zone,
+		Sandbox:         row.Sandbox,
+		OrderTTL:        time.Duration(row.OrderSeconds) * time.Second,
+		CartTTL:         time.Duration(row.CartSeconds) * time.Second,
+		ReminderLead:    time.Duration(row.ReminderSeconds) * time.Second,
+	}
 	if row.JwtSecret != nil {
 		project.JWTSecret = *row.JwtSecret
 	}
@@ -44,8 +53,8 @@ func (db *DB) GetProject(ctx context.Context, projectID int32) (Project, error) 
 	return project, nil
 }
 
-// CreateProject adds a project with the defaults of all settings, under an id of its own or the next one (0), and returns the id. It fails
-// with ErrConflict when the id is taken.
+// CreateProject adds a project with the defaults of all settings, under an id of its own or the next one (0),
+// and returns the id. It fails with ErrConflict when the id is taken.
 func (db *DB) CreateProject(ctx context.Context, projectID int32, name, actor string, now time.Time) (created int32, err error) {
 	var wanted *int32
 	if projectID != 0 {
@@ -114,15 +123,26 @@ type ProjectEdit struct {
 	ReminderSeconds *int32
 }
 
-// EditProject changes a project's settings and returns them; ErrNotFound when there is none. The audit does not keep the
-// secret.
+// EditProject changes a project's settings and returns them; ErrNotFound when there is none. The audit does
+// not keep the secret.
 func (db *DB) EditProject(ctx context.Context, projectID int32, edit ProjectEdit, actor string, now time.Time) (Project, error) {
 	err := db.inTx(ctx, func(q *sqlc.Queries) error {
 		if _, err := q.GetProject(ctx, projectID); err != nil {
 			return notFound(err)
 		}
-		err := q.UpdateProject(ctx, sqlc.UpdateProjectParams{ProjectID: projectID, Name: edit.Name, JwtSecret: edit.JWTSecret, JwksUrl: edit.JWKSURL, DefaultLocale: edit.DefaultLocale,
-			DefaultCurrency: edit.DefaultCurrency, TimeZone: edit.TimeZone, Sandbox: edit.Sandbox, OrderSeconds: edit.OrderSeconds, CartSeconds: edit.CartSeconds, ReminderSeconds: edit.ReminderSeconds})
+		err := q.UpdateProject(ctx, sqlc.UpdateProjectParams{
+			ProjectID:       projectID,
+			Name:            edit.Name,
+			JwtSecret:       edit.JWTSecret,
+			JwksUrl:         edit.JWKSURL,
+			DefaultLocale:   edit.DefaultLocale,
+			DefaultCurrency: edit.DefaultCurrency,
+			TimeZone:        edit.TimeZone,
+			Sandbox:         edit.Sandbox,
+			OrderSeconds:    edit.OrderSeconds,
+			CartSeconds:     edit.CartSeconds,
+			ReminderSeconds: edit.ReminderSeconds,
+		})
 		if err != nil {
 			return fmt.Errorf("edit project: %w", err)
 		}

@@ -152,7 +152,12 @@ func lockAndRead(ctx context.Context, conn *pgxpool.Conn, p Purchase, now time.T
 	}, sqlc.CountBought, p.UserID, now, p.ProjectID, p.SKU)
 	if p.Address.IsValid() || p.DeviceID != "" {
 		readOne(&batch, func(row sqlc.TracePurchaseRow) error {
-			facts.request.Trace = store.Trace{AddressDenied: row.AddressDenied, DeviceKnown: row.DeviceKnown, DeviceUsers: int(row.DeviceUsers), HasDevice: p.DeviceID != ""}
+			facts.request.Trace = store.Trace{
+				AddressDenied: row.AddressDenied,
+				DeviceKnown:   row.DeviceKnown,
+				DeviceUsers:   int(row.DeviceUsers),
+				HasDevice:     p.DeviceID != "",
+			}
 			return nil
 		}, sqlc.TracePurchase, p.ProjectID, address(p.Address), p.DeviceID, p.UserID)
 	}
@@ -199,7 +204,12 @@ func writeAndCommit(ctx context.Context, conn *pgxpool.Conn, p Purchase, offer s
 		return err
 	}
 	if p.DeviceID != "" {
-		if err := q.RememberDevice(ctx, sqlc.RememberDeviceParams{ProjectID: p.ProjectID, DeviceID: p.DeviceID, UserID: p.UserID, Now: now}); err != nil {
+		if err := q.RememberDevice(ctx, sqlc.RememberDeviceParams{
+			ProjectID: p.ProjectID,
+			DeviceID:  p.DeviceID,
+			UserID:    p.UserID,
+			Now:       now,
+		}); err != nil {
 			return err
 		}
 	}
@@ -259,7 +269,13 @@ func (db *DB) FindReservation(ctx context.Context, orderID string) (contract.Res
 	if err := json.Unmarshal(row.Delivery, delivery); err != nil {
 		return contract.Reservation{}, fmt.Errorf("delivery of order %s: %w", orderID, err)
 	}
-	return contract.Reservation{Status: store.OrderStatus(row.Status), Attempt: int(row.Attempt), Suspected: row.Suspected, Delivery: delivery, ConfirmBy: row.ConfirmBy}, nil
+	return contract.Reservation{
+		Status:    store.OrderStatus(row.Status),
+		Attempt:   int(row.Attempt),
+		Suspected: row.Suspected,
+		Delivery:  delivery,
+		ConfirmBy: row.ConfirmBy,
+	}, nil
 }
 
 // CaptureOrder completes an order: the held coins are spent, the reserved pieces sold, the user told.
@@ -274,8 +290,15 @@ func capture(ctx context.Context, q *sqlc.Queries, in contract.CaptureInput, now
 		return "", err
 	}
 	row, err := q.CaptureOrder(ctx, sqlc.CaptureOrderParams{
-		OrderID: in.OrderID, Attempt: int32(in.Attempt), TransactionID: in.Credit.TransactionID, CreditedAmount: in.Credit.CreditedAmount,
-		NewBalance: in.Credit.NewBalance, Calls: int32(in.Calls), Reference: ledger.Reference(in.OrderID, in.Attempt), Detail: detail, Now: now,
+		OrderID:        in.OrderID,
+		Attempt:        int32(in.Attempt),
+		TransactionID:  in.Credit.TransactionID,
+		CreditedAmount: in.Credit.CreditedAmount,
+		NewBalance:     in.Credit.NewBalance,
+		Calls:          int32(in.Calls),
+		Reference:      ledger.Reference(in.OrderID, in.Attempt),
+		Detail:         detail,
+		Now:            now,
 	})
 	if violates(err, "orders_transaction_once") {
 		return "", fmt.Errorf("capture: %w", ErrTransactionClash)
@@ -301,8 +324,17 @@ func release(ctx context.Context, q *sqlc.Queries, in contract.ReleaseInput, now
 		return "", err
 	}
 	row, err := q.ReleaseOrder(ctx, sqlc.ReleaseOrderParams{
-		OrderID: in.OrderID, Attempt: int32(in.Attempt), ReasonCode: string(in.Reason.Code), ReasonMessage: in.Reason.Message, ReasonDetail: detail,
-		ExpectedStatus: string(cmp.Or(in.Expected, store.Processing)), MaybeCredited: in.MaybeCredited, Calls: int32(in.Calls), Reference: ledger.Reference(in.OrderID, in.Attempt), Detail: detail, Now: now,
+		OrderID:        in.OrderID,
+		Attempt:        int32(in.Attempt),
+		ReasonCode:     string(in.Reason.Code),
+		ReasonMessage:  in.Reason.Message,
+		ReasonDetail:   detail,
+		ExpectedStatus: string(cmp.Or(in.Expected, store.Processing)),
+		MaybeCredited:  in.MaybeCredited,
+		Calls:          int32(in.Calls),
+		Reference:      ledger.Reference(in.OrderID, in.Attempt),
+		Detail:         detail,
+		Now:            now,
 	})
 	switch {
 	case errors.Is(err, pgx.ErrNoRows) || (err == nil && row.Changed):
@@ -406,8 +438,18 @@ func reserveAgain(ctx context.Context, q *sqlc.Queries, r Replay, order sqlc.Reo
 	if refusal := store.DecideReplay(*buyer, available, order.Quantity, order.PriceCoins); refusal != nil {
 		return refusal
 	}
-	err = q.ReserveAgain(ctx, sqlc.ReserveAgainParams{ProjectID: r.ProjectID, OrderID: r.OrderID, UserID: order.UserID, Sku: order.Sku, Quantity: order.Quantity,
-		PriceCoins: order.PriceCoins, Attempt: order.Attempt, Event: "replayed", Reference: ledger.Reference(r.OrderID, int(order.Attempt)), Now: now})
+	err = q.ReserveAgain(ctx, sqlc.ReserveAgainParams{
+		ProjectID:  r.ProjectID,
+		OrderID:    r.OrderID,
+		UserID:     order.UserID,
+		Sku:        order.Sku,
+		Quantity:   order.Quantity,
+		PriceCoins: order.PriceCoins,
+		Attempt:    order.Attempt,
+		Event:      "replayed",
+		Reference:  ledger.Reference(r.OrderID, int(order.Attempt)),
+		Now:        now,
+	})
 	if err != nil {
 		return fmt.Errorf("reserve again: %w", err)
 	}
@@ -416,7 +458,13 @@ func reserveAgain(ctx context.Context, q *sqlc.Queries, r Replay, order sqlc.Reo
 }
 
 func buyerOf(row sqlc.LockBuyerRow) (*store.Buyer, error) {
-	buyer := &store.Buyer{UserID: row.UserID, Blocked: row.Status == "blocked", Suspicious: row.Suspicious, VIP: row.Vip, Available: row.Available}
+	buyer := &store.Buyer{
+		UserID:     row.UserID,
+		Blocked:    row.Status == "blocked",
+		Suspicious: row.Suspicious,
+		VIP:        row.Vip,
+		Available:  row.Available,
+	}
 	var err error
 	buyer.Attributes, err = attributesOf(row.UserID, row.Attributes)
 	return buyer, err

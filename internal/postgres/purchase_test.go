@@ -94,7 +94,10 @@ func TestRefusalsWriteNothing(t *testing.T) {
 		store.OutOfStock:        func(p *postgres.Purchase) { p.Quantity = 2 },
 	} {
 		p := s.purchase("rich")
-		p.Idempotency = &postgres.Idempotency{Key: "same for all: a refused request leaves the key free", RequestHash: sha256.Sum256([]byte(code))}
+		p.Idempotency = &postgres.Idempotency{
+			Key:         "same for all: a refused request leaves the key free",
+			RequestHash: sha256.Sum256([]byte(code)),
+		}
 		change(&p)
 		_, err := s.ReservePurchase(t.Context(), p, s.clock)
 		requireRefusal(t, code, err)
@@ -177,7 +180,12 @@ func TestReplayIsWonByOne(t *testing.T) {
 	s.release(order, 1)
 	var answers tally
 	s.concurrently(20, func(ctx context.Context, _ int) error {
-		_, err := s.ReplayOrder(ctx, postgres.Replay{ProjectID: project, OrderID: order, Actor: "admin", Reason: "the product is back"}, s.clock)
+		_, err := s.ReplayOrder(ctx, postgres.Replay{
+			ProjectID: project,
+			OrderID:   order,
+			Actor:     "admin",
+			Reason:    "the product is back",
+		}, s.clock)
 		return answers.count(err)
 	})
 	require.Equal(t, []int64{1, 19}, []int64{answers.of(""), answers.of("conflict")}, "won, lost")

@@ -82,7 +82,14 @@ func refund(ctx context.Context, q *sqlc.Queries, r Refund, now time.Time) (Refu
 			Subject: r.OrderID, AmountCoins: coins, Reason: r.Reason, RequestedBy: r.Actor}, now)
 		return Refunded{Approval: approval}, err
 	}
-	err = q.RefundOrder(ctx, sqlc.RefundOrderParams{OrderID: r.OrderID, RefundID: r.RefundID, AmountCoins: coins, Reason: r.Reason, Actor: r.Actor, Now: now})
+	err = q.RefundOrder(ctx, sqlc.RefundOrderParams{
+		OrderID:     r.OrderID,
+		RefundID:    r.RefundID,
+		AmountCoins: coins,
+		Reason:      r.Reason,
+		Actor:       r.Actor,
+		Now:         now,
+	})
 	if err != nil {
 		return Refunded{}, fmt.Errorf("refund: %w", err)
 	}

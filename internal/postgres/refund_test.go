@@ -15,7 +15,14 @@ import (
 )
 
 func (s *shop) refund(order string, coins int64) postgres.Refund {
-	return postgres.Refund{ProjectID: project, RefundID: fmt.Sprintf("rfd_%06d", s.ids.Add(1)), OrderID: order, AmountCoins: coins, Reason: "goodwill", Actor: "admin-1"}
+	return postgres.Refund{
+		ProjectID:   project,
+		RefundID:    fmt.Sprintf("rfd_%06d", s.ids.Add(1)),
+		OrderID:     order,
+		AmountCoins: coins,
+		Reason:      "goodwill",
+		Actor:       "admin-1",
+	}
 }
 
 func TestRefundInParts(t *testing.T) {
@@ -102,7 +109,15 @@ func TestSecondAdminApproves(t *testing.T) {
 	resolution.Policy, resolution.Actor = policy, "admin-1"
 	resolved, err := s.ResolveOrder(t.Context(), resolution, s.clock)
 	require.NoError(t, err)
-	adjusted, err := s.AdjustWallet(t.Context(), postgres.Adjustment{ProjectID: project, AdjustmentID: "adj_1", UserID: "buyer", Amount: -100, Reason: "x", Actor: "admin-1", Policy: policy}, s.clock)
+	adjusted, err := s.AdjustWallet(t.Context(), postgres.Adjustment{
+		ProjectID:    project,
+		AdjustmentID: "adj_1",
+		UserID:       "buyer",
+		Amount:       -100,
+		Reason:       "x",
+		Actor:        "admin-1",
+		Policy:       policy,
+	}, s.clock)
 	require.NoError(t, err)
 	s.requireWallet("buyer", 310, 0)
 
@@ -136,8 +151,15 @@ func TestRejectedActDoesNothing(t *testing.T) {
 	t.Parallel()
 	s := newShop(t, 10, 100)
 	adjust := func(id string, amount int64) *postgres.Approval {
-		done, err := s.AdjustWallet(t.Context(), postgres.Adjustment{ProjectID: project, AdjustmentID: id, UserID: "buyer", Amount: amount, Reason: "x", Actor: "admin-1",
-			Policy: store.Policy{ApprovalLimit: 10}}, s.clock)
+		done, err := s.AdjustWallet(t.Context(), postgres.Adjustment{
+			ProjectID:    project,
+			AdjustmentID: id,
+			UserID:       "buyer",
+			Amount:       amount,
+			Reason:       "x",
+			Actor:        "admin-1",
+			Policy:       store.Policy{ApprovalLimit: 10},
+		}, s.clock)
 		require.NoError(t, err)
 		return done.Approval
 	}

@@ -28,8 +28,16 @@ type ReplayPreview struct {
 
 // PreviewReplay counts the orders that a bulk replay would try again, and writes nothing.
 func (db *DB) PreviewReplay(ctx context.Context, projectID int32, f store.ReplayFilter, sample int) (ReplayPreview, error) {
-	rows, err := db.q.PreviewReplay(ctx, sqlc.PreviewReplayParams{ProjectID: projectID, Reasons: reasonsOf(f), Sku: optional.Text(f.SKU), UserID: optional.Text(f.UserID),
-		Suspected: f.Suspected, CreatedFrom: f.From, CreatedUntil: f.To, MaxOrders: int32(sample)})
+	rows, err := db.q.PreviewReplay(ctx, sqlc.PreviewReplayParams{
+		ProjectID:    projectID,
+		Reasons:      reasonsOf(f),
+		Sku:          optional.Text(f.SKU),
+		UserID:       optional.Text(f.UserID),
+		Suspected:    f.Suspected,
+		CreatedFrom:  f.From,
+		CreatedUntil: f.To,
+		MaxOrders:    int32(sample),
+	})
 	if err != nil {
 		return ReplayPreview{}, fmt.Errorf("preview replay: %w", err)
 	}
@@ -75,9 +83,22 @@ func (db *DB) CreateReplay(ctx context.Context, n NewReplay, now time.Time) (rep
 		if replayed = replayID != n.ReplayID; err != nil || replayed {
 			return err
 		}
-		total, err := q.FreezeReplay(ctx, sqlc.FreezeReplayParams{ReplayID: n.ReplayID, ProjectID: n.ProjectID, Filter: filter, RatePerSecond: n.RatePerSecond,
-			Reason: n.Reason, Actor: n.Actor, Now: now, Reasons: reasonsOf(f), Sku: optional.Text(f.SKU), UserID: optional.Text(f.UserID), Suspected: f.Suspected,
-			CreatedFrom: f.From, CreatedUntil: f.To, MaxOrders: store.MaxReplayOrders + 1})
+		total, err := q.FreezeReplay(ctx, sqlc.FreezeReplayParams{
+			ReplayID:      n.ReplayID,
+			ProjectID:     n.ProjectID,
+			Filter:        filter,
+			RatePerSecond: n.RatePerSecond,
+			Reason:        n.Reason,
+			Actor:         n.Actor,
+			Now:           now,
+			Reasons:       reasonsOf(f),
+			Sku:           optional.Text(f.SKU),
+			UserID:        optional.Text(f.UserID),
+			Suspected:     f.Suspected,
+			CreatedFrom:   f.From,
+			CreatedUntil:  f.To,
+			MaxOrders:     store.MaxReplayOrders + 1,
+		})
 		switch {
 		case errors.Is(err, pgx.ErrNoRows):
 			return ErrNothingToReplay
@@ -108,7 +129,11 @@ func (db *DB) GetReplay(ctx context.Context, projectID int32, replayID string) (
 
 // ListReplays lists a project's bulk replays, newest first, before the given one (empty: from the newest).
 func (db *DB) ListReplays(ctx context.Context, projectID int32, before string, limit int) ([]store.BulkReplay, error) {
-	rows, err := db.q.ListReplays(ctx, sqlc.ListReplaysParams{ProjectID: projectID, Before: optional.Text(before), MaxReplays: int32(limit)})
+	rows, err := db.q.ListReplays(ctx, sqlc.ListReplaysParams{
+		ProjectID:  projectID,
+		Before:     optional.Text(before),
+		MaxReplays: int32(limit),
+	})
 	if err != nil {
 		return nil, fmt.Errorf("list replays: %w", err)
 	}
@@ -146,7 +171,10 @@ func (db *DB) ChangeReplay(ctx context.Context, c ReplayChange, now time.Time) e
 			return nil
 		}
 		if next == store.ReplayCanceling {
-			if err := q.SkipWaitingItems(ctx, sqlc.SkipWaitingItemsParams{ReplayID: c.ReplayID, ReasonCode: store.SkippedReplayCanceled}); err != nil {
+			if err := q.SkipWaitingItems(ctx, sqlc.SkipWaitingItemsParams{
+				ReplayID:   c.ReplayID,
+				ReasonCode: store.SkippedReplayCanceled,
+			}); err != nil {
 				return fmt.Errorf("cancel replay: %w", err)
 			}
 		}
@@ -159,8 +187,16 @@ func (db *DB) ChangeReplay(ctx context.Context, c ReplayChange, now time.Time) e
 
 func replayOf(row sqlc.Replay) (store.BulkReplay, error) {
 	replay := store.BulkReplay{
-		ReplayID: row.ReplayID, ProjectID: row.ProjectID, Status: store.ReplayStatus(row.Status), RatePerSecond: row.RatePerSecond, Reason: row.Reason,
-		Actor: row.Actor, Total: store.ReplayTally{Orders: row.Total, Coins: row.Coins}, CreatedAt: row.CreatedAt, StartedAt: row.StartedAt, FinishedAt: row.FinishedAt,
+		ReplayID:      row.ReplayID,
+		ProjectID:     row.ProjectID,
+		Status:        store.ReplayStatus(row.Status),
+		RatePerSecond: row.RatePerSecond,
+		Reason:        row.Reason,
+		Actor:         row.Actor,
+		Total:         store.ReplayTally{Orders: row.Total, Coins: row.Coins},
+		CreatedAt:     row.CreatedAt,
+		StartedAt:     row.StartedAt,
+		FinishedAt:    row.FinishedAt,
 	}
 	if err := json.Unmarshal(row.Filter, &replay.Filter); err != nil {
 		return replay, fmt.Errorf("filter of replay %s: %w", row.ReplayID, err)
@@ -181,7 +217,11 @@ func sumReplay(ctx context.Context, q *sqlc.Queries, replayID string) (store.Rep
 	}
 	counts := make([]store.ReplayCount, len(rows))
 	for i, row := range rows {
-		counts[i] = store.ReplayCount{State: store.ReplayItemState(row.State), Reason: row.ReasonCode, ReplayTally: store.ReplayTally{Orders: row.Orders, Coins: row.Coins}}
+		counts[i] = store.ReplayCount{
+			State:       store.ReplayItemState(row.State),
+			Reason:      row.ReasonCode,
+			ReplayTally: store.ReplayTally{Orders: row.Orders, Coins: row.Coins},
+		}
 	}
 	return store.SumReplay(counts), nil
 }

@@ -55,9 +55,9 @@ func (db *DB) WaitingItems(ctx context.Context, batch contract.ReplayBatch) ([]s
 	return orders, nil
 }
 
-// ReplayItem gives one order of a replay its turn: it is reopened as by ReplayOrder, or refused by the rules, or skipped
-// because it is no longer canceled. The item changes in the same transaction, so a repeat changes nothing; nor does a
-// replay that no longer runs.
+// ReplayItem gives one order of a replay its turn: it is reopened as by ReplayOrder, or refused by the rules,
+// or skipped because it is no longer canceled. The item changes in the same transaction, so a repeat changes
+// nothing; nor does a replay that no longer runs.
 func (db *DB) ReplayItem(ctx context.Context, replayID, orderID string, now time.Time) error {
 	err := pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
 		q := db.q.WithTx(tx)
@@ -150,7 +150,12 @@ func (db *DB) LeaseUnseenReplays(ctx context.Context, o ReplaySweepOptions, now 
 	}
 	replays := make([]contract.ReplayInput, len(rows))
 	for i, row := range rows {
-		replays[i] = contract.ReplayInput{ProjectID: row.ProjectID, ReplayID: row.ReplayID, Orders: row.Total, RatePerSecond: row.RatePerSecond}
+		replays[i] = contract.ReplayInput{
+			ProjectID:     row.ProjectID,
+			ReplayID:      row.ReplayID,
+			Orders:        row.Total,
+			RatePerSecond: row.RatePerSecond,
+		}
 		if err := json.Unmarshal(row.Filter, &replays[i].Filter); err != nil {
 			return nil, fmt.Errorf("filter of replay %s: %w", row.ReplayID, err)
 		}

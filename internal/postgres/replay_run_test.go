@@ -20,7 +20,14 @@ func TestReplayTakesABoundedNumber(t *testing.T) {
 	testkit.Exec(t, s.DB, fmt.Sprintf(`INSERT INTO orders (order_id, project_id, user_id, sku, quantity, price_coins, status, delivery, reason_code, created_at, updated_at, finished_at)
 		SELECT 'qp_x' || n, 1, 'buyer', 'credits-500', 1, 100, 'canceled', '{}', 'main_product_unreachable', now(), now(), now() FROM generate_series(1, %d) n`, store.MaxReplayOrders))
 	create := func() error {
-		_, _, err := s.CreateReplay(t.Context(), postgres.NewReplay{ProjectID: project, ReplayID: "rp_1", Filter: unreachable, RatePerSecond: 5, Reason: "r", Actor: "a"}, s.clock)
+		_, _, err := s.CreateReplay(t.Context(), postgres.NewReplay{
+			ProjectID:     project,
+			ReplayID:      "rp_1",
+			Filter:        unreachable,
+			RatePerSecond: 5,
+			Reason:        "r",
+			Actor:         "a",
+		}, s.clock)
 		return err
 	}
 	require.ErrorIs(t, create(), postgres.ErrTooManyOrders)

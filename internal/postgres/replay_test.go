@@ -29,7 +29,14 @@ func (s *shop) failed(user string, n int) []string {
 
 func (s *shop) newReplay(id string, filter store.ReplayFilter) {
 	s.t.Helper()
-	_, _, err := s.CreateReplay(s.t.Context(), postgres.NewReplay{ProjectID: project, ReplayID: id, Filter: filter, RatePerSecond: 5, Reason: "the product is back", Actor: "admin"}, s.clock)
+	_, _, err := s.CreateReplay(s.t.Context(), postgres.NewReplay{
+		ProjectID:     project,
+		ReplayID:      id,
+		Filter:        filter,
+		RatePerSecond: 5,
+		Reason:        "the product is back",
+		Actor:         "admin",
+	}, s.clock)
 	require.NoError(s.t, err)
 }
 
@@ -41,7 +48,13 @@ func (s *shop) replayAll(id string, orders ...string) {
 }
 
 func (s *shop) changeReplay(id string, command store.ReplayCommand) error {
-	return s.ChangeReplay(s.t.Context(), postgres.ReplayChange{ProjectID: project, ReplayID: id, Command: command, Actor: "admin", Reason: "test"}, s.clock)
+	return s.ChangeReplay(s.t.Context(), postgres.ReplayChange{
+		ProjectID: project,
+		ReplayID:  id,
+		Command:   command,
+		Actor:     "admin",
+		Reason:    "test",
+	}, s.clock)
 }
 
 func (s *shop) finishReplay(id string) contract.ReplayResult {
@@ -81,13 +94,28 @@ func TestReplayTakesWhatThePreviewSays(t *testing.T) {
 	s.clock = s.clock.Add(time.Hour)
 	late := s.failed("other", 5)
 	refused := s.reserve("buyer")
-	_, err := s.ReleaseOrder(t.Context(), contract.ReleaseInput{ProjectID: project, OrderID: refused, Attempt: 1, Reason: store.ReasonOfRefusal("USER_NOT_FOUND", "", false)}, s.clock)
+	_, err := s.ReleaseOrder(t.Context(), contract.ReleaseInput{
+		ProjectID: project,
+		OrderID:   refused,
+		Attempt:   1,
+		Reason:    store.ReasonOfRefusal("USER_NOT_FOUND", "", false),
+	}, s.clock)
 	require.NoError(t, err)
 	byHand := s.reserve("buyer")
-	_, err = s.ReleaseOrder(t.Context(), contract.ReleaseInput{ProjectID: project, OrderID: byHand, Attempt: 1, Reason: store.Reason{Code: store.CanceledByOperator}}, s.clock)
+	_, err = s.ReleaseOrder(t.Context(), contract.ReleaseInput{
+		ProjectID: project,
+		OrderID:   byHand,
+		Attempt:   1,
+		Reason:    store.Reason{Code: store.CanceledByOperator},
+	}, s.clock)
 	require.NoError(t, err)
 	unconfirmed := s.reserve("buyer")
-	_, err = s.ReleaseOrder(t.Context(), contract.ReleaseInput{ProjectID: project, OrderID: unconfirmed, Attempt: 1, Reason: store.Reason{Code: store.NotConfirmed}}, s.clock)
+	_, err = s.ReleaseOrder(t.Context(), contract.ReleaseInput{
+		ProjectID: project,
+		OrderID:   unconfirmed,
+		Attempt:   1,
+		Reason:    store.Reason{Code: store.NotConfirmed},
+	}, s.clock)
 	require.NoError(t, err)
 	s.capture(s.reserve("buyer"), 1)
 	s.reserve("buyer")
@@ -115,7 +143,14 @@ func TestReplayTakesWhatThePreviewSays(t *testing.T) {
 			require.Equal(t, coinsOf(test.orders), preview.Total)
 			require.Len(t, preview.Sample, int(min(test.orders, 20)))
 			id := "rp_" + name
-			_, _, err = s.CreateReplay(t.Context(), postgres.NewReplay{ProjectID: project, ReplayID: id, Filter: test.filter, RatePerSecond: 5, Reason: "r", Actor: "a"}, s.clock)
+			_, _, err = s.CreateReplay(t.Context(), postgres.NewReplay{
+				ProjectID:     project,
+				ReplayID:      id,
+				Filter:        test.filter,
+				RatePerSecond: 5,
+				Reason:        "r",
+				Actor:         "a",
+			}, s.clock)
 			if test.orders == 0 {
 				require.ErrorIs(t, err, postgres.ErrNothingToReplay)
 				return
@@ -148,7 +183,14 @@ func TestReplayHasOneOutcomeAnOrder(t *testing.T) {
 	poor, blocked := s.failed("poor", 1)[0], s.failed("blocked", 1)[0]
 	s.newReplay("rp_1", unreachable)
 	s.failed("buyer", 1) // fails later: not of the frozen set
-	_, err := s.AdjustWallet(t.Context(), postgres.Adjustment{ProjectID: project, AdjustmentID: "spent", UserID: "poor", Amount: -150, Reason: "test", Actor: "test"}, s.clock)
+	_, err := s.AdjustWallet(t.Context(), postgres.Adjustment{
+		ProjectID:    project,
+		AdjustmentID: "spent",
+		UserID:       "poor",
+		Amount:       -150,
+		Reason:       "test",
+		Actor:        "test",
+	}, s.clock)
 	require.NoError(t, err)
 	_, err = s.SetBlocked(t.Context(), project, "blocked", true, "test", "fraud", s.clock)
 	require.NoError(t, err)
@@ -283,8 +325,15 @@ func TestOneKeyMakesOneReplay(t *testing.T) {
 	s.failed("buyer", 3)
 	var made atomic.Int64
 	s.concurrently(10, func(ctx context.Context, i int) error {
-		_, replayed, err := s.CreateReplay(ctx, postgres.NewReplay{ProjectID: project, ReplayID: fmt.Sprint("rp_", i), Filter: unreachable, RatePerSecond: 5, Reason: "r", Actor: "a",
-			Idempotency: &postgres.Idempotency{Key: "k", RequestHash: sha256.Sum256([]byte("body"))}}, s.clock)
+		_, replayed, err := s.CreateReplay(ctx, postgres.NewReplay{
+			ProjectID:     project,
+			ReplayID:      fmt.Sprint("rp_", i),
+			Filter:        unreachable,
+			RatePerSecond: 5,
+			Reason:        "r",
+			Actor:         "a",
+			Idempotency:   &postgres.Idempotency{Key: "k", RequestHash: sha256.Sum256([]byte("body"))},
+		}, s.clock)
 		if !replayed {
 			made.Add(1)
 		}

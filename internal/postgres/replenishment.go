@@ -29,7 +29,11 @@ func (db *DB) Replenish(ctx context.Context, actor string, now time.Time) ([]Res
 	var failed []error
 	var after sqlc.ListReplenishableRow
 	for {
-		due, err := db.q.ListReplenishable(ctx, sqlc.ListReplenishableParams{AfterProject: after.ProjectID, AfterSku: after.Sku, MaxProducts: replenishPage})
+		due, err := db.q.ListReplenishable(ctx, sqlc.ListReplenishableParams{
+			AfterProject: after.ProjectID,
+			AfterSku:     after.Sku,
+			MaxProducts:  replenishPage,
+		})
 		if err != nil {
 			return done, errors.Join(append(failed, fmt.Errorf("replenish: %w", err))...)
 		}
@@ -60,7 +64,12 @@ func (db *DB) replenishOne(ctx context.Context, product sqlc.ListReplenishableRo
 			return fmt.Errorf("settings: %w", err)
 		}
 		day := store.DayOf(now, store.Zone(row.TimeZone))
-		times, err := q.CountReplenished(ctx, sqlc.CountReplenishedParams{ProjectID: product.ProjectID, Sku: product.Sku, DayStart: day.Start, DayEnd: day.End})
+		times, err := q.CountReplenished(ctx, sqlc.CountReplenishedParams{
+			ProjectID: product.ProjectID,
+			Sku:       product.Sku,
+			DayStart:  day.Start,
+			DayEnd:    day.End,
+		})
 		if err != nil {
 			return err
 		}

@@ -79,8 +79,16 @@ func resolve(ctx context.Context, q *sqlc.Queries, r Resolution, now time.Time) 
 	switch r.Action {
 	case store.ResolveMarkDelivered:
 		if r.approval == nil && r.Policy.NeedsApproval(order.PriceCoins) {
-			return askApproval(ctx, q, Approval{ProjectID: r.ProjectID, ApprovalID: approvalID(r.ResolutionID), Action: ApproveDelivered, Subject: r.OrderID,
-				AmountCoins: order.PriceCoins, TransactionID: r.TransactionID, Reason: r.Reason, RequestedBy: r.Actor}, now)
+			return askApproval(ctx, q, Approval{
+				ProjectID:     r.ProjectID,
+				ApprovalID:    approvalID(r.ResolutionID),
+				Action:        ApproveDelivered,
+				Subject:       r.OrderID,
+				AmountCoins:   order.PriceCoins,
+				TransactionID: r.TransactionID,
+				Reason:        r.Reason,
+				RequestedBy:   r.Actor,
+			}, now)
 		}
 		err = markDelivered(ctx, q, r, order, now)
 	case store.ResolveRefund:
@@ -90,7 +98,12 @@ func resolve(ctx context.Context, q *sqlc.Queries, r Resolution, now time.Time) 
 		if err != nil {
 			return nil, fmt.Errorf("reopen order: %w", err)
 		}
-		return nil, reserveAgain(ctx, q, Replay{ProjectID: r.ProjectID, OrderID: r.OrderID, Actor: r.Actor, Reason: r.Reason}, reopened, now)
+		return nil, reserveAgain(ctx, q, Replay{
+			ProjectID: r.ProjectID,
+			OrderID:   r.OrderID,
+			Actor:     r.Actor,
+			Reason:    r.Reason,
+		}, reopened, now)
 	}
 	if err != nil {
 		return nil, err
@@ -130,18 +143,32 @@ func reserveSettlement(ctx context.Context, q *sqlc.Queries, order store.Order, 
 	if refusal := store.DecideSettlement(store.Buyer{Available: row.Available}, available, order.Quantity, order.PriceCoins); refusal != nil {
 		return refusal
 	}
-	err = q.ReserveAgain(ctx, sqlc.ReserveAgainParams{ProjectID: order.ProjectID, OrderID: order.OrderID, UserID: order.UserID, Sku: order.SKU,
-		Quantity: order.Quantity, PriceCoins: order.PriceCoins, Attempt: int32(attempt), Event: "settled",
-		Reference: ledger.Reference(order.OrderID, attempt), Now: now})
+	err = q.ReserveAgain(ctx, sqlc.ReserveAgainParams{
+		ProjectID:  order.ProjectID,
+		OrderID:    order.OrderID,
+		UserID:     order.UserID,
+		Sku:        order.SKU,
+		Quantity:   order.Quantity,
+		PriceCoins: order.PriceCoins,
+		Attempt:    int32(attempt),
+		Event:      "settled",
+		Reference:  ledger.Reference(order.OrderID, attempt),
+		Now:        now,
+	})
 	if err != nil {
 		return fmt.Errorf("reserve settlement: %w", err)
 	}
 	return nil
 }
 
-var refundedBySupport = store.Reason{Code: store.RefundedBySupport, RetryAllowed: true, Message: "support has canceled the order; the coins are back"}
+var refundedBySupport = store.Reason{
+	Code:         store.RefundedBySupport,
+	RetryAllowed: true,
+	Message:      "support has canceled the order; the coins are back",
+}
 
-// giveBack leaves the user with the coins: those of a canceled order are back already, those of a stuck one are released.
+// giveBack leaves the user with the coins: those of a canceled order are back already, those of a stuck one
+// are released.
 func giveBack(ctx context.Context, q *sqlc.Queries, r Resolution, order store.Order, now time.Time) error {
 	if order.Status == store.Canceled {
 		if err := q.SettleSuspected(ctx, sqlc.SettleSuspectedParams{OrderID: r.OrderID, Now: now}); err != nil {
@@ -149,8 +176,13 @@ func giveBack(ctx context.Context, q *sqlc.Queries, r Resolution, order store.Or
 		}
 		return nil
 	}
-	_, err := release(ctx, q, contract.ReleaseInput{ProjectID: r.ProjectID, OrderID: r.OrderID, Attempt: order.Attempt, Expected: order.Status,
-		Reason: refundedBySupport}, now)
+	_, err := release(ctx, q, contract.ReleaseInput{
+		ProjectID: r.ProjectID,
+		OrderID:   r.OrderID,
+		Attempt:   order.Attempt,
+		Expected:  order.Status,
+		Reason:    refundedBySupport,
+	}, now)
 	return err
 }
 
@@ -161,7 +193,12 @@ func (db *DB) NoteLateCredit(ctx context.Context, in contract.CaptureInput, now 
 	if err != nil {
 		return false, err
 	}
-	endedBySupport, err = db.q.NoteLateCredit(ctx, sqlc.NoteLateCreditParams{OrderID: in.OrderID, Attempt: int32(in.Attempt), Detail: detail, Now: now})
+	endedBySupport, err = db.q.NoteLateCredit(ctx, sqlc.NoteLateCreditParams{
+		OrderID: in.OrderID,
+		Attempt: int32(in.Attempt),
+		Detail:  detail,
+		Now:     now,
+	})
 	if err != nil {
 		return false, fmt.Errorf("note late credit: %w", err)
 	}

@@ -14,7 +14,14 @@ import (
 )
 
 func (s *shop) resolution(order string, action store.ResolveAction) postgres.Resolution {
-	r := postgres.Resolution{ProjectID: project, ResolutionID: "res_" + order, OrderID: order, Action: action, Reason: "ticket 7", Actor: "support-1"}
+	r := postgres.Resolution{
+		ProjectID:    project,
+		ResolutionID: "res_" + order,
+		OrderID:      order,
+		Action:       action,
+		Reason:       "ticket 7",
+		Actor:        "support-1",
+	}
 	if action == store.ResolveMarkDelivered {
 		r.TransactionID = "tx_by_hand_" + order
 	}
@@ -190,7 +197,11 @@ func TestResolveRacesWithTheWorkflow(t *testing.T) {
 			_, err := s.ResolveOrder(ctx, s.resolution(order, store.ResolveMarkDelivered), s.clock)
 			return answers.count(err)
 		default:
-			_, err := s.CaptureOrder(ctx, contract.CaptureInput{OrderID: order, Attempt: 1, Credit: store.Credit{TransactionID: "tx_" + order}}, s.clock)
+			_, err := s.CaptureOrder(ctx, contract.CaptureInput{
+				OrderID: order,
+				Attempt: 1,
+				Credit:  store.Credit{TransactionID: "tx_" + order},
+			}, s.clock)
 			return err
 		}
 	})

@@ -61,7 +61,13 @@ type RewardFilter struct {
 
 // Rewards lists a project's rewards, newest first.
 func (db *DB) Rewards(ctx context.Context, projectID int32, f RewardFilter) ([]Reward, error) {
-	params := sqlc.ListRewardsParams{ProjectID: projectID, Before: optional.Text(f.Before), UserID: optional.Text(f.UserID), TaskID: f.TaskID, MaxRewards: int32(f.Limit)}
+	params := sqlc.ListRewardsParams{
+		ProjectID:  projectID,
+		Before:     optional.Text(f.Before),
+		UserID:     optional.Text(f.UserID),
+		TaskID:     f.TaskID,
+		MaxRewards: int32(f.Limit),
+	}
 	for _, status := range f.Statuses {
 		params.Statuses = append(params.Statuses, string(status))
 	}
@@ -117,8 +123,15 @@ func recordReward(ctx context.Context, q *sqlc.Queries, rewardID string, result 
 	if err != nil {
 		return err
 	}
-	part, err := q.RecordReward(ctx, sqlc.RecordRewardParams{RewardID: rewardID, Status: string(result.Status), TransactionID: optional.Text(result.TransactionID),
-		NewBalance: result.NewBalance, ReasonCode: optional.Text(result.Code), ReasonMessage: optional.Text(result.Message), Now: now})
+	part, err := q.RecordReward(ctx, sqlc.RecordRewardParams{
+		RewardID:      rewardID,
+		Status:        string(result.Status),
+		TransactionID: optional.Text(result.TransactionID),
+		NewBalance:    result.NewBalance,
+		ReasonCode:    optional.Text(result.Code),
+		ReasonMessage: optional.Text(result.Message),
+		Now:           now,
+	})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil
 	}
@@ -142,10 +155,11 @@ type RewardReplay struct {
 	Idempotency *Idempotency
 }
 
-// ReplayReward makes the reward pending and reopens its window, whose workflow then delivers: under the same reward id,
-// so that a main product that had given it after all gives it no second time. Coins that were over the budget are paid
-// if the task's budget has room by then. It fails with ErrNotFound, with ErrIdempotencyKeyReused, and with ErrConflict
-// when the reward is delivered or pending. replayed tells that the idempotency key was used before; then there is no change.
+// ReplayReward makes the reward pending and reopens its window, whose workflow then delivers: under the same
+// reward id, so that a main product that had given it after all gives it no second time. Coins that were over
+// the budget are paid if the task's budget has room by then. It fails with ErrNotFound, with
+// ErrIdempotencyKeyReused, and with ErrConflict when the reward is delivered or pending. replayed tells that
+// the idempotency key was used before; then there is no change.
 func (db *DB) ReplayReward(ctx context.Context, r RewardReplay, now time.Time) (change TaskWindowChange, replayed bool, err error) {
 	err = db.inTx(ctx, func(q *sqlc.Queries) error {
 		resource := "reward/" + r.RewardID + "/" + xid.New().String() // tells two requests of one instant apart
@@ -203,10 +217,25 @@ func partDetail(part sqlc.TaskReward) map[string]any {
 }
 
 func rewardOf(row sqlc.TaskReward) Reward {
-	return Reward{RewardID: row.RewardID, WindowID: row.WindowID, UserID: row.UserID, TaskID: row.TaskID, Kind: row.Kind, Coins: orZero(row.Coins), Items: row.Items,
-		RewardType: orZero(row.RewardType), Amount: row.Amount, Status: contract.RewardStatus(row.Status), Calls: int(row.Calls),
-		ReasonCode: orZero(row.ReasonCode), ReasonMessage: orZero(row.ReasonMessage), TransactionID: orZero(row.TransactionID), NewBalance: row.NewBalance,
-		CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt}
+	return Reward{
+		RewardID:      row.RewardID,
+		WindowID:      row.WindowID,
+		UserID:        row.UserID,
+		TaskID:        row.TaskID,
+		Kind:          row.Kind,
+		Coins:         orZero(row.Coins),
+		Items:         row.Items,
+		RewardType:    orZero(row.RewardType),
+		Amount:        row.Amount,
+		Status:        contract.RewardStatus(row.Status),
+		Calls:         int(row.Calls),
+		ReasonCode:    orZero(row.ReasonCode),
+		ReasonMessage: orZero(row.ReasonMessage),
+		TransactionID: orZero(row.TransactionID),
+		NewBalance:    row.NewBalance,
+		CreatedAt:     row.CreatedAt,
+		UpdatedAt:     row.UpdatedAt,
+	}
 }
 
 func orZero[T any](value *T) (v T) {

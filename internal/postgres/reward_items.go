@@ -22,16 +22,24 @@ func (w *lockedWindow) oweItems(ctx context.Context, q *sqlc.Queries, now time.T
 	if err != nil {
 		return sqlc.TaskReward{}, err
 	}
-	part, err := q.OweItems(ctx, sqlc.OweItemsParams{RewardID: rewardID(w.WindowID, rewardItems), WindowID: w.WindowID, ProjectID: w.ProjectID,
-		UserID: w.UserID, TaskID: w.TaskID, Items: items, Now: now})
+	part, err := q.OweItems(ctx, sqlc.OweItemsParams{
+		RewardID:  rewardID(w.WindowID, rewardItems),
+		WindowID:  w.WindowID,
+		ProjectID: w.ProjectID,
+		UserID:    w.UserID,
+		TaskID:    w.TaskID,
+		Items:     items,
+		Now:       now,
+	})
 	if err != nil {
 		return part, fmt.Errorf("owe items: %w", err)
 	}
 	return part, nil
 }
 
-// giveItems puts the items of a window's reward into the user's inventory, if they are owed. What can't be given, such as a
-// non-consumable that the user has, is refused for good and listed for the admins, who may replay it.
+// giveItems puts the items of a window's reward into the user's inventory, if they are owed. What can't be
+// given, such as a non-consumable that the user has, is refused for good and listed for the admins, who may
+// replay it.
 func (db *DB) giveItems(ctx context.Context, windowID string, now time.Time) error {
 	result := contract.RewardResult{Status: contract.RewardDelivered}
 	err := db.inTx(ctx, func(q *sqlc.Queries) error { return giveOwedItems(ctx, q, windowID, result, now) })
@@ -73,7 +81,13 @@ func giveOwedItems(ctx context.Context, q *sqlc.Queries, windowID string, result
 
 // givingOf unfolds the items by the catalog as it is now.
 func givingOf(ctx context.Context, q *sqlc.Queries, part sqlc.TaskReward) (Giving, error) {
-	giving := Giving{ProjectID: part.ProjectID, UserID: part.UserID, Reference: "reward/" + part.RewardID, Source: SourceReward, Snapshots: map[string]catalog.Item{}}
+	giving := Giving{
+		ProjectID: part.ProjectID,
+		UserID:    part.UserID,
+		Reference: "reward/" + part.RewardID,
+		Source:    SourceReward,
+		Snapshots: map[string]catalog.Item{},
+	}
 	project, err := q.GetProject(ctx, part.ProjectID)
 	if err != nil {
 		return giving, err

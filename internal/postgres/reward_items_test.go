@@ -33,13 +33,26 @@ func itemsOf(items ...tasks.ItemReward) func(*tasks.Task) {
 }
 
 func newTreasure(t testing.TB) *quest {
-	q := newQuest(t, itemsOf(tasks.ItemReward{SKU: "chest", Quantity: 2}, tasks.ItemReward{SKU: "gold", Quantity: 5}, tasks.ItemReward{SKU: "pass", Quantity: 1},
+	q := newQuest(t, itemsOf(tasks.ItemReward{
+		SKU:      "chest",
+		Quantity: 2,
+	}, tasks.ItemReward{SKU: "gold", Quantity: 5}, tasks.ItemReward{SKU: "pass", Quantity: 1},
 		tasks.ItemReward{SKU: "sword", Quantity: 1}))
 	month := monthly
 	q.item(catalog.Item{SKU: "gold", Type: catalog.VirtualCurrency})
-	q.item(catalog.Item{SKU: "pass", Type: catalog.VirtualGood, VirtualItemType: catalog.NonRenewingSubscription, InventoryOptions: catalog.InventoryOptions{ExpirationPeriod: &month}})
+	q.item(catalog.Item{
+		SKU:              "pass",
+		Type:             catalog.VirtualGood,
+		VirtualItemType:  catalog.NonRenewingSubscription,
+		InventoryOptions: catalog.InventoryOptions{ExpirationPeriod: &month},
+	})
 	q.item(catalog.Item{SKU: "sword", Type: catalog.VirtualGood, VirtualItemType: catalog.NonConsumable})
-	q.item(catalog.Item{SKU: "chest", Type: catalog.Bundle, BundleType: catalog.StandardBundle, Content: []catalog.Content{{SKU: "gold", Quantity: 10}}})
+	q.item(catalog.Item{
+		SKU:        "chest",
+		Type:       catalog.Bundle,
+		BundleType: catalog.StandardBundle,
+		Content:    []catalog.Content{{SKU: "gold", Quantity: 10}},
+	})
 	return q
 }
 
@@ -63,7 +76,12 @@ func TestRewardedGameKeyIsToldItsUser(t *testing.T) {
 	q := newQuest(t, itemsOf(tasks.ItemReward{SKU: "kit", Quantity: 1}))
 	q.item(catalog.Item{SKU: "game", Type: catalog.Unit})
 	q.item(catalog.Item{SKU: "game_gog", Type: catalog.GameKey, UnitSKU: "game", DRM: "gog"})
-	q.item(catalog.Item{SKU: "kit", Type: catalog.Bundle, BundleType: catalog.StandardBundle, Content: []catalog.Content{{SKU: "game_gog", Quantity: 1}}})
+	q.item(catalog.Item{
+		SKU:        "kit",
+		Type:       catalog.Bundle,
+		BundleType: catalog.StandardBundle,
+		Content:    []catalog.Content{{SKU: "game_gog", Quantity: 1}},
+	})
 	_, _, err := q.AddGameKeys(t.Context(), project, "game_gog", []string{"k1", "k2"}, "test", q.clock)
 	require.NoError(t, err)
 	q.settle(q.window("tw_1", tasks.Completed))
@@ -92,7 +110,12 @@ func TestItemsThatCannotBeGivenAreListed(t *testing.T) {
 	q.requireClean()
 
 	testkit.Exec(t, q.DB, `UPDATE inventory SET quantity = 0 WHERE sku = 'sword'`)
-	_, _, err := q.ReplayReward(t.Context(), postgres.RewardReplay{ProjectID: project, RewardID: "tw_2.items", Actor: "admin", Reason: "the sword was lost"}, q.clock)
+	_, _, err := q.ReplayReward(t.Context(), postgres.RewardReplay{
+		ProjectID: project,
+		RewardID:  "tw_2.items",
+		Actor:     "admin",
+		Reason:    "the sword was lost",
+	}, q.clock)
 	require.NoError(t, err)
 	q.settle(second)
 	require.Equal(t, contract.RewardDelivered, q.reward("tw_2.items").Status)

@@ -39,10 +39,19 @@ func newShop(t testing.TB, stock, coins int64) *shop {
 func (s *shop) addProduct(sku string, stock int64) {
 	s.t.Helper()
 	_, _, err := s.AddProduct(s.t.Context(), postgres.NewProduct{ProjectID: project, Actor: "test", Product: store.Product{
-		SKU: sku, Name: "500 credits", Kind: "credits", PriceCoins: 100, Status: store.Published,
-		Stock:       store.StockSettings{Initial: stock, Minimum: 10},
-		Integration: store.Integration{ResourceType: "external_currency", Endpoint: store.DefaultEndpoint, Amount: decimal.NewFromInt(500), Currency: "credits"},
-		Delivery:    store.DefaultDelivery(),
+		SKU:        sku,
+		Name:       "500 credits",
+		Kind:       "credits",
+		PriceCoins: 100,
+		Status:     store.Published,
+		Stock:      store.StockSettings{Initial: stock, Minimum: 10},
+		Integration: store.Integration{
+			ResourceType: "external_currency",
+			Endpoint:     store.DefaultEndpoint,
+			Amount:       decimal.NewFromInt(500),
+			Currency:     "credits",
+		},
+		Delivery: store.DefaultDelivery(),
 	}}, s.clock)
 	require.NoError(s.t, err)
 }
@@ -52,13 +61,26 @@ func (s *shop) addUser(id string, coins int64) {
 	_, _, err := s.PutUser(s.t.Context(), project, id, postgres.UserEdit{}, s.clock)
 	require.NoError(s.t, err)
 	if coins != 0 {
-		_, err = s.AdjustWallet(s.t.Context(), postgres.Adjustment{ProjectID: project, AdjustmentID: "seed-" + id, UserID: id, Amount: coins, Reason: "test", Actor: "test"}, s.clock)
+		_, err = s.AdjustWallet(s.t.Context(), postgres.Adjustment{
+			ProjectID:    project,
+			AdjustmentID: "seed-" + id,
+			UserID:       id,
+			Amount:       coins,
+			Reason:       "test",
+			Actor:        "test",
+		}, s.clock)
 		require.NoError(s.t, err)
 	}
 }
 
 func (s *shop) purchase(user string) postgres.Purchase {
-	return postgres.Purchase{ProjectID: project, OrderID: fmt.Sprintf("qp_%06d", s.ids.Add(1)), UserID: user, SKU: "credits-500", Quantity: 1}
+	return postgres.Purchase{
+		ProjectID: project,
+		OrderID:   fmt.Sprintf("qp_%06d", s.ids.Add(1)),
+		UserID:    user,
+		SKU:       "credits-500",
+		Quantity:  1,
+	}
 }
 
 func (s *shop) reserve(user string) string {

@@ -100,7 +100,14 @@ func editStock(ctx context.Context, q *sqlc.Queries, e StockEdit, now time.Time)
 }
 
 func changeStock(ctx context.Context, q *sqlc.Queries, e StockEdit, results []store.EditResult, now time.Time) error {
-	change := sqlc.ChangeStockParams{ProjectID: e.ProjectID, Kind: stockManual, EditID: &e.EditID, Actor: e.Actor, Reason: e.Reason, Now: now}
+	change := sqlc.ChangeStockParams{
+		ProjectID: e.ProjectID,
+		Kind:      stockManual,
+		EditID:    &e.EditID,
+		Actor:     e.Actor,
+		Reason:    e.Reason,
+		Now:       now,
+	}
 	for _, result := range results {
 		if result.Changed() {
 			change.Skus = append(change.Skus, result.SKU)
@@ -164,7 +171,12 @@ func (db *DB) StockHistory(ctx context.Context, projectID int32, sku string, bef
 	if _, err := db.q.StockAvailable(ctx, sqlc.StockAvailableParams{ProjectID: projectID, Sku: sku}); err != nil {
 		return nil, fmt.Errorf("stock history: %w", notFound(err))
 	}
-	rows, err := db.q.ListStockChanges(ctx, sqlc.ListStockChangesParams{ProjectID: projectID, Sku: sku, Before: before, MaxChanges: int32(limit)})
+	rows, err := db.q.ListStockChanges(ctx, sqlc.ListStockChangesParams{
+		ProjectID:  projectID,
+		Sku:        sku,
+		Before:     before,
+		MaxChanges: int32(limit),
+	})
 	if err != nil {
 		return nil, fmt.Errorf("stock history: %w", err)
 	}
@@ -186,5 +198,11 @@ func (db *DB) Consumption(ctx context.Context, projectID int32, sku string, wind
 	if err != nil {
 		return store.Consumption{}, fmt.Errorf("consumption: %w", notFound(err))
 	}
-	return store.Consumption{Available: row.Available, Minimum: row.MinimumStock, Sold: row.Sold, Window: window, CreatedAt: row.CreatedAt}, nil
+	return store.Consumption{
+		Available: row.Available,
+		Minimum:   row.MinimumStock,
+		Sold:      row.Sold,
+		Window:    window,
+		CreatedAt: row.CreatedAt,
+	}, nil
 }

@@ -16,7 +16,14 @@ import (
 )
 
 func (s *shop) bulk(mode store.EditMode, items ...store.StockEdit) postgres.StockEdit {
-	return postgres.StockEdit{ProjectID: project, EditID: fmt.Sprintf("stk_%06d", s.ids.Add(1)), Mode: mode, Items: items, Actor: "admin", Reason: "delivery"}
+	return postgres.StockEdit{
+		ProjectID: project,
+		EditID:    fmt.Sprintf("stk_%06d", s.ids.Add(1)),
+		Mode:      mode,
+		Items:     items,
+		Actor:     "admin",
+		Reason:    "delivery",
+	}
 }
 
 func set(sku string, pieces int64) store.StockEdit { return store.StockEdit{SKU: sku, Set: &pieces} }
@@ -49,7 +56,16 @@ func TestStockEditKeepsHistory(t *testing.T) {
 	history, err := s.StockHistory(t.Context(), project, "credits-500", 0, 10)
 	require.NoError(t, err)
 	require.Len(t, history, 1, "an edit that changes nothing is no change")
-	require.Equal(t, postgres.StockChange{ID: history[0].ID, Kind: "manual", EditID: done.EditID, Actor: "admin", Reason: "delivery", Before: 48, After: 100, At: s.clock},
+	require.Equal(t, postgres.StockChange{
+		ID:     history[0].ID,
+		Kind:   "manual",
+		EditID: done.EditID,
+		Actor:  "admin",
+		Reason: "delivery",
+		Before: 48,
+		After:  100,
+		At:     s.clock,
+	},
 		withUTC(history[0]))
 	history, err = s.StockHistory(t.Context(), project, "a", 0, 1)
 	require.NoError(t, err)

@@ -12,8 +12,8 @@ import (
 	"github.com/quickpass/quickpass/internal/subscriptions"
 )
 
-// SettleSubscription tells the user what is due, once for each expiry, and says when to look again. What the user is entitled to does not
-// depend on it. Repeating it changes nothing. It fails with ErrNotFound.
+// SettleSubscription tells the user what is due, once for each expiry, and says when to look again. What the
+// user is entitled to does not depend on it. Repeating it changes nothing. It fails with ErrNotFound.
 func (db *DB) SettleSubscription(ctx context.Context, in contract.SubscriptionInput, now time.Time) (settled contract.SettledSubscription, err error) {
 	err = db.inTx(ctx, func(q *sqlc.Queries) error {
 		row, err := q.LockSubscription(ctx, sqlc.LockSubscriptionParams{ProjectID: in.ProjectID, UserID: in.UserID, Sku: in.SKU})
@@ -37,12 +37,16 @@ func (db *DB) SettleSubscription(ctx context.Context, in contract.SubscriptionIn
 	return settled, nil
 }
 
-// SettleOverdueSubscriptions tells users of ends that were so long ago, up to a limit in one transaction, and counts them. It does what their workflows
-// would do, for when too many end at once or the workflows' server is away.
+// SettleOverdueSubscriptions tells users of ends that were so long ago, up to a limit in one transaction, and
+// counts them. It does what their workflows would do, for when too many end at once or the workflows' server
+// is away.
 func (db *DB) SettleOverdueSubscriptions(ctx context.Context, overdue time.Duration, limit int, now time.Time) (told int, err error) {
 	err = db.inTx(ctx, func(q *sqlc.Queries) error {
 		told = 0
-		rows, err := q.LockOverdueSubscriptions(ctx, sqlc.LockOverdueSubscriptionsParams{Overdue: now.Add(-overdue), MaxSubscriptions: int32(limit)})
+		rows, err := q.LockOverdueSubscriptions(ctx, sqlc.LockOverdueSubscriptionsParams{
+			Overdue:          now.Add(-overdue),
+			MaxSubscriptions: int32(limit),
+		})
 		if err != nil {
 			return err
 		}
@@ -92,11 +96,21 @@ func tellOfSubscription(ctx context.Context, q *sqlc.Queries, row sqlc.LockSubsc
 			return fmt.Errorf("name of %s: %w", s.Sku, err)
 		}
 	}
-	detail, err := json.Marshal(map[string]any{"sku": s.Sku, "name": name.In(row.DefaultLocale, row.DefaultLocale), "expires_at": s.ExpiresAt.UTC()})
+	detail, err := json.Marshal(map[string]any{
+		"sku":        s.Sku,
+		"name":       name.In(row.DefaultLocale, row.DefaultLocale),
+		"expires_at": s.ExpiresAt.UTC(),
+	})
 	if err != nil {
 		return err
 	}
-	return q.InsertNotification(ctx, sqlc.InsertNotificationParams{ProjectID: s.ProjectID, UserID: s.UserID, Kind: kind, Detail: detail, Now: now})
+	return q.InsertNotification(ctx, sqlc.InsertNotificationParams{
+		ProjectID: s.ProjectID,
+		UserID:    s.UserID,
+		Kind:      kind,
+		Detail:    detail,
+		Now:       now,
+	})
 }
 
 // SubscriptionChange is a subscription of which its workflow is to know.
@@ -107,18 +121,30 @@ type SubscriptionChange struct {
 	Changes int // so many there have been
 }
 
-// LeaseSubscriptions hands out subscriptions whose workflow may not know of their latest change, and those of whose end nobody has told
-// by so long after it. A lease, not a claim: what MarkSubscriptionsTold does not confirm is found again.
+// LeaseSubscriptions hands out subscriptions whose workflow may not know of their latest change, and those of
+// whose end nobody has told by so long after it. A lease, not a claim: what MarkSubscriptionsTold does not
+// confirm is found again.
 func (db *DB) LeaseSubscriptions(ctx context.Context, lease, overdue time.Duration, limit int, now time.Time) ([]SubscriptionChange, error) {
-	rows, err := db.q.LeaseSubscriptions(ctx, sqlc.LeaseSubscriptionsParams{Now: now, LeaseUntil: now.Add(lease), Overdue: now.Add(-overdue), MaxSubscriptions: int32(limit)})
+	rows, err := db.q.LeaseSubscriptions(ctx, sqlc.LeaseSubscriptionsParams{
+		Now:              now,
+		LeaseUntil:       now.Add(lease),
+		Overdue:          now.Add(-overdue),
+		MaxSubscriptions: int32(limit),
+	})
 	if err != nil {
 		return nil, fmt.Errorf("lease subscriptions: %w", err)
 	}
 	changes := make([]SubscriptionChange, len(rows))
 	for i, row := range rows {
 		s := subscriptions.Subscription{StartedAt: row.StartedAt, ExpiresAt: row.ExpiresAt}
-		changes[i] = SubscriptionChange{Input: contract.SubscriptionInput{ProjectID: row.ProjectID, UserID: row.UserID, SKU: row.Sku}, Changes: int(row.Changes)}
-		notice := s.Notice(time.Duration(row.ReminderSeconds)*time.Second, subscriptions.Told{Reminded: row.RemindedAt, Ended: row.EndedAt}, now)
+		changes[i] = SubscriptionChange{
+			Input:   contract.SubscriptionInput{ProjectID: row.ProjectID, UserID: row.UserID, SKU: row.Sku},
+			Changes: int(row.Changes),
+		}
+		notice := s.Notice(time.Duration(row.ReminderSeconds)*time.Second, subscriptions.Told{
+			Reminded: row.RemindedAt,
+			Ended:    row.EndedAt,
+		}, now)
 		if !notice.Remind {
 			changes[i].Until = notice.Until
 		}

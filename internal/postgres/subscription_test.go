@@ -36,12 +36,18 @@ func (c *chest) ledger(t require.TestingT, userID string) []subscriptions.Entry 
 }
 
 func passGrant(userID, reference string, quantity int64, period subscriptions.Period) postgres.Giving {
-	return postgres.Giving{ProjectID: 1, UserID: userID, Reference: reference, Source: postgres.SourceOrder, Zone: time.UTC,
-		Grants: []inventory.Grant{{ID: "1/pass", LineID: "1", SKU: "pass", Kind: inventory.NonRenewingSubscription, Quantity: quantity, Period: period}}}
+	return postgres.Giving{
+		ProjectID: 1,
+		UserID:    userID,
+		Reference: reference,
+		Source:    postgres.SourceOrder,
+		Zone:      time.UTC,
+		Grants:    []inventory.Grant{{ID: "1/pass", LineID: "1", SKU: "pass", Kind: inventory.NonRenewingSubscription, Quantity: quantity, Period: period}},
+	}
 }
 
-// Any interleaving of purchases, refunds and revocations, each also repeated, with the clock going either way, leaves in SQL what the rules
-// say, which is the fold of what was written down.
+// Any interleaving of purchases, refunds and revocations, each also repeated, with the clock going either
+// way, leaves in SQL what the rules say, which is the fold of what was written down.
 func TestSubscriptionsInSQLAgreeWithTheRules(t *testing.T) {
 	t.Parallel()
 	c := newChest(t)
@@ -60,7 +66,10 @@ func TestSubscriptionsInSQLAgreeWithTheRules(t *testing.T) {
 			}
 			switch what := rapid.SampledFrom([]string{"buy", "buy", "buy", "refund", "revoke", "settle"}).Draw(t, "what"); {
 			case what == "buy":
-				period := subscriptions.Period{Unit: rapid.SampledFrom([]subscriptions.Unit{subscriptions.Hour, subscriptions.Week, subscriptions.Month}).Draw(t, "unit"), Value: rapid.IntRange(1, 3).Draw(t, "value")}
+				period := subscriptions.Period{
+					Unit:  rapid.SampledFrom([]subscriptions.Unit{subscriptions.Hour, subscriptions.Week, subscriptions.Month}).Draw(t, "unit"),
+					Value: rapid.IntRange(1, 3).Draw(t, "value"),
+				}
 				giving := passGrant(user, fmt.Sprintf("order/%s/%d", user, i), rapid.Int64Range(1, 3).Draw(t, "quantity"), period)
 				var e subscriptions.Extension
 				var err error
@@ -77,14 +86,24 @@ func TestSubscriptionsInSQLAgreeWithTheRules(t *testing.T) {
 				model, refund = model.Refund(e, now)
 				e.Refunded = e.Refunded || refund != nil
 				extensions[giving.Reference] = e
-				require.NoError(t, c.TakeBack(c.t.Context(), postgres.TakingBack{ProjectID: 1, UserID: user, Reference: giving.Reference, RefundID: fmt.Sprint("r", i), Grants: giving.Grants}, now))
+				require.NoError(t, c.TakeBack(c.t.Context(), postgres.TakingBack{
+					ProjectID: 1,
+					UserID:    user,
+					Reference: giving.Reference,
+					RefundID:  fmt.Sprint("r", i),
+					Grants:    giving.Grants,
+				}, now))
 			case what == "revoke":
 				var revoked *subscriptions.Revocation
 				model, revoked = model.Revoke(now)
 				_, _, err := c.ChangeInventory(c.t.Context(), revocation(user), now)
 				require.Equal(t, revoked == nil, err != nil, "%v", err)
 			case what == "settle" && bought != nil:
-				settled, err := c.SettleSubscription(c.t.Context(), contract.SubscriptionInput{ProjectID: 1, UserID: user, SKU: "pass"}, now)
+				settled, err := c.SettleSubscription(c.t.Context(), contract.SubscriptionInput{
+					ProjectID: 1,
+					UserID:    user,
+					SKU:       "pass",
+				}, now)
 				require.NoError(t, err)
 				require.Equal(t, model.Status(now), settled.Status)
 			}

@@ -41,8 +41,9 @@ type NewTask struct {
 // errReplayed ends the transaction of a repeat: the first one's task stays, this one's is taken back.
 var errReplayed = errors.New("replayed")
 
-// CreateTask adds a task as its version 1, once per idempotency key: a repeat writes nothing and returns the task as it
-// was created. It fails with ErrConflict when the id is taken, ErrTaskCycle, *UnknownTasksError and ErrIdempotencyKeyReused.
+// CreateTask adds a task as its version 1, once per idempotency key: a repeat writes nothing and returns the
+// task as it was created. It fails with ErrConflict when the id is taken, ErrTaskCycle, *UnknownTasksError
+// and ErrIdempotencyKeyReused.
 func (db *DB) CreateTask(ctx context.Context, n NewTask, now time.Time) (task tasks.Task, replayed bool, err error) {
 	now = now.Truncate(time.Microsecond) // as PostgreSQL keeps it
 	err = db.inTx(ctx, func(q *sqlc.Queries) error {
@@ -123,7 +124,13 @@ func publishedAt(task tasks.Task, now time.Time) *time.Time {
 func (db *DB) UpdateTask(ctx context.Context, projectID int32, task tasks.Task, actor string, now time.Time) (tasks.Task, error) {
 	now = now.Truncate(time.Microsecond)
 	err := db.inTx(ctx, func(q *sqlc.Queries) error {
-		row, err := q.UpdateTask(ctx, sqlc.UpdateTaskParams{ProjectID: projectID, TaskID: task.TaskID, Version: task.Version, Status: string(task.Status), Now: now})
+		row, err := q.UpdateTask(ctx, sqlc.UpdateTaskParams{
+			ProjectID: projectID,
+			TaskID:    task.TaskID,
+			Version:   task.Version,
+			Status:    string(task.Status),
+			Now:       now,
+		})
 		if errors.Is(err, pgx.ErrNoRows) {
 			return ErrConflict
 		}
@@ -136,14 +143,19 @@ func (db *DB) UpdateTask(ctx context.Context, projectID int32, task tasks.Task, 
 	return task, err
 }
 
-// saveTask writes the definition of a version. The chain is checked after the catalog's row is locked, so that two edits at
-// once can't close a circle between them.
+// saveTask writes the definition of a version. The chain is checked after the catalog's row is locked, so
+// that two edits at once can't close a circle between them.
 func saveTask(ctx context.Context, q *sqlc.Queries, projectID int32, task tasks.Task, actor, action string, now time.Time) error {
 	definition, err := json.Marshal(task)
 	if err != nil {
 		return fmt.Errorf("definition of task %d: %w", task.TaskID, err)
 	}
-	if err := q.InsertTaskVersion(ctx, sqlc.InsertTaskVersionParams{TaskID: task.TaskID, Version: task.Version, Definition: definition, Now: now}); err != nil {
+	if err := q.InsertTaskVersion(ctx, sqlc.InsertTaskVersionParams{
+		TaskID:     task.TaskID,
+		Version:    task.Version,
+		Definition: definition,
+		Now:        now,
+	}); err != nil {
 		return fmt.Errorf("add version of task: %w", err)
 	}
 	if err := q.BumpTaskCatalog(ctx, projectID); err != nil {
@@ -232,7 +244,12 @@ type TaskFilter struct {
 
 // ListTasks lists tasks in the order of their ids.
 func (db *DB) ListTasks(ctx context.Context, projectID int32, f TaskFilter) ([]tasks.Task, error) {
-	rows, err := db.q.ListTasks(ctx, sqlc.ListTasksParams{ProjectID: projectID, After: f.After, Status: optional.Text(string(f.Status)), MaxTasks: int32(f.Limit)})
+	rows, err := db.q.ListTasks(ctx, sqlc.ListTasksParams{
+		ProjectID: projectID,
+		After:     f.After,
+		Status:    optional.Text(string(f.Status)),
+		MaxTasks:  int32(f.Limit),
+	})
 	if err != nil {
 		return nil, fmt.Errorf("list tasks: %w", err)
 	}
@@ -245,10 +262,15 @@ func (db *DB) ListTasks(ctx context.Context, projectID int32, f TaskFilter) ([]t
 	return list, nil
 }
 
-// TaskVersions lists the versions of a task, newest first, before the given one (0: from the newest). UpdatedAt is when the
-// version was made.
+// TaskVersions lists the versions of a task, newest first, before the given one (0: from the newest).
+// UpdatedAt is when the version was made.
 func (db *DB) TaskVersions(ctx context.Context, projectID int32, taskID, before int64, limit int) ([]tasks.Task, error) {
-	rows, err := db.q.ListTaskVersions(ctx, sqlc.ListTaskVersionsParams{ProjectID: projectID, TaskID: taskID, Before: before, MaxVersions: int32(limit)})
+	rows, err := db.q.ListTaskVersions(ctx, sqlc.ListTaskVersionsParams{
+		ProjectID:   projectID,
+		TaskID:      taskID,
+		Before:      before,
+		MaxVersions: int32(limit),
+	})
 	if err != nil {
 		return nil, fmt.Errorf("versions of task: %w", err)
 	}
@@ -271,8 +293,9 @@ func (db *DB) TaskCatalogRevision(ctx context.Context, projectID int32) (int64, 
 	return revision, nil
 }
 
-// Catalog reads what events are counted by: the current versions of all published tasks, and older versions that windows
-// count by, which are drafts here so that they open no new ones. The tasks are at least as new as the revision.
+// Catalog reads what events are counted by: the current versions of all published tasks, and older versions
+// that windows count by, which are drafts here so that they open no new ones. The tasks are at least as new
+// as the revision.
 func (db *DB) Catalog(ctx context.Context, projectID int32, now time.Time) (revision int64, all []tasks.Task, err error) {
 	if revision, err = db.TaskCatalogRevision(ctx, projectID); err != nil {
 		return 0, nil, err

@@ -33,8 +33,17 @@ func (db *DB) FindEvent(ctx context.Context, projectID int32, key [16]byte) (Sto
 	if err != nil {
 		return StoredEvent{}, notFound(err)
 	}
-	event := StoredEvent{EventID: row.EventID, IdentifiedBy: tasks.Identity(row.IdentifiedBy), Source: row.Source, UserID: row.UserID, Type: row.EventType,
-		OccurredAt: row.OccurredAt, ReceivedAt: row.ReceivedAt, Payload: row.Payload, Duplicates: int(row.Duplicates)}
+	event := StoredEvent{
+		EventID:      row.EventID,
+		IdentifiedBy: tasks.Identity(row.IdentifiedBy),
+		Source:       row.Source,
+		UserID:       row.UserID,
+		Type:         row.EventType,
+		OccurredAt:   row.OccurredAt,
+		ReceivedAt:   row.ReceivedAt,
+		Payload:      row.Payload,
+		Duplicates:   int(row.Duplicates),
+	}
 	if row.Decisions != nil {
 		if err := json.Unmarshal(row.Decisions, &event.Decisions); err != nil {
 			return event, fmt.Errorf("decisions of event %s: %w", row.EventID, err)
@@ -53,8 +62,8 @@ type EventPeriod struct {
 // maxClockAhead bounds by how much an event may have happened after it was received: a sender's clock may be fast.
 const maxClockAhead = 24 * time.Hour
 
-// EachStoredEvent calls use for each event of the period, in the order in which they happened, as the rows arrive: they are
-// never all in memory. Only UserID, OccurredAt and Payload are set.
+// EachStoredEvent calls use for each event of the period, in the order in which they happened, as the rows
+// arrive: they are never all in memory. Only UserID, OccurredAt and Payload are set.
 func (db *DB) EachStoredEvent(ctx context.Context, projectID int32, p EventPeriod, use func(StoredEvent) error) error {
 	rows, err := db.pool.Query(ctx, sqlc.StoredEvents, projectID, p.Type, p.From, p.Until, p.From.Add(-maxClockAhead), p.Limit)
 	if err != nil {

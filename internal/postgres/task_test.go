@@ -20,9 +20,19 @@ var taskClock = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 
 // fiveBets is the task of seed 001, in the words of an admin.
 func fiveBets(change ...func(*tasks.Task)) tasks.Task {
-	task := tasks.Task{Status: tasks.Published, Name: "Make 5 bets of 100+ rubles per day", EventType: "bet_placed", MinAmount: new(decimal.NewFromInt(100)),
-		Equals: map[string]string{"currency": "RUB"}, Target: decimal.NewFromInt(5), Window: tasks.WindowRule{TimeZone: "Europe/Moscow", GraceSeconds: -1},
-		Reward: tasks.Reward{Coins: 500, MainProduct: &tasks.MainProductReward{RewardType: "bonus_coins", Amount: decimal.NewFromInt(100)}}}
+	task := tasks.Task{
+		Status:    tasks.Published,
+		Name:      "Make 5 bets of 100+ rubles per day",
+		EventType: "bet_placed",
+		MinAmount: new(decimal.NewFromInt(100)),
+		Equals:    map[string]string{"currency": "RUB"},
+		Target:    decimal.NewFromInt(5),
+		Window:    tasks.WindowRule{TimeZone: "Europe/Moscow", GraceSeconds: -1},
+		Reward: tasks.Reward{
+			Coins:       500,
+			MainProduct: &tasks.MainProductReward{RewardType: "bonus_coins", Amount: decimal.NewFromInt(100)},
+		},
+	}
 	for _, f := range change {
 		f(&task)
 	}
@@ -138,8 +148,12 @@ func TestTaskIsCreatedOncePerKey(t *testing.T) {
 			var wg sync.WaitGroup
 			for i := range created {
 				wg.Go(func() {
-					created[i], replays[i], _ = db.CreateTask(t.Context(), postgres.NewTask{ProjectID: project, Actor: "test",
-						Task: fiveBets(func(t *tasks.Task) { t.TaskID = given }), Idempotency: &postgres.Idempotency{Key: "k"}}, taskClock.Add(time.Duration(i)*time.Second))
+					created[i], replays[i], _ = db.CreateTask(t.Context(), postgres.NewTask{
+						ProjectID:   project,
+						Actor:       "test",
+						Task:        fiveBets(func(t *tasks.Task) { t.TaskID = given }),
+						Idempotency: &postgres.Idempotency{Key: "k"},
+					}, taskClock.Add(time.Duration(i)*time.Second))
 				})
 			}
 			wg.Wait()
@@ -168,7 +182,11 @@ func TestChainsHaveAnEnd(t *testing.T) {
 	ctx := t.Context()
 	first := createTask(t, db, fiveBets())
 	second := createTask(t, db, fiveBets(func(t *tasks.Task) { t.Requires = []int64{first.TaskID} }))
-	_, _, err := db.CreateTask(ctx, postgres.NewTask{ProjectID: project, Actor: "test", Task: fiveBets(func(t *tasks.Task) { t.Requires = []int64{first.TaskID, 98, 99} })}, taskClock)
+	_, _, err := db.CreateTask(ctx, postgres.NewTask{
+		ProjectID: project,
+		Actor:     "test",
+		Task:      fiveBets(func(t *tasks.Task) { t.Requires = []int64{first.TaskID, 98, 99} }),
+	}, taskClock)
 	var unknown *postgres.UnknownTasksError
 	require.ErrorAs(t, err, &unknown)
 	require.Equal(t, []int64{98, 99}, unknown.TaskIDs)
@@ -226,7 +244,12 @@ func TestActivateTask(t *testing.T) {
 	ctx := t.Context()
 	testkit.AddUser(t, db, "player", 0)
 	task := createTask(t, db, fiveBets())
-	activation := postgres.Activation{ProjectID: project, UserID: "player", TaskID: task.TaskID, Idempotency: &postgres.Idempotency{Key: "k"}}
+	activation := postgres.Activation{
+		ProjectID:   project,
+		UserID:      "player",
+		TaskID:      task.TaskID,
+		Idempotency: &postgres.Idempotency{Key: "k"},
+	}
 	at := taskClock.Add(1500 * time.Millisecond)
 	window, replayed, err := db.ActivateTask(ctx, activation, at)
 	require.NoError(t, err)
@@ -250,7 +273,12 @@ func TestActivateTask(t *testing.T) {
 	require.ErrorIs(t, err, postgres.ErrNotFound)
 	_, _, err = db.ActivateTask(ctx, postgres.Activation{ProjectID: project + 1, UserID: "player", TaskID: task.TaskID}, at)
 	require.ErrorIs(t, err, postgres.ErrNotFound)
-	_, _, err = db.CreateTask(ctx, postgres.NewTask{ProjectID: project, Task: fiveBets(), Actor: "test", Idempotency: &postgres.Idempotency{Key: "k"}}, at)
+	_, _, err = db.CreateTask(ctx, postgres.NewTask{
+		ProjectID:   project,
+		Task:        fiveBets(),
+		Actor:       "test",
+		Idempotency: &postgres.Idempotency{Key: "k"},
+	}, at)
 	require.ErrorIs(t, err, postgres.ErrIdempotencyKeyReused, "the key was used by another call")
 
 	mine, err := db.UserTasks(ctx, project, "player", nil, at)
@@ -273,7 +301,11 @@ func TestActivateTaskOnceOfMany(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range errs {
 			wg.Go(func() {
-				_, _, errs[i] = db.ActivateTask(t.Context(), postgres.Activation{ProjectID: project, UserID: "player", TaskID: task.TaskID}, taskClock.Add(time.Second))
+				_, _, errs[i] = db.ActivateTask(t.Context(), postgres.Activation{
+					ProjectID: project,
+					UserID:    "player",
+					TaskID:    task.TaskID,
+				}, taskClock.Add(time.Second))
 			})
 		}
 		wg.Wait()

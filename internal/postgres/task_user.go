@@ -59,7 +59,15 @@ func (db *DB) UserTasks(ctx context.Context, projectID int32, userID string, req
 		return mine, fmt.Errorf("rewards of user: %w", err)
 	}
 	for _, row := range rewards {
-		reward := ReceivedReward{RewardID: row.RewardID, WindowID: row.WindowID, TaskID: row.TaskID, Coins: row.Coins, Amount: row.Amount, Items: row.Items, ReceivedAt: row.UpdatedAt}
+		reward := ReceivedReward{
+			RewardID:   row.RewardID,
+			WindowID:   row.WindowID,
+			TaskID:     row.TaskID,
+			Coins:      row.Coins,
+			Amount:     row.Amount,
+			Items:      row.Items,
+			ReceivedAt: row.UpdatedAt,
+		}
 		if row.RewardType != nil {
 			reward.RewardType = *row.RewardType
 		}
@@ -112,7 +120,13 @@ func taskUsers(ctx context.Context, q *sqlc.Queries, projectID int32, userIDs []
 
 func taskUserOf(row sqlc.ReadTaskUsersRow) (tasks.User, error) {
 	attributes, err := attributesOf(row.UserID, row.Attributes)
-	return tasks.User{UserID: row.UserID, CreatedAt: row.CreatedAt, VIP: row.Vip, Attributes: attributes, CompletedAt: map[int64]time.Time{}}, err
+	return tasks.User{
+		UserID:      row.UserID,
+		CreatedAt:   row.CreatedAt,
+		VIP:         row.Vip,
+		Attributes:  attributes,
+		CompletedAt: map[int64]time.Time{},
+	}, err
 }
 
 // attributesOf are a user's attributes as rules compare them: as text.
@@ -256,8 +270,19 @@ func lockLatestWindow(ctx context.Context, q *sqlc.Queries, a Activation) (*task
 // openWindow is false when somebody else opened the window of this number.
 func openWindow(ctx context.Context, q *sqlc.Queries, projectID int32, w tasks.Window, now time.Time) (opened bool, err error) {
 	rows, err := q.OpenTaskWindow(ctx, sqlc.OpenTaskWindowParams{
-		WindowID: w.WindowID, ProjectID: projectID, UserID: w.UserID, TaskID: w.TaskID, Version: w.Version, Number: int32(w.Number),
-		Anchor: w.Anchor, ActivatedAt: w.ActivatedAt, EndsAt: w.EndsAt, ClosesAt: w.ClosesAt, TimeZone: w.TimeZone, Target: w.Target, Now: now,
+		WindowID:    w.WindowID,
+		ProjectID:   projectID,
+		UserID:      w.UserID,
+		TaskID:      w.TaskID,
+		Version:     w.Version,
+		Number:      int32(w.Number),
+		Anchor:      w.Anchor,
+		ActivatedAt: w.ActivatedAt,
+		EndsAt:      w.EndsAt,
+		ClosesAt:    w.ClosesAt,
+		TimeZone:    w.TimeZone,
+		Target:      w.Target,
+		Now:         now,
 	})
 	if err != nil {
 		return false, fmt.Errorf("open window: %w", err)

@@ -43,8 +43,13 @@ func (db *DB) LeaseTaskWindows(ctx context.Context, lease time.Duration, limit i
 	}
 	windows := make([]TaskWindowChange, len(rows))
 	for i, row := range rows {
-		windows[i] = TaskWindowChange{TaskName: row.TaskName, State: tasks.State(row.State), ClosesAt: row.ClosesAt, Changes: int(row.Changes),
-			Input: contract.TaskWindowInput{ProjectID: row.ProjectID, WindowID: row.WindowID, UserID: row.UserID, TaskID: row.TaskID}}
+		windows[i] = TaskWindowChange{
+			TaskName: row.TaskName,
+			State:    tasks.State(row.State),
+			ClosesAt: row.ClosesAt,
+			Changes:  int(row.Changes),
+			Input:    contract.TaskWindowInput{ProjectID: row.ProjectID, WindowID: row.WindowID, UserID: row.UserID, TaskID: row.TaskID},
+		}
 	}
 	return windows, nil
 }
@@ -112,7 +117,11 @@ func (w *lockedWindow) settle(ctx context.Context, q *sqlc.Queries, now time.Tim
 		if err != nil {
 			return contract.SettledWindow{}, err
 		}
-		return contract.SettledWindow{State: tasks.Expired}, q.ExpireTaskWindow(ctx, sqlc.ExpireTaskWindowParams{WindowID: w.WindowID, Detail: detail, Now: now})
+		return contract.SettledWindow{State: tasks.Expired}, q.ExpireTaskWindow(ctx, sqlc.ExpireTaskWindowParams{
+			WindowID: w.WindowID,
+			Detail:   detail,
+			Now:      now,
+		})
 	case state == tasks.Completed && w.SettledAt == nil:
 		return w.reward(ctx, q, now)
 	default:
@@ -137,8 +146,13 @@ func (w *lockedWindow) reward(ctx context.Context, q *sqlc.Queries, now time.Tim
 	}
 	for _, part := range parts {
 		if part.Kind == rewardMainProduct && part.Status == string(contract.RewardPending) {
-			settled.Reward = &contract.RewardInput{ProjectID: part.ProjectID, RewardID: part.RewardID, UserID: part.UserID, TaskID: part.TaskID,
-				MainProductReward: tasks.MainProductReward{RewardType: *part.RewardType, Amount: *part.Amount}}
+			settled.Reward = &contract.RewardInput{
+				ProjectID:         part.ProjectID,
+				RewardID:          part.RewardID,
+				UserID:            part.UserID,
+				TaskID:            part.TaskID,
+				MainProductReward: tasks.MainProductReward{RewardType: *part.RewardType, Amount: *part.Amount},
+			}
 			return settled, q.AwaitReward(ctx, sqlc.AwaitRewardParams{WindowID: w.WindowID, SweepAt: now.Add(rewardWait)})
 		}
 	}
@@ -155,8 +169,16 @@ func (w *lockedWindow) rewardFirst(ctx context.Context, q *sqlc.Queries, now tim
 		parts = append(parts, part)
 	}
 	if promised := w.task.Reward.MainProduct; promised != nil {
-		part, err := q.OweReward(ctx, sqlc.OweRewardParams{RewardID: rewardID(w.WindowID, rewardMainProduct), WindowID: w.WindowID, ProjectID: w.ProjectID,
-			UserID: w.UserID, TaskID: w.TaskID, RewardType: promised.RewardType, Amount: promised.Amount, Now: now})
+		part, err := q.OweReward(ctx, sqlc.OweRewardParams{
+			RewardID:   rewardID(w.WindowID, rewardMainProduct),
+			WindowID:   w.WindowID,
+			ProjectID:  w.ProjectID,
+			UserID:     w.UserID,
+			TaskID:     w.TaskID,
+			RewardType: promised.RewardType,
+			Amount:     promised.Amount,
+			Now:        now,
+		})
 		if err != nil {
 			return nil, fmt.Errorf("owe: %w", err)
 		}
@@ -205,7 +227,13 @@ func (w *lockedWindow) tellOpened(ctx context.Context, q *sqlc.Queries, now time
 		if err != nil {
 			return err
 		}
-		err = q.InsertNotification(ctx, sqlc.InsertNotificationParams{ProjectID: w.ProjectID, UserID: w.UserID, Kind: "task_available", Detail: detail, Now: now})
+		err = q.InsertNotification(ctx, sqlc.InsertNotificationParams{
+			ProjectID: w.ProjectID,
+			UserID:    w.UserID,
+			Kind:      "task_available",
+			Detail:    detail,
+			Now:       now,
+		})
 		if err != nil {
 			return fmt.Errorf("tell of opened task %d: %w", task.TaskID, err)
 		}
@@ -225,7 +253,11 @@ func (w *lockedWindow) payAgain(ctx context.Context, q *sqlc.Queries, parts []sq
 	if parts[i], err = w.payCoins(ctx, q, now); err != nil || parts[i].Status != string(contract.RewardDelivered) {
 		return err
 	}
-	if err := q.ResolveBudgetAlert(ctx, sqlc.ResolveBudgetAlertParams{ProjectID: w.ProjectID, Subject: strconv.FormatInt(w.TaskID, 10), Now: now}); err != nil {
+	if err := q.ResolveBudgetAlert(ctx, sqlc.ResolveBudgetAlertParams{
+		ProjectID: w.ProjectID,
+		Subject:   strconv.FormatInt(w.TaskID, 10),
+		Now:       now,
+	}); err != nil {
 		return fmt.Errorf("resolve alert: %w", err)
 	}
 	return w.tell(ctx, q, "reward_received", partDetail(parts[i]), now)
@@ -244,8 +276,17 @@ func (w *lockedWindow) payCoins(ctx context.Context, q *sqlc.Queries, now time.T
 		}
 		userSpent = coins > w.budget.PerUser-got
 	}
-	part, err := q.PayCoins(ctx, sqlc.PayCoinsParams{RewardID: rewardID(w.WindowID, rewardCoins), WindowID: w.WindowID, ProjectID: w.ProjectID, UserID: w.UserID,
-		TaskID: w.TaskID, Coins: coins, UserSpent: userSpent, TotalCoins: w.budget.TotalCoins, Now: now})
+	part, err := q.PayCoins(ctx, sqlc.PayCoinsParams{
+		RewardID:   rewardID(w.WindowID, rewardCoins),
+		WindowID:   w.WindowID,
+		ProjectID:  w.ProjectID,
+		UserID:     w.UserID,
+		TaskID:     w.TaskID,
+		Coins:      coins,
+		UserSpent:  userSpent,
+		TotalCoins: w.budget.TotalCoins,
+		Now:        now,
+	})
 	if err != nil {
 		return part, fmt.Errorf("pay coins: %w", err)
 	}
@@ -256,11 +297,23 @@ func (w *lockedWindow) payCoins(ctx context.Context, q *sqlc.Queries, now time.T
 	if userSpent {
 		bound = "per_user"
 	}
-	detail, err := json.Marshal(map[string]any{"name": w.task.Name, "reward_id": part.RewardID, "user_id": w.UserID, "coins": coins, "bound": bound, "budget": w.budget})
+	detail, err := json.Marshal(map[string]any{
+		"name":      w.task.Name,
+		"reward_id": part.RewardID,
+		"user_id":   w.UserID,
+		"coins":     coins,
+		"bound":     bound,
+		"budget":    w.budget,
+	})
 	if err != nil {
 		return part, err
 	}
-	err = q.OpenBudgetAlert(ctx, sqlc.OpenBudgetAlertParams{ProjectID: w.ProjectID, Subject: strconv.FormatInt(w.TaskID, 10), Detail: detail, Now: now})
+	err = q.OpenBudgetAlert(ctx, sqlc.OpenBudgetAlertParams{
+		ProjectID: w.ProjectID,
+		Subject:   strconv.FormatInt(w.TaskID, 10),
+		Detail:    detail,
+		Now:       now,
+	})
 	if err != nil {
 		return part, fmt.Errorf("alert: %w", err)
 	}
@@ -273,7 +326,13 @@ func (w *lockedWindow) tell(ctx context.Context, q *sqlc.Queries, kind string, m
 	if err != nil {
 		return err
 	}
-	err = q.InsertNotification(ctx, sqlc.InsertNotificationParams{ProjectID: w.ProjectID, UserID: w.UserID, Kind: kind, Detail: detail, Now: now})
+	err = q.InsertNotification(ctx, sqlc.InsertNotificationParams{
+		ProjectID: w.ProjectID,
+		UserID:    w.UserID,
+		Kind:      kind,
+		Detail:    detail,
+		Now:       now,
+	})
 	if err != nil {
 		return fmt.Errorf("tell %s: %w", kind, err)
 	}
@@ -301,7 +360,11 @@ type WindowCancel struct {
 // none of this task, and with ErrConflict when it is over.
 func (db *DB) CancelWindow(ctx context.Context, c WindowCancel, now time.Time) (change TaskWindowChange, err error) {
 	err = db.inTx(ctx, func(q *sqlc.Queries) error {
-		windowID, err := q.FindLatestTaskWindow(ctx, sqlc.FindLatestTaskWindowParams{ProjectID: c.ProjectID, UserID: c.UserID, TaskID: c.TaskID})
+		windowID, err := q.FindLatestTaskWindow(ctx, sqlc.FindLatestTaskWindowParams{
+			ProjectID: c.ProjectID,
+			UserID:    c.UserID,
+			TaskID:    c.TaskID,
+		})
 		if err != nil {
 			return notFound(err)
 		}
@@ -323,7 +386,11 @@ func (db *DB) CancelWindow(ctx context.Context, c WindowCancel, now time.Time) (
 			return err
 		}
 		change = w.change(tasks.Canceled, changes)
-		return audit(ctx, q, c.ProjectID, c.Actor, "task_window.cancel", windowID, map[string]any{"user_id": c.UserID, "task_id": c.TaskID, "reason": c.Reason}, now)
+		return audit(ctx, q, c.ProjectID, c.Actor, "task_window.cancel", windowID, map[string]any{
+			"user_id": c.UserID,
+			"task_id": c.TaskID,
+			"reason":  c.Reason,
+		}, now)
 	})
 	return change, err
 }

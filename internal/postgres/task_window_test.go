@@ -39,7 +39,15 @@ func coinsOnly(task *tasks.Task) { task.Reward = tasks.Reward{Coins: 50} }
 
 func (q *quest) window(id string, state tasks.State, change ...func(*tasks.Window)) string {
 	q.t.Helper()
-	w := tasks.Window{WindowID: id, UserID: player, TaskID: q.task.TaskID, Version: q.task.Version, ActivatedAt: q.clock, EndsAt: q.clock.Add(12 * time.Hour), State: state}
+	w := tasks.Window{
+		WindowID:    id,
+		UserID:      player,
+		TaskID:      q.task.TaskID,
+		Version:     q.task.Version,
+		ActivatedAt: q.clock,
+		EndsAt:      q.clock.Add(12 * time.Hour),
+		State:       state,
+	}
 	if state == tasks.Completed {
 		w.CompletedAt = &q.clock
 	}
@@ -156,8 +164,11 @@ func TestCompletedWindowIsPaidOnce(t *testing.T) {
 	t.Parallel()
 	q := newQuest(t)
 	id := q.window("tw_1", tasks.Completed)
-	want := contract.SettledWindow{State: tasks.Completed, Reward: &contract.RewardInput{ProjectID: project, RewardID: "tw_1.main_product", UserID: player, TaskID: 123,
-		MainProductReward: tasks.MainProductReward{RewardType: "bonus_coins", Amount: decimal.NewFromInt(100)}}}
+	want := contract.SettledWindow{
+		State: tasks.Completed,
+		Reward: &contract.RewardInput{ProjectID: project, RewardID: "tw_1.main_product", UserID: player, TaskID: 123,
+			MainProductReward: tasks.MainProductReward{RewardType: "bonus_coins", Amount: decimal.NewFromInt(100)}},
+	}
 	q.concurrently(20, func(ctx context.Context, _ int) error {
 		settled, err := q.SettleWindow(ctx, id, q.clock)
 		if err == nil && settled.Reward == nil {
@@ -276,14 +287,24 @@ func TestReplayOfARewardOverBudget(t *testing.T) {
 	q.mark(q.clock, changed(id, 1))
 
 	replay := func() postgres.TaskWindowChange {
-		change, replayed, err := q.ReplayReward(t.Context(), postgres.RewardReplay{ProjectID: project, RewardID: "tw_1.coins", Actor: "admin", Reason: "more budget"}, q.clock)
+		change, replayed, err := q.ReplayReward(t.Context(), postgres.RewardReplay{
+			ProjectID: project,
+			RewardID:  "tw_1.coins",
+			Actor:     "admin",
+			Reason:    "more budget",
+		}, q.clock)
 		require.NoError(t, err)
 		require.False(t, replayed)
 		return change
 	}
 	change := replay()
-	require.Equal(t, postgres.TaskWindowChange{Input: contract.TaskWindowInput{ProjectID: project, WindowID: id, UserID: player, TaskID: 123},
-		TaskName: q.task.Name, State: tasks.Completed, ClosesAt: change.ClosesAt, Changes: 2}, change)
+	require.Equal(t, postgres.TaskWindowChange{
+		Input:    contract.TaskWindowInput{ProjectID: project, WindowID: id, UserID: player, TaskID: 123},
+		TaskName: q.task.Name,
+		State:    tasks.Completed,
+		ClosesAt: change.ClosesAt,
+		Changes:  2,
+	}, change)
 	q.requireClean()
 	q.settle(id)
 	require.Equal(t, contract.RewardOverBudget, q.reward("tw_1.coins").Status, "there is no more of it")
@@ -309,7 +330,13 @@ func TestReplayOfWhatTheMainProductDidNotGive(t *testing.T) {
 		const reward = "tw_1.main_product"
 		id := q.window("tw_1", tasks.Completed)
 		q.settle(id)
-		replay := postgres.RewardReplay{ProjectID: project, RewardID: reward, Actor: "admin", Reason: "try again", Idempotency: &postgres.Idempotency{Key: "k"}}
+		replay := postgres.RewardReplay{
+			ProjectID:   project,
+			RewardID:    reward,
+			Actor:       "admin",
+			Reason:      "try again",
+			Idempotency: &postgres.Idempotency{Key: "k"},
+		}
 		_, _, err := q.ReplayReward(t.Context(), replay, q.clock)
 		require.ErrorIs(t, err, postgres.ErrConflict, "it is pending")
 		other := replay
@@ -321,7 +348,11 @@ func TestReplayOfWhatTheMainProductDidNotGive(t *testing.T) {
 		_, _, err = q.ReplayReward(t.Context(), other, q.clock)
 		require.ErrorIs(t, err, postgres.ErrNotFound)
 
-		require.NoError(t, q.RecordReward(t.Context(), reward, contract.RewardResult{Status: status, Code: "USER_NOT_FOUND", Message: "User not found"}, q.clock))
+		require.NoError(t, q.RecordReward(t.Context(), reward, contract.RewardResult{
+			Status:  status,
+			Code:    "USER_NOT_FOUND",
+			Message: "User not found",
+		}, q.clock))
 		require.Equal(t, []string{"task_completed"}, q.told())
 		owed := q.rewards(postgres.RewardFilter{Statuses: []contract.RewardStatus{contract.RewardRefused, contract.RewardUndelivered}})
 		require.Len(t, owed, 1)
@@ -351,10 +382,18 @@ func TestReplayOfWhatTheMainProductDidNotGive(t *testing.T) {
 		require.Equal(t, "2", q.row(id, "changes"))
 		q.requireClean()
 		require.Equal(t, reward, q.settle(id).Reward.RewardID)
-		require.NoError(t, q.RecordReward(t.Context(), reward, contract.RewardResult{Status: contract.RewardDelivered, TransactionID: "tx"}, q.clock))
+		require.NoError(t, q.RecordReward(t.Context(), reward, contract.RewardResult{
+			Status:        contract.RewardDelivered,
+			TransactionID: "tx",
+		}, q.clock))
 		require.Nil(t, q.settle(id).Reward)
 		require.Empty(t, q.reward(reward).ReasonCode)
-		_, _, err = q.ReplayReward(t.Context(), postgres.RewardReplay{ProjectID: project, RewardID: reward, Actor: "admin", Reason: "again"}, q.clock)
+		_, _, err = q.ReplayReward(t.Context(), postgres.RewardReplay{
+			ProjectID: project,
+			RewardID:  reward,
+			Actor:     "admin",
+			Reason:    "again",
+		}, q.clock)
 		require.ErrorIs(t, err, postgres.ErrConflict, "it is delivered")
 		q.requireWallet(player, 50, 0)
 		q.requireClean()
@@ -368,9 +407,17 @@ func TestWindowIsNotSettledWhileAnotherPartIsPending(t *testing.T) {
 	q := newQuest(t, func(task *tasks.Task) { task.Budget.TotalCoins = 10 })
 	id := q.window("tw_1", tasks.Completed)
 	q.settle(id)
-	_, _, err := q.ReplayReward(t.Context(), postgres.RewardReplay{ProjectID: project, RewardID: "tw_1.coins", Actor: "admin", Reason: "test"}, q.clock)
+	_, _, err := q.ReplayReward(t.Context(), postgres.RewardReplay{
+		ProjectID: project,
+		RewardID:  "tw_1.coins",
+		Actor:     "admin",
+		Reason:    "test",
+	}, q.clock)
 	require.NoError(t, err)
-	require.NoError(t, q.RecordReward(t.Context(), "tw_1.main_product", contract.RewardResult{Status: contract.RewardDelivered, TransactionID: "tx"}, q.clock))
+	require.NoError(t, q.RecordReward(t.Context(), "tw_1.main_product", contract.RewardResult{
+		Status:        contract.RewardDelivered,
+		TransactionID: "tx",
+	}, q.clock))
 	require.Equal(t, "false", q.row(id, "settled_at IS NOT NULL"))
 	q.requireClean()
 	q.settle(id)
@@ -467,7 +514,10 @@ func TestNextTaskOfTheChainIsTold(t *testing.T) {
 		207: func(task *tasks.Task) { task.Audience.UserIDs = []string{"another"} },
 		208: func(task *tasks.Task) {
 			task.StartsAt, task.EndsAt = &q.clock, &hour
-			task.Audience = tasks.Audience{Attributes: map[string]string{"country": "FR", "level": "5"}, UserIDs: []string{"another", player}}
+			task.Audience = tasks.Audience{
+				Attributes: map[string]string{"country": "FR", "level": "5"},
+				UserIDs:    []string{"another", player},
+			}
 		},
 		209: func(task *tasks.Task) { task.Requires = nil },
 	} {
@@ -520,8 +570,16 @@ func TestRewardsAreFilteredAndPaged(t *testing.T) {
 	require.Equal(t, []string{"tw_2.coins", "tw_1.main_product", "tw_1.coins"}, ids(postgres.RewardFilter{Before: "tw_2.main_product"}))
 	require.Equal(t, []string{"tw_2.main_product", "tw_2.coins", "tw_1.main_product", "tw_1.coins"}, ids(postgres.RewardFilter{UserID: player}))
 	require.Equal(t, []string{"tw_3.main_product", "tw_2.main_product", "tw_1.main_product"}, ids(postgres.RewardFilter{Statuses: pending}))
-	require.Equal(t, []string{"tw_1.main_product"}, ids(postgres.RewardFilter{Statuses: pending, UserID: player, TaskID: new(int64(123)), Before: "tw_2.coins"}))
-	require.Equal(t, []string{"tw_3.coins"}, ids(postgres.RewardFilter{UserID: "other", Statuses: []contract.RewardStatus{contract.RewardDelivered}}))
+	require.Equal(t, []string{"tw_1.main_product"}, ids(postgres.RewardFilter{
+		Statuses: pending,
+		UserID:   player,
+		TaskID:   new(int64(123)),
+		Before:   "tw_2.coins",
+	}))
+	require.Equal(t, []string{"tw_3.coins"}, ids(postgres.RewardFilter{
+		UserID:   "other",
+		Statuses: []contract.RewardStatus{contract.RewardDelivered},
+	}))
 	require.Empty(t, ids(postgres.RewardFilter{TaskID: new(int64(1))}))
 	elsewhere, err := q.Rewards(t.Context(), 2, postgres.RewardFilter{Limit: 10})
 	require.NoError(t, err)
@@ -538,7 +596,12 @@ func TestWindowsAreLeasedUntilTheirWorkflowsKnow(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, closes.Equal(leased[0].ClosesAt))
 	leased[0].ClosesAt = time.Time{}
-	require.Equal(t, []postgres.TaskWindowChange{{Input: contract.TaskWindowInput{ProjectID: project, WindowID: id, UserID: player, TaskID: 123},
+	require.Equal(t, []postgres.TaskWindowChange{{Input: contract.TaskWindowInput{
+		ProjectID: project,
+		WindowID:  id,
+		UserID:    player,
+		TaskID:    123,
+	},
 		TaskName: q.task.Name, State: tasks.Open, Changes: 1}}, leased)
 	require.Empty(t, q.lease(begin.Add(29*time.Second)))
 	require.Equal(t, []string{id}, q.lease(begin.Add(30*time.Second)), "nobody confirmed it")
@@ -547,7 +610,12 @@ func TestWindowsAreLeasedUntilTheirWorkflowsKnow(t *testing.T) {
 	require.Equal(t, []string{id}, q.lease(closes.Add(10*time.Minute)), "its timer is lost")
 
 	// It changes while it is being told of an earlier change.
-	_, err = q.CancelWindow(t.Context(), postgres.WindowCancel{ProjectID: project, UserID: player, TaskID: 123, Actor: "admin"}, begin.Add(time.Hour))
+	_, err = q.CancelWindow(t.Context(), postgres.WindowCancel{
+		ProjectID: project,
+		UserID:    player,
+		TaskID:    123,
+		Actor:     "admin",
+	}, begin.Add(time.Hour))
 	require.NoError(t, err)
 	q.mark(begin.Add(time.Hour), changed(id, 1))
 	require.Equal(t, "(1,2)", q.row(id, "told, changes"))
@@ -576,7 +644,10 @@ func TestUnsettledWindowIsLookedAtAgain(t *testing.T) {
 	q.settle(id)
 	require.Empty(t, q.lease(q.clock.Add(3*time.Minute)))
 	require.Equal(t, []string{id}, q.lease(q.clock.Add(4*time.Minute)), "the run was lost while the main product was asked")
-	require.NoError(t, q.RecordReward(t.Context(), "tw_1.main_product", contract.RewardResult{Status: contract.RewardUndelivered, Code: "timeout"}, q.clock))
+	require.NoError(t, q.RecordReward(t.Context(), "tw_1.main_product", contract.RewardResult{
+		Status: contract.RewardUndelivered,
+		Code:   "timeout",
+	}, q.clock))
 	require.Empty(t, q.lease(q.clock.Add(1000*time.Hour)))
 }
 
@@ -608,7 +679,10 @@ func TestVerifyFindsWrongRewards(t *testing.T) {
 			t.Parallel()
 			q := newQuest(t)
 			q.settle(q.window("tw_1", tasks.Completed))
-			require.NoError(t, q.RecordReward(t.Context(), "tw_1.main_product", contract.RewardResult{Status: contract.RewardDelivered, TransactionID: "tx"}, q.clock))
+			require.NoError(t, q.RecordReward(t.Context(), "tw_1.main_product", contract.RewardResult{
+				Status:        contract.RewardDelivered,
+				TransactionID: "tx",
+			}, q.clock))
 			q.window("tw_2", tasks.Open, func(w *tasks.Window) { w.Number = 2 })
 			q.requireClean()
 			testkit.Exec(t, q.DB, damage)

@@ -37,12 +37,28 @@ type UserEdit struct {
 
 // PutUser creates the user or changes it; created tells which.
 func (db *DB) PutUser(ctx context.Context, projectID int32, userID string, edit UserEdit, now time.Time) (user User, created bool, err error) {
-	row, err := db.q.UpsertUser(ctx, sqlc.UpsertUserParams{UserID: userID, ProjectID: projectID, Vip: edit.VIP, Attributes: edit.Attributes, Now: now})
+	row, err := db.q.UpsertUser(ctx, sqlc.UpsertUserParams{
+		UserID:     userID,
+		ProjectID:  projectID,
+		Vip:        edit.VIP,
+		Attributes: edit.Attributes,
+		Now:        now,
+	})
 	if err != nil {
 		return User{}, false, fmt.Errorf("put user: %w", err)
 	}
-	return userOf(sqlc.User{UserID: row.UserID, Status: row.Status, BlockedReason: row.BlockedReason, Vip: row.Vip, VipUntil: row.VipUntil, Attributes: row.Attributes,
-		Available: row.Available, Held: row.Held, CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt}), row.Created, nil
+	return userOf(sqlc.User{
+		UserID:        row.UserID,
+		Status:        row.Status,
+		BlockedReason: row.BlockedReason,
+		Vip:           row.Vip,
+		VipUntil:      row.VipUntil,
+		Attributes:    row.Attributes,
+		Available:     row.Available,
+		Held:          row.Held,
+		CreatedAt:     row.CreatedAt,
+		UpdatedAt:     row.UpdatedAt,
+	}), row.Created, nil
 }
 
 // GetUser reads a user with the wallet; ErrNotFound when there is none.
@@ -133,8 +149,16 @@ func adjust(ctx context.Context, q *sqlc.Queries, a Adjustment, now time.Time) (
 	if _, err := q.MoveAvailable(ctx, sqlc.MoveAvailableParams{UserID: a.UserID, Amount: a.Amount}); err != nil {
 		return nil, fmt.Errorf("adjust wallet: %w", err)
 	}
-	err = q.InsertTransfer(ctx, sqlc.InsertTransferParams{ProjectID: a.ProjectID, UserID: a.UserID, Debit: string(debit), Credit: string(credit),
-		Amount: coins, Kind: string(ledger.Adjustment), Reference: a.AdjustmentID, Now: now})
+	err = q.InsertTransfer(ctx, sqlc.InsertTransferParams{
+		ProjectID: a.ProjectID,
+		UserID:    a.UserID,
+		Debit:     string(debit),
+		Credit:    string(credit),
+		Amount:    coins,
+		Kind:      string(ledger.Adjustment),
+		Reference: a.AdjustmentID,
+		Now:       now,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("adjust wallet: %w", err)
 	}
@@ -142,7 +166,13 @@ func adjust(ctx context.Context, q *sqlc.Queries, a Adjustment, now time.Time) (
 	if err != nil {
 		return nil, err
 	}
-	err = q.InsertNotification(ctx, sqlc.InsertNotificationParams{ProjectID: a.ProjectID, UserID: a.UserID, Kind: "wallet_adjusted", Detail: detail, Now: now})
+	err = q.InsertNotification(ctx, sqlc.InsertNotificationParams{
+		ProjectID: a.ProjectID,
+		UserID:    a.UserID,
+		Kind:      "wallet_adjusted",
+		Detail:    detail,
+		Now:       now,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("adjust wallet: %w", err)
 	}
@@ -161,7 +191,12 @@ type Notification struct {
 
 // Notifications lists a user's feed, newest first, before the given entry (0: from the newest).
 func (db *DB) Notifications(ctx context.Context, projectID int32, userID string, before int64, limit int) ([]Notification, error) {
-	rows, err := db.q.ListNotifications(ctx, sqlc.ListNotificationsParams{UserID: userID, ProjectID: projectID, Before: before, MaxNotifications: int32(limit)})
+	rows, err := db.q.ListNotifications(ctx, sqlc.ListNotificationsParams{
+		UserID:           userID,
+		ProjectID:        projectID,
+		Before:           before,
+		MaxNotifications: int32(limit),
+	})
 	if err != nil {
 		return nil, fmt.Errorf("notifications: %w", err)
 	}
@@ -196,7 +231,13 @@ func (db *DB) FindAPIKey(ctx context.Context, hash []byte) (APIKey, error) {
 
 // PutAPIKey stores a key by its hash.
 func (db *DB) PutAPIKey(ctx context.Context, key APIKey, hash []byte, now time.Time) error {
-	err := db.q.InsertAPIKey(ctx, sqlc.InsertAPIKeyParams{KeyID: key.KeyID, ProjectID: key.ProjectID, Role: key.Role, KeyHash: hash, Now: now})
+	err := db.q.InsertAPIKey(ctx, sqlc.InsertAPIKeyParams{
+		KeyID:     key.KeyID,
+		ProjectID: key.ProjectID,
+		Role:      key.Role,
+		KeyHash:   hash,
+		Now:       now,
+	})
 	if err != nil {
 		return fmt.Errorf("put API key: %w", err)
 	}
@@ -204,8 +245,18 @@ func (db *DB) PutAPIKey(ctx context.Context, key APIKey, hash []byte, now time.T
 }
 
 func userOf(row sqlc.User) User {
-	u := User{UserID: row.UserID, Blocked: row.Status == "blocked", VIP: row.Vip, VIPUntil: row.VipUntil, Suspicious: row.Suspicious, Attributes: row.Attributes,
-		Available: row.Available, Held: row.Held, CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt}
+	u := User{
+		UserID:     row.UserID,
+		Blocked:    row.Status == "blocked",
+		VIP:        row.Vip,
+		VIPUntil:   row.VipUntil,
+		Suspicious: row.Suspicious,
+		Attributes: row.Attributes,
+		Available:  row.Available,
+		Held:       row.Held,
+		CreatedAt:  row.CreatedAt,
+		UpdatedAt:  row.UpdatedAt,
+	}
 	if row.BlockedReason != nil {
 		u.BlockedReason = *row.BlockedReason
 	}

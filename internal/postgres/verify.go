@@ -24,7 +24,8 @@ type VerifyOptions struct {
 func (db *DB) Verify(ctx context.Context, o VerifyOptions, now time.Time) ([]Check, error) {
 	var checks []Check
 	err := pgx.BeginTxFunc(ctx, db.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
-		// Compiling takes longer than it saves: the planner thinks that JSON arrays unfold to a hundred times what they do.
+		// Compiling takes longer than it saves: the planner thinks that JSON arrays unfold to a hundred times
+		// what they do.
 		if _, err := tx.Exec(ctx, "SET LOCAL statement_timeout = '10min'; SET LOCAL jit = off"); err != nil {
 			return err
 		}

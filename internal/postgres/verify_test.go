@@ -44,7 +44,8 @@ func TestVerifyFindsDamage(t *testing.T) {
 	}
 }
 
-// Two chests, of which each has two guns and a pass, and two pieces of an item whose name looks like a refund's; another of each, refunded.
+// Two chests, of which each has two guns and a pass, and two pieces of an item whose name looks like a
+// refund's; another of each, refunded.
 func newSoldChests(t *testing.T) *counter {
 	c := newCounter(t)
 	odd, _, err := c.CreateItem(t.Context(), itemToAdd(itemNamed("rf_1")), c.now)

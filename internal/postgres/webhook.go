@@ -20,13 +20,15 @@ import (
 const (
 	// webhookAlert is the subject of alerts: one a project, however many deliveries fail.
 	webhookAlert = "webhooks"
-	// webhookBehind is how long after the try of an earlier delivery a later one looks again by itself. Usually it is woken.
+	// webhookBehind is how long after the try of an earlier delivery a later one looks again by itself.
+	// Usually it is woken.
 	webhookBehind = time.Minute
 	// webhookReport is how long a try may take to report after its call is over.
 	webhookReport = 5 * time.Second
 
-	// A project whose listener has kept slowCalls waiting for longer than slowAfter is not called more at the moment: it would take the slots of
-	// all others. What is due waits for crowdedPause, and as much again as crowdedSpread at most.
+	// A project whose listener has kept slowCalls waiting for longer than slowAfter is not called more at the
+	// moment: it would take the slots of all others. What is due waits for crowdedPause, and as much again as
+	// crowdedSpread at most.
 	slowCalls     = 20
 	slowAfter     = 5 * time.Second
 	crowdedPause  = time.Minute
@@ -37,8 +39,8 @@ const (
 	reasonEndpointOff = "endpoint_off"
 )
 
-// tellByWebhook writes down what the project's listener is to be told of an order: in the transaction of the change, so that neither is
-// there without the other. The order's row is locked, or nobody else sees it yet.
+// tellByWebhook writes down what the project's listener is to be told of an order: in the transaction of the
+// change, so that neither is there without the other. The order's row is locked, or nobody else sees it yet.
 func tellByWebhook(ctx context.Context, q *sqlc.Queries, row sqlc.CheckoutOrder, refund *checkout.Refund, now time.Time, events ...webhook.Event) error {
 	found, err := q.GetWebhookEndpoint(ctx, row.ProjectID)
 	switch {
@@ -64,8 +66,21 @@ func writeDelivery(ctx context.Context, q *sqlc.Queries, endpoint WebhookEndpoin
 	if err != nil {
 		return err
 	}
-	notice := webhook.Notice{EventID: "we_" + xid.New().String(), Event: event, Sequence: int(sequence), At: now, Format: endpoint.Format, ProjectID: row.ProjectID, Reason: orZero(row.Reason),
-		UserID: row.UserID, Country: orZero(row.Country), Custom: row.CustomParameters, External: orZero(row.ExternalID), Refunded: row.Refunded, Refund: refund}
+	notice := webhook.Notice{
+		EventID:   "we_" + xid.New().String(),
+		Event:     event,
+		Sequence:  int(sequence),
+		At:        now,
+		Format:    endpoint.Format,
+		ProjectID: row.ProjectID,
+		Reason:    orZero(row.Reason),
+		UserID:    row.UserID,
+		Country:   orZero(row.Country),
+		Custom:    row.CustomParameters,
+		External:  orZero(row.ExternalID),
+		Refunded:  row.Refunded,
+		Refund:    refund,
+	}
 	if notice.Order, err = orderOfCheckout(row); err != nil {
 		return err
 	}
@@ -83,8 +98,17 @@ func writeDelivery(ctx context.Context, q *sqlc.Queries, endpoint WebhookEndpoin
 	if event == webhook.OrderRefunded && refund != nil {
 		reference = refund.ID
 	}
-	return q.InsertWebhookDelivery(ctx, sqlc.InsertWebhookDeliveryParams{DeliveryID: notice.EventID, ProjectID: row.ProjectID, OrderID: row.OrderID, UserID: row.UserID, Sequence: sequence,
-		Event: string(event), Reference: reference, Body: string(body), Now: now})
+	return q.InsertWebhookDelivery(ctx, sqlc.InsertWebhookDeliveryParams{
+		DeliveryID: notice.EventID,
+		ProjectID:  row.ProjectID,
+		OrderID:    row.OrderID,
+		UserID:     row.UserID,
+		Sequence:   sequence,
+		Event:      string(event),
+		Reference:  reference,
+		Body:       string(body),
+		Now:        now,
+	})
 }
 
 // WebhookCall is a try that is to be made.
@@ -98,8 +122,8 @@ type WebhookCall struct {
 	Body       []byte
 }
 
-// BeginWebhook decides about a try, and writes down that it is made. Without a call, the standing says why not: the delivery is
-// over, or there is something to wait for. It fails with ErrNotFound.
+// BeginWebhook decides about a try, and writes down that it is made. Without a call, the standing says why
+// not: the delivery is over, or there is something to wait for. It fails with ErrNotFound.
 func (db *DB) BeginWebhook(ctx context.Context, deliveryID string, timeout time.Duration, now time.Time) (call *WebhookCall, standing contract.WebhookStanding, err error) {
 	now = now.UTC().Truncate(time.Microsecond)
 	err = db.inTx(ctx, func(q *sqlc.Queries) error {
@@ -125,11 +149,23 @@ func (db *DB) BeginWebhook(ctx context.Context, deliveryID string, timeout time.
 			standing.Status = webhook.Dead
 			return endDelivery(ctx, q, d, webhook.Dead, reasonEndpointOff, now)
 		}
-		attempt, err := q.BeginWebhookAttempt(ctx, sqlc.BeginWebhookAttemptParams{DeliveryID: deliveryID, InFlightUntil: now.Add(timeout + webhookReport), Now: now})
+		attempt, err := q.BeginWebhookAttempt(ctx, sqlc.BeginWebhookAttemptParams{
+			DeliveryID:    deliveryID,
+			InFlightUntil: now.Add(timeout + webhookReport),
+			Now:           now,
+		})
 		if err != nil {
 			return fmt.Errorf("begin: %w", err)
 		}
-		call = &WebhookCall{DeliveryID: deliveryID, OrderID: d.OrderID, Event: webhook.Event(d.Event), Attempt: int(attempt), URL: endpoint.Url, Secrets: endpointOf(endpoint).Secrets(now), Body: []byte(d.Body)}
+		call = &WebhookCall{
+			DeliveryID: deliveryID,
+			OrderID:    d.OrderID,
+			Event:      webhook.Event(d.Event),
+			Attempt:    int(attempt),
+			URL:        endpoint.Url,
+			Secrets:    endpointOf(endpoint).Secrets(now),
+			Body:       []byte(d.Body),
+		}
 		return q.InsertWebhookAttempt(ctx, sqlc.InsertWebhookAttemptParams{DeliveryID: deliveryID, Attempt: attempt, Now: now})
 	})
 	if err != nil {
@@ -138,7 +174,8 @@ func (db *DB) BeginWebhook(ctx context.Context, deliveryID string, timeout time.
 	return call, standing, nil
 }
 
-// webhookWaits is until when a pending delivery waits: for an earlier one of its order, for a try under way, or for its time.
+// webhookWaits is until when a pending delivery waits: for an earlier one of its order, for a try under way,
+// or for its time.
 func webhookWaits(ctx context.Context, q *sqlc.Queries, d sqlc.WebhookDelivery, now time.Time) (*time.Time, error) {
 	earlier, err := q.FindEarlierWebhook(ctx, sqlc.FindEarlierWebhookParams{OrderID: d.OrderID, Sequence: d.Sequence})
 	if err != nil {
@@ -159,7 +196,11 @@ func webhookWaits(ctx context.Context, q *sqlc.Queries, d sqlc.WebhookDelivery, 
 
 // listenerIsSlow puts a try off when the project's listener keeps too many others waiting.
 func listenerIsSlow(ctx context.Context, q *sqlc.Queries, d sqlc.WebhookDelivery, timeout time.Duration, now time.Time) (*time.Time, error) {
-	slow, err := q.CountSlowWebhooks(ctx, sqlc.CountSlowWebhooksParams{ProjectID: d.ProjectID, Now: now, EndsBy: now.Add(timeout + webhookReport - slowAfter)})
+	slow, err := q.CountSlowWebhooks(ctx, sqlc.CountSlowWebhooksParams{
+		ProjectID: d.ProjectID,
+		Now:       now,
+		EndsBy:    now.Add(timeout + webhookReport - slowAfter),
+	})
 	if err != nil {
 		return nil, fmt.Errorf("slow calls: %w", err)
 	}
@@ -167,7 +208,12 @@ func listenerIsSlow(ctx context.Context, q *sqlc.Queries, d sqlc.WebhookDelivery
 		return nil, nil
 	}
 	until := now.Add(crowdedPause + webhook.Spread(d.DeliveryID, crowdedSpread))
-	return &until, q.SettleWebhookDelivery(ctx, sqlc.SettleWebhookDeliveryParams{DeliveryID: d.DeliveryID, Status: string(webhook.Pending), NextAttemptAt: until, Now: now})
+	return &until, q.SettleWebhookDelivery(ctx, sqlc.SettleWebhookDeliveryParams{
+		DeliveryID:    d.DeliveryID,
+		Status:        string(webhook.Pending),
+		NextAttemptAt: until,
+		Now:           now,
+	})
 }
 
 func later(a, b time.Time) time.Time {
@@ -188,8 +234,8 @@ type WebhookReport struct {
 	Took       time.Duration
 }
 
-// FinishWebhook writes down what became of a try, and decides what comes next. A report that comes late, after another try was begun, only
-// counts if it ends the delivery. It fails with ErrNotFound.
+// FinishWebhook writes down what became of a try, and decides what comes next. A report that comes late,
+// after another try was begun, only counts if it ends the delivery. It fails with ErrNotFound.
 func (db *DB) FinishWebhook(ctx context.Context, r WebhookReport, schedule webhook.Schedule, now time.Time) (standing contract.WebhookStanding, err error) {
 	now = now.UTC().Truncate(time.Microsecond)
 	err = db.inTx(ctx, func(q *sqlc.Queries) error {
@@ -210,7 +256,14 @@ func (db *DB) FinishWebhook(ctx context.Context, r WebhookReport, schedule webho
 }
 
 func writeAttempt(ctx context.Context, q *sqlc.Queries, r WebhookReport, now time.Time) error {
-	params := sqlc.FinishWebhookAttemptParams{DeliveryID: r.DeliveryID, Attempt: int32(r.Attempt), Now: &now, DurationMs: new(r.Took.Milliseconds()), Answer: optional.Text(r.Answer), Error: optional.Text(r.Error)}
+	params := sqlc.FinishWebhookAttemptParams{
+		DeliveryID: r.DeliveryID,
+		Attempt:    int32(r.Attempt),
+		Now:        &now,
+		DurationMs: new(r.Took.Milliseconds()),
+		Answer:     optional.Text(r.Answer),
+		Error:      optional.Text(r.Error),
+	}
 	if r.StatusCode != 0 {
 		params.StatusCode = new(int32(r.StatusCode))
 	}
@@ -236,7 +289,12 @@ func settleDelivery(ctx context.Context, q *sqlc.Queries, d sqlc.WebhookDelivery
 		return contract.WebhookStanding{Status: webhook.Dead}, loseDelivery(ctx, q, d, webhook.Dead, reasonExhausted, r, now)
 	}
 	next := now.Add(pause)
-	err := q.SettleWebhookDelivery(ctx, sqlc.SettleWebhookDeliveryParams{DeliveryID: d.DeliveryID, Status: string(webhook.Pending), NextAttemptAt: next, Now: now})
+	err := q.SettleWebhookDelivery(ctx, sqlc.SettleWebhookDeliveryParams{
+		DeliveryID:    d.DeliveryID,
+		Status:        string(webhook.Pending),
+		NextAttemptAt: next,
+		Now:           now,
+	})
 	return contract.WebhookStanding{Status: webhook.Pending, Until: &next}, err
 }
 
@@ -257,11 +315,18 @@ func loseDelivery(ctx context.Context, q *sqlc.Queries, d sqlc.WebhookDelivery, 
 		return err
 	}
 	return openAlert(ctx, q, d.ProjectID, "webhook_"+string(status), webhookAlert,
-		map[string]any{"delivery_id": d.DeliveryID, "order_id": d.OrderID, "event": d.Event, "attempts": d.Attempts, "status_code": r.StatusCode, "error": r.Error}, now)
+		map[string]any{
+			"delivery_id": d.DeliveryID,
+			"order_id":    d.OrderID,
+			"event":       d.Event,
+			"attempts":    d.Attempts,
+			"status_code": r.StatusCode,
+			"error":       r.Error,
+		}, now)
 }
 
-// lockWebhookAlerts keeps whoever resolves the project's alerts apart from whoever adds to what they are about: a replay looks for what is
-// dead, and must not miss what is just dying.
+// lockWebhookAlerts keeps whoever resolves the project's alerts apart from whoever adds to what they are
+// about: a replay looks for what is dead, and must not miss what is just dying.
 func lockWebhookAlerts(ctx context.Context, q *sqlc.Queries, projectID int32) error {
 	if _, err := q.LockWebhookEndpoint(ctx, projectID); err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return fmt.Errorf("lock endpoint: %w", err)
@@ -271,11 +336,21 @@ func lockWebhookAlerts(ctx context.Context, q *sqlc.Queries, projectID int32) er
 
 // endDelivery ends a delivery, and wakes the next of its order.
 func endDelivery(ctx context.Context, q *sqlc.Queries, d sqlc.WebhookDelivery, status webhook.Status, reason string, now time.Time) error {
-	err := q.SettleWebhookDelivery(ctx, sqlc.SettleWebhookDeliveryParams{DeliveryID: d.DeliveryID, Status: string(status), Reason: optional.Text(reason), NextAttemptAt: d.NextAttemptAt, Now: now})
+	err := q.SettleWebhookDelivery(ctx, sqlc.SettleWebhookDeliveryParams{
+		DeliveryID:    d.DeliveryID,
+		Status:        string(status),
+		Reason:        optional.Text(reason),
+		NextAttemptAt: d.NextAttemptAt,
+		Now:           now,
+	})
 	if err != nil {
 		return fmt.Errorf("end: %w", err)
 	}
-	if err := q.WakeNextWebhookDelivery(ctx, sqlc.WakeNextWebhookDeliveryParams{OrderID: d.OrderID, Sequence: d.Sequence, Now: now}); err != nil {
+	if err := q.WakeNextWebhookDelivery(ctx, sqlc.WakeNextWebhookDeliveryParams{
+		OrderID:  d.OrderID,
+		Sequence: d.Sequence,
+		Now:      now,
+	}); err != nil {
 		return fmt.Errorf("wake the next: %w", err)
 	}
 	return nil
@@ -287,17 +362,29 @@ type WebhookChange struct {
 	Changes int // so many there have been
 }
 
-// LeaseWebhooks hands out deliveries whose workflow may not know how they are, or may not run. A lease, not a claim: what
-// MarkWebhooksTold does not confirm is found again.
+// LeaseWebhooks hands out deliveries whose workflow may not know how they are, or may not run. A lease, not a
+// claim: what MarkWebhooksTold does not confirm is found again.
 func (db *DB) LeaseWebhooks(ctx context.Context, lease time.Duration, limit int, now time.Time) ([]WebhookChange, error) {
-	rows, err := db.q.LeaseWebhookDeliveries(ctx, sqlc.LeaseWebhookDeliveriesParams{Now: now, LeaseUntil: now.Add(lease), MaxDeliveries: int32(limit)})
+	rows, err := db.q.LeaseWebhookDeliveries(ctx, sqlc.LeaseWebhookDeliveriesParams{
+		Now:           now,
+		LeaseUntil:    now.Add(lease),
+		MaxDeliveries: int32(limit),
+	})
 	if err != nil {
 		return nil, fmt.Errorf("lease webhooks: %w", err)
 	}
 	leased := make([]WebhookChange, len(rows))
 	for i, row := range rows {
-		leased[i] = WebhookChange{Changes: int(row.Changes),
-			Input: contract.WebhookInput{ProjectID: row.ProjectID, DeliveryID: row.DeliveryID, OrderID: row.OrderID, UserID: row.UserID, Event: webhook.Event(row.Event)}}
+		leased[i] = WebhookChange{
+			Changes: int(row.Changes),
+			Input: contract.WebhookInput{
+				ProjectID:  row.ProjectID,
+				DeliveryID: row.DeliveryID,
+				OrderID:    row.OrderID,
+				UserID:     row.UserID,
+				Event:      webhook.Event(row.Event),
+			},
+		}
 	}
 	return leased, nil
 }

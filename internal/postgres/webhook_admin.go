@@ -45,8 +45,20 @@ type WebhookAttempt struct {
 }
 
 func webhookDeliveryOf(row sqlc.WebhookDelivery) WebhookDelivery {
-	d := WebhookDelivery{DeliveryID: row.DeliveryID, OrderID: row.OrderID, UserID: row.UserID, Sequence: int(row.Sequence), Event: webhook.Event(row.Event), Status: webhook.Status(row.Status),
-		Reason: orZero(row.Reason), Attempts: int(row.Attempts), Replays: int(row.Replays), Body: []byte(row.Body), CreatedAt: row.CreatedAt, FinishedAt: row.FinishedAt}
+	d := WebhookDelivery{
+		DeliveryID: row.DeliveryID,
+		OrderID:    row.OrderID,
+		UserID:     row.UserID,
+		Sequence:   int(row.Sequence),
+		Event:      webhook.Event(row.Event),
+		Status:     webhook.Status(row.Status),
+		Reason:     orZero(row.Reason),
+		Attempts:   int(row.Attempts),
+		Replays:    int(row.Replays),
+		Body:       []byte(row.Body),
+		CreatedAt:  row.CreatedAt,
+		FinishedAt: row.FinishedAt,
+	}
 	if d.Status == webhook.Pending {
 		d.NextAttemptAt = &row.NextAttemptAt
 	}
@@ -63,7 +75,14 @@ type WebhookFilter struct {
 
 // ListWebhooks lists a project's deliveries, newest first.
 func (db *DB) ListWebhooks(ctx context.Context, projectID int32, f WebhookFilter) ([]WebhookDelivery, error) {
-	rows, err := db.q.ListWebhookDeliveries(ctx, sqlc.ListWebhookDeliveriesParams{ProjectID: projectID, Before: f.Before, Status: optional.Text(f.Status), Event: optional.Text(f.Event), OrderID: f.OrderID, MaxDeliveries: int32(f.Limit)})
+	rows, err := db.q.ListWebhookDeliveries(ctx, sqlc.ListWebhookDeliveriesParams{
+		ProjectID:     projectID,
+		Before:        f.Before,
+		Status:        optional.Text(f.Status),
+		Event:         optional.Text(f.Event),
+		OrderID:       f.OrderID,
+		MaxDeliveries: int32(f.Limit),
+	})
 	if err != nil {
 		return nil, fmt.Errorf("list webhooks: %w", err)
 	}
@@ -86,13 +105,21 @@ func (db *DB) GetWebhook(ctx context.Context, projectID int32, deliveryID string
 	}
 	attempts := make([]WebhookAttempt, len(tried))
 	for i, a := range tried {
-		attempts[i] = WebhookAttempt{Attempt: int(a.Attempt), StartedAt: a.StartedAt, FinishedAt: a.FinishedAt, DurationMS: a.DurationMs, StatusCode: a.StatusCode, Answer: orZero(a.Answer), Error: orZero(a.Error)}
+		attempts[i] = WebhookAttempt{
+			Attempt:    int(a.Attempt),
+			StartedAt:  a.StartedAt,
+			FinishedAt: a.FinishedAt,
+			DurationMS: a.DurationMs,
+			StatusCode: a.StatusCode,
+			Answer:     orZero(a.Answer),
+			Error:      orZero(a.Error),
+		}
 	}
 	return webhookDeliveryOf(row), attempts, nil
 }
 
-// ReplayWebhook has a delivery that is over sent again, from the beginning of the schedule. Of several callers one wins. It fails with
-// ErrConflict when it is pending, with ErrEndpointOff and with ErrNotFound.
+// ReplayWebhook has a delivery that is over sent again, from the beginning of the schedule. Of several
+// callers one wins. It fails with ErrConflict when it is pending, with ErrEndpointOff and with ErrNotFound.
 func (db *DB) ReplayWebhook(ctx context.Context, projectID int32, deliveryID, actor string, now time.Time) error {
 	return db.inTx(ctx, func(q *sqlc.Queries) error {
 		d, err := q.GetWebhookDelivery(ctx, sqlc.GetWebhookDeliveryParams{DeliveryID: deliveryID, ProjectID: projectID})
@@ -106,7 +133,11 @@ func (db *DB) ReplayWebhook(ctx context.Context, projectID int32, deliveryID, ac
 		if !endpoint.IsEnabled {
 			return ErrEndpointOff
 		}
-		replayed, err := q.ReplayWebhookDelivery(ctx, sqlc.ReplayWebhookDeliveryParams{DeliveryID: deliveryID, ProjectID: projectID, Now: now})
+		replayed, err := q.ReplayWebhookDelivery(ctx, sqlc.ReplayWebhookDeliveryParams{
+			DeliveryID: deliveryID,
+			ProjectID:  projectID,
+			Now:        now,
+		})
 		if err != nil {
 			return fmt.Errorf("replay: %w", err)
 		}
@@ -117,11 +148,20 @@ func (db *DB) ReplayWebhook(ctx context.Context, projectID int32, deliveryID, ac
 			return err
 		}
 		for _, status := range []webhook.Status{webhook.Refused, webhook.Dead} {
-			err := q.ResolveWebhookAlert(ctx, sqlc.ResolveWebhookAlertParams{ProjectID: projectID, Kind: "webhook_" + string(status), Status: string(status), Now: now})
+			err := q.ResolveWebhookAlert(ctx, sqlc.ResolveWebhookAlertParams{
+				ProjectID: projectID,
+				Kind:      "webhook_" + string(status),
+				Status:    string(status),
+				Now:       now,
+			})
 			if err != nil {
 				return fmt.Errorf("resolve alert: %w", err)
 			}
 		}
-		return audit(ctx, q, projectID, actor, "webhook.replay", deliveryID, map[string]any{"order_id": d.OrderID, "event": d.Event, "status": d.Status}, now)
+		return audit(ctx, q, projectID, actor, "webhook.replay", deliveryID, map[string]any{
+			"order_id": d.OrderID,
+			"event":    d.Event,
+			"status":   d.Status,
+		}, now)
 	})
 }

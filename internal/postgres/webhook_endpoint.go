@@ -31,8 +31,17 @@ type WebhookEndpoint struct {
 }
 
 func endpointOf(row sqlc.WebhookEndpoint) WebhookEndpoint {
-	e := WebhookEndpoint{ProjectID: row.ProjectID, URL: row.Url, Enabled: row.IsEnabled, Format: int(row.Format), Version: row.Version, PreviousUntil: row.PreviousUntil,
-		UpdatedAt: row.UpdatedAt, secret: row.Secret, previous: orZero(row.PreviousSecret)}
+	e := WebhookEndpoint{
+		ProjectID:     row.ProjectID,
+		URL:           row.Url,
+		Enabled:       row.IsEnabled,
+		Format:        int(row.Format),
+		Version:       row.Version,
+		PreviousUntil: row.PreviousUntil,
+		UpdatedAt:     row.UpdatedAt,
+		secret:        row.Secret,
+		previous:      orZero(row.PreviousSecret),
+	}
 	for _, event := range row.Events {
 		e.Events = append(e.Events, webhook.Event(event))
 	}
@@ -69,8 +78,8 @@ type WebhookEdit struct {
 	Actor         string
 }
 
-// PutWebhookEndpoint sets a project's endpoint up, or changes it. It fails with ErrConflict when the version is another, and with
-// ErrSecretNeeded.
+// PutWebhookEndpoint sets a project's endpoint up, or changes it. It fails with ErrConflict when the version
+// is another, and with ErrSecretNeeded.
 func (db *DB) PutWebhookEndpoint(ctx context.Context, edit WebhookEdit, now time.Time) (e WebhookEndpoint, err error) {
 	now = now.UTC().Truncate(time.Microsecond)
 	err = db.inTx(ctx, func(q *sqlc.Queries) error {
@@ -88,7 +97,14 @@ func (db *DB) PutWebhookEndpoint(ctx context.Context, edit WebhookEdit, now time
 			return fmt.Errorf("read endpoint: %w", err)
 		}
 		e = endpointOf(row)
-		told := map[string]any{"url": e.URL, "is_enabled": e.Enabled, "version": e.Format, "events": e.Events, "secret_changed": edit.Secret != "", "previous_until": e.PreviousUntil}
+		told := map[string]any{
+			"url":            e.URL,
+			"is_enabled":     e.Enabled,
+			"version":        e.Format,
+			"events":         e.Events,
+			"secret_changed": edit.Secret != "",
+			"previous_until": e.PreviousUntil,
+		}
 		return audit(ctx, q, edit.ProjectID, edit.Actor, "webhook.update", strconv.Itoa(int(edit.ProjectID)), told, now)
 	})
 	return e, err
@@ -101,8 +117,15 @@ func addEndpoint(ctx context.Context, q *sqlc.Queries, edit WebhookEdit, now tim
 	case edit.Secret == "":
 		return ErrSecretNeeded
 	}
-	added, err := q.InsertWebhookEndpoint(ctx, sqlc.InsertWebhookEndpointParams{ProjectID: edit.ProjectID, Url: edit.URL, Secret: edit.Secret, IsEnabled: edit.Enabled, Format: int16(edit.Format),
-		Events: eventNames(edit.Events), Now: now})
+	added, err := q.InsertWebhookEndpoint(ctx, sqlc.InsertWebhookEndpointParams{
+		ProjectID: edit.ProjectID,
+		Url:       edit.URL,
+		Secret:    edit.Secret,
+		IsEnabled: edit.Enabled,
+		Format:    int16(edit.Format),
+		Events:    eventNames(edit.Events),
+		Now:       now,
+	})
 	if err != nil {
 		return fmt.Errorf("add endpoint: %w", err)
 	}
@@ -116,7 +139,15 @@ func changeEndpoint(ctx context.Context, q *sqlc.Queries, current WebhookEndpoin
 	if edit.Version != 0 && edit.Version != current.Version {
 		return ErrConflict
 	}
-	params := sqlc.UpdateWebhookEndpointParams{ProjectID: edit.ProjectID, Url: edit.URL, Secret: current.secret, IsEnabled: edit.Enabled, Format: int16(edit.Format), Events: eventNames(edit.Events), Now: now}
+	params := sqlc.UpdateWebhookEndpointParams{
+		ProjectID: edit.ProjectID,
+		Url:       edit.URL,
+		Secret:    current.secret,
+		IsEnabled: edit.Enabled,
+		Format:    int16(edit.Format),
+		Events:    eventNames(edit.Events),
+		Now:       now,
+	}
 	previous, until := current.previous, current.PreviousUntil
 	if edit.Secret != "" && edit.Secret != current.secret {
 		params.Secret, previous, until = edit.Secret, current.secret, new(now.Add(webhook.RotationOverlap))

@@ -28,7 +28,15 @@ func listened(t *testing.T, events ...webhook.Event) *counter {
 
 func (c *counter) endpoint(change ...func(*postgres.WebhookEdit)) postgres.WebhookEndpoint {
 	c.t.Helper()
-	edit := postgres.WebhookEdit{ProjectID: testkit.Project, URL: "https://game.example/hook", Secret: webhookSecret, Enabled: true, Format: 2, Events: webhook.DefaultEvents, Actor: "test"}
+	edit := postgres.WebhookEdit{
+		ProjectID: testkit.Project,
+		URL:       "https://game.example/hook",
+		Secret:    webhookSecret,
+		Enabled:   true,
+		Format:    2,
+		Events:    webhook.DefaultEvents,
+		Actor:     "test",
+	}
 	for _, f := range change {
 		f(&edit)
 	}
@@ -149,7 +157,12 @@ func (c *counter) attempt(id string) (*postgres.WebhookCall, contract.WebhookSta
 
 func (c *counter) finish(call *postgres.WebhookCall, statusCode int, change ...func(*postgres.WebhookReport)) contract.WebhookStanding {
 	c.t.Helper()
-	report := postgres.WebhookReport{DeliveryID: call.DeliveryID, Attempt: call.Attempt, StatusCode: statusCode, Took: 41 * time.Millisecond}
+	report := postgres.WebhookReport{
+		DeliveryID: call.DeliveryID,
+		Attempt:    call.Attempt,
+		StatusCode: statusCode,
+		Took:       41 * time.Millisecond,
+	}
 	if statusCode == 0 {
 		report.Error = "no answer in time"
 	}
@@ -254,8 +267,8 @@ func TestRefusalIsFinal(t *testing.T) {
 	testkit.RequireClean(t, c.DB)
 }
 
-// A process that is lost during its try leaves it open; after its bound another is made, and what the first one reports late only counts if it
-// ends the delivery.
+// A process that is lost during its try leaves it open; after its bound another is made, and what the first
+// one reports late only counts if it ends the delivery.
 func TestLostAndLateTries(t *testing.T) {
 	t.Parallel()
 	c := listened(t, webhook.DefaultEvents...)
@@ -358,8 +371,8 @@ func TestEndpointIsSwitchedOff(t *testing.T) {
 	testkit.RequireClean(t, c.DB)
 }
 
-// A listener that keeps many calls waiting is not called more, so that those of other projects are: what is due waits for minutes, and nothing
-// counts as tried.
+// A listener that keeps many calls waiting is not called more, so that those of other projects are: what is
+// due waits for minutes, and nothing counts as tried.
 func TestSlowListenerIsNotCalledMore(t *testing.T) {
 	t.Parallel()
 	c := listened(t, webhook.DefaultEvents...)
@@ -443,8 +456,14 @@ func TestListsOfWebhooks(t *testing.T) {
 		require.NoError(t, err)
 		return len(found)
 	}
-	require.Equal(t, []int{4, 1, 3, 2, 2, 2, 1}, []int{list(postgres.WebhookFilter{Limit: 10}), list(postgres.WebhookFilter{Status: "delivered", Limit: 10}), list(postgres.WebhookFilter{Status: "pending", Limit: 10}),
-		list(postgres.WebhookFilter{Event: "order_done", Limit: 10}), list(postgres.WebhookFilter{OrderID: &order[0].OrderID, Limit: 10}), list(postgres.WebhookFilter{Limit: 2}),
+	require.Equal(t, []int{4, 1, 3, 2, 2, 2, 1}, []int{list(postgres.WebhookFilter{Limit: 10}), list(postgres.WebhookFilter{
+		Status: "delivered",
+		Limit:  10,
+	}), list(postgres.WebhookFilter{Status: "pending", Limit: 10}),
+		list(postgres.WebhookFilter{
+			Event: "order_done",
+			Limit: 10,
+		}), list(postgres.WebhookFilter{OrderID: &order[0].OrderID, Limit: 10}), list(postgres.WebhookFilter{Limit: 2}),
 		list(postgres.WebhookFilter{Before: order[1].DeliveryID, Limit: 10})})
 	none, err := c.ListWebhooks(t.Context(), testkit.Project+1, postgres.WebhookFilter{Limit: 10})
 	require.NoError(t, err)
@@ -454,7 +473,12 @@ func TestListsOfWebhooks(t *testing.T) {
 func TestSecretsOverlap(t *testing.T) {
 	t.Parallel()
 	c := newCounter(t)
-	_, err := c.PutWebhookEndpoint(t.Context(), postgres.WebhookEdit{ProjectID: testkit.Project, URL: "https://game.example", Format: 2, Events: webhook.DefaultEvents}, c.now)
+	_, err := c.PutWebhookEndpoint(t.Context(), postgres.WebhookEdit{
+		ProjectID: testkit.Project,
+		URL:       "https://game.example",
+		Format:    2,
+		Events:    webhook.DefaultEvents,
+	}, c.now)
 	require.ErrorIs(t, err, postgres.ErrSecretNeeded)
 	e := c.endpoint()
 	require.Equal(t, []string{webhookSecret}, e.Secrets(c.now))
@@ -487,7 +511,15 @@ func TestEditsOfTheEndpointRace(t *testing.T) {
 	require.ErrorIs(t, err, postgres.ErrNotFound)
 	edit := func(version int64) func() error {
 		return func() error {
-			_, err := c.PutWebhookEndpoint(t.Context(), postgres.WebhookEdit{ProjectID: testkit.Project, URL: "https://game.example", Secret: webhookSecret, Format: 2, Events: webhook.DefaultEvents, Version: version, Actor: "test"}, c.now)
+			_, err := c.PutWebhookEndpoint(t.Context(), postgres.WebhookEdit{
+				ProjectID: testkit.Project,
+				URL:       "https://game.example",
+				Secret:    webhookSecret,
+				Format:    2,
+				Events:    webhook.DefaultEvents,
+				Version:   version,
+				Actor:     "test",
+			}, c.now)
 			return err
 		}
 	}
@@ -533,7 +565,8 @@ func TestVerifyFindsDamagedWebhooks(t *testing.T) {
 	}
 }
 
-// One dies while another that was dead is replayed, again and again: whenever one is dead an alert is open, and only then.
+// One dies while another that was dead is replayed, again and again: whenever one is dead an alert is open,
+// and only then.
 func TestAlertsFollowWhatIsDead(t *testing.T) {
 	t.Parallel()
 	c := listened(t, webhook.DefaultEvents...)
@@ -544,7 +577,11 @@ func TestAlertsFollowWhatIsDead(t *testing.T) {
 			if err != nil || call == nil {
 				return err
 			}
-			_, err = c.FinishWebhook(t.Context(), postgres.WebhookReport{DeliveryID: id, Attempt: call.Attempt, StatusCode: 500}, nil, c.now)
+			_, err = c.FinishWebhook(t.Context(), postgres.WebhookReport{
+				DeliveryID: id,
+				Attempt:    call.Attempt,
+				StatusCode: 500,
+			}, nil, c.now)
 			return err
 		}
 	}

@@ -40,8 +40,9 @@ type Forecast struct {
 	RecommendedAdd   int64 // pieces, to get there
 }
 
-// ForecastStock forecasts from the rate, which is what was sold a day in the window, or since the product is there,
-// but over a day at least. The recommended stock is that rate for 14 days, times 1.5, and never below the minimum or above what a product may have.
+// ForecastStock forecasts from the rate, which is what was sold a day in the window, or since the product is
+// there, but over a day at least. The recommended stock is that rate for 14 days, times 1.5, and never below
+// the minimum or above what a product may have.
 func ForecastStock(c Consumption, now time.Time) Forecast {
 	window := min(c.Window, max(now.Sub(c.CreatedAt), day)).Truncate(time.Second)
 	seconds, perDay := decimal.NewFromInt(int64(window/time.Second)), decimal.NewFromInt(int64(day/time.Second))

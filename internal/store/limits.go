@@ -103,8 +103,15 @@ func (l Limits) check(bought Bought, sold Sold, quantity int64, now time.Time, z
 }
 
 func (l Limits) validate(check func(ok bool, field, message string)) {
-	for field, n := range map[string]int64{"per_user": l.PerUser, "per_user_per_day": l.PerUserPerDay, "per_user_per_week": l.PerUserPerWeek,
-		"per_user_per_month": l.PerUserPerMonth, "per_day": l.PerDay, "per_week": l.PerWeek, "vip_reserve": l.VIPReserve} {
+	for field, n := range map[string]int64{
+		"per_user":           l.PerUser,
+		"per_user_per_day":   l.PerUserPerDay,
+		"per_user_per_week":  l.PerUserPerWeek,
+		"per_user_per_month": l.PerUserPerMonth,
+		"per_day":            l.PerDay,
+		"per_week":           l.PerWeek,
+		"vip_reserve":        l.VIPReserve,
+	} {
 		check(n >= 0 && n <= maxPieces, "limits."+field, "from 0 (no limit) to 1,000,000,000 pieces")
 	}
 }

@@ -53,8 +53,15 @@ func TestPerkJitterSpreadsTheEndsOfOneInstant(t *testing.T) {
 }
 
 func valid() Product {
-	return Product{SKU: "x", Name: "x", Kind: "credits", PriceCoins: 1, Status: Published,
-		Integration: Integration{ResourceType: "r", Endpoint: DefaultEndpoint, Amount: decimal.NewFromInt(1), Currency: "c"}, Delivery: DefaultDelivery()}
+	return Product{
+		SKU:         "x",
+		Name:        "x",
+		Kind:        "credits",
+		PriceCoins:  1,
+		Status:      Published,
+		Integration: Integration{ResourceType: "r", Endpoint: DefaultEndpoint, Amount: decimal.NewFromInt(1), Currency: "c"},
+		Delivery:    DefaultDelivery(),
+	}
 }
 
 func fieldsOf(p Product) []string {

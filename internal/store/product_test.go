@@ -17,10 +17,20 @@ import (
 // credits500 is the product of seed 000.
 func credits500() store.Product {
 	return store.Product{
-		SKU: "credits-500", Name: "500 credits", Description: "Top up balance in main product", Kind: "credits", PriceCoins: 100, Status: store.Published,
+		SKU:         "credits-500",
+		Name:        "500 credits",
+		Description: "Top up balance in main product",
+		Kind:        "credits",
+		PriceCoins:  100,
+		Status:      store.Published,
 		Stock:       store.StockSettings{Initial: 50, Minimum: 10, HideAtZero: true},
-		Integration: store.Integration{ResourceType: "external_currency", Endpoint: store.DefaultEndpoint, Amount: decimal.NewFromInt(500), Currency: "credits"},
-		Delivery:    store.DefaultDelivery(),
+		Integration: store.Integration{
+			ResourceType: "external_currency",
+			Endpoint:     store.DefaultEndpoint,
+			Amount:       decimal.NewFromInt(500),
+			Currency:     "credits",
+		},
+		Delivery: store.DefaultDelivery(),
 	}
 }
 

@@ -66,8 +66,12 @@ func DecidePurchase(buyer *Buyer, offer *Offer, request Request, policy Policy) 
 	if buyer.Available < total {
 		return Purchase{}, refuse(InsufficientCoins, fmt.Sprintf("the order costs %d coins, %d are available", total, buyer.Available))
 	}
-	purchase := Purchase{PriceCoins: total, Delivery: offer.Product.DeliveryOf(request.Quantity), Risk: policy.AssessRisk(*buyer, request.Trace, total),
-		StockFloor: offer.floor(*buyer)}
+	purchase := Purchase{
+		PriceCoins: total,
+		Delivery:   offer.Product.DeliveryOf(request.Quantity),
+		Risk:       policy.AssessRisk(*buyer, request.Trace, total),
+		StockFloor: offer.floor(*buyer),
+	}
 	if policy.needsConfirmation(total, purchase.Risk) {
 		deadline := request.Now.Add(policy.ConfirmWithin)
 		purchase.ConfirmBy = &deadline

@@ -31,7 +31,10 @@ func TestDecidePurchaseAtTheEdges(t *testing.T) {
 			t.Parallel()
 			product := credits500()
 			product.PriceCoins = c.price
-			decision, refusal := store.DecidePurchase(&store.Buyer{UserID: "12345", Available: c.coins}, &store.Offer{Product: product, Available: c.stock}, store.Request{Quantity: c.quantity}, store.Policy{})
+			decision, refusal := store.DecidePurchase(&store.Buyer{
+				UserID:    "12345",
+				Available: c.coins,
+			}, &store.Offer{Product: product, Available: c.stock}, store.Request{Quantity: c.quantity}, store.Policy{})
 			if c.code != "" {
 				require.NotNil(t, refusal)
 				require.Equal(t, c.code, refusal.Code)
@@ -109,7 +112,10 @@ func TestDecidePurchaseNeverOversells(t *testing.T) {
 		product.PriceCoins = rapid.Int64Range(1, 1000).Draw(t, "price")
 		coins, stock := rapid.Int64Range(0, 10_000).Draw(t, "coins"), rapid.Int64Range(0, 20).Draw(t, "stock")
 		quantity := rapid.Int64Range(-3, 25).Draw(t, "quantity")
-		decision, refusal := store.DecidePurchase(&store.Buyer{Available: coins}, &store.Offer{Product: product, Available: stock}, store.Request{Quantity: quantity}, store.Policy{})
+		decision, refusal := store.DecidePurchase(&store.Buyer{Available: coins}, &store.Offer{
+			Product:   product,
+			Available: stock,
+		}, store.Request{Quantity: quantity}, store.Policy{})
 		if refusal == nil {
 			require.Positive(t, quantity)
 			require.LessOrEqual(t, quantity, stock)

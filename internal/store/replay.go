@@ -148,7 +148,11 @@ func SumReplay(counts []ReplayCount) ReplayProgress {
 		progress.Total.add(count.ReplayTally)
 		byState[count.State].add(count.ReplayTally)
 		if count.Reason != "" {
-			progress.Reasons = append(progress.Reasons, ReplayReason{Outcome: count.State, Code: count.Reason, ReplayTally: count.ReplayTally})
+			progress.Reasons = append(progress.Reasons, ReplayReason{
+				Outcome:     count.State,
+				Code:        count.Reason,
+				ReplayTally: count.ReplayTally,
+			})
 		}
 	}
 	return progress

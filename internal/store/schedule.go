@@ -19,7 +19,8 @@ type Schedule struct {
 // zones keeps what time.LoadLocation reads from the zone files.
 var zones sync.Map
 
-// Zone is the time zone of this IANA name; UTC for none, and for one that does not exist, which validation has found out.
+// Zone is the time zone of this IANA name; UTC for none, and for one that does not exist, which validation
+// has found out.
 func Zone(name string) *time.Location {
 	if zone, ok := zones.Load(name); ok {
 		return zone.(*time.Location)

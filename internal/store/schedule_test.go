@@ -80,7 +80,10 @@ func TestNextOpeningIsTheFirst(t *testing.T) {
 		if start == "00:00" {
 			start = "00:01"
 		}
-		s := Schedule{TimeZone: rapid.SampledFrom(zones).Draw(t, "zone"), Weekly: []Hours{{rapid.SampledFrom(weekdays).Draw(t, "day"), start, "24:00"}}}
+		s := Schedule{
+			TimeZone: rapid.SampledFrom(zones).Draw(t, "zone"),
+			Weekly:   []Hours{{rapid.SampledFrom(weekdays).Draw(t, "day"), start, "24:00"}},
+		}
 		at := time.Unix(rapid.Int64Range(1_700_000_000, 1_900_000_000).Draw(t, "at"), 0)
 		opens, ok := s.nextOpening(at, s.Zone())
 		if !ok {

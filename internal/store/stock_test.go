@@ -114,9 +114,16 @@ func TestReplenishmentIsValidated(t *testing.T) {
 		"ceiling too high": {settings: store.Replenishment{Amount: 1, Ceiling: most + 1, MaxPerDay: 1}, field: "stock.replenishment.ceiling"},
 		"never":            {settings: store.Replenishment{Amount: 1, Ceiling: 11}, field: "stock.replenishment.max_per_day"},
 	} {
-		product := store.Product{SKU: "a", Name: "a", Kind: "credits", PriceCoins: 1, Status: store.Draft,
+		product := store.Product{
+			SKU:         "a",
+			Name:        "a",
+			Kind:        "credits",
+			PriceCoins:  1,
+			Status:      store.Draft,
 			Stock:       store.StockSettings{Minimum: 10, Replenishment: test.settings},
-			Integration: store.Integration{ResourceType: "x", Endpoint: "/a", Amount: decimal.NewFromInt(1), Currency: "c"}, Delivery: store.DefaultDelivery()}
+			Integration: store.Integration{ResourceType: "x", Endpoint: "/a", Amount: decimal.NewFromInt(1), Currency: "c"},
+			Delivery:    store.DefaultDelivery(),
+		}
 		var fields []string
 		for _, mistake := range product.Validate() {
 			fields = append(fields, mistake.Field)

@@ -15,8 +15,9 @@ type Entry struct {
 // ErrLedger: the entries are none that the rules can have written.
 var ErrLedger = errors.New("impossible ledger of a subscription")
 
-// Fold is what the ledger of one user and SKU, in the order of its sequence, adds up to. It believes the recorded seconds of each extension,
-// so that neither another zone nor a new period changes the past, and recomputes everything else. It answers ErrLedger.
+// Fold is what the ledger of one user and SKU, in the order of its sequence, adds up to. It believes the
+// recorded seconds of each extension, so that neither another zone nor a new period changes the past, and
+// recomputes everything else. It answers ErrLedger.
 func Fold(entries []Entry) (Subscription, error) {
 	var s Subscription
 	extensions := map[string]Extension{}

@@ -57,7 +57,8 @@ func plainExpiry(history []happened) *time.Time {
 	return expiry
 }
 
-// Any interleaving of purchases, grants, refunds (also repeated ones), revocations and clock jumps, in either direction.
+// Any interleaving of purchases, grants, refunds (also repeated ones), revocations and clock jumps, in either
+// direction.
 func TestAnyHistoryAgreesWithThePlainModel(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -85,8 +86,14 @@ func TestAnyHistoryAgreesWithThePlainModel(t *testing.T) {
 		t.Repeat(map[string]func(*rapid.T){
 			"extend": func(t *rapid.T) {
 				jump(t)
-				h := happened{what: "extend", id: fmt.Sprint(len(extensions)), period: drawPeriod(t, 3), quantity: rapid.IntRange(1, 3).Draw(t, "quantity"),
-					at: now, zone: zone(t, rapid.SampledFrom(zoneNames).Draw(t, "zone"))}
+				h := happened{
+					what:     "extend",
+					id:       fmt.Sprint(len(extensions)),
+					period:   drawPeriod(t, 3),
+					quantity: rapid.IntRange(1, 3).Draw(t, "quantity"),
+					at:       now,
+					zone:     zone(t, rapid.SampledFrom(zoneNames).Draw(t, "zone")),
+				}
 				before := s
 				after, e, err := s.Extend(h.id, h.period, int64(h.quantity), now, h.zone)
 				if err != nil {

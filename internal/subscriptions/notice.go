@@ -15,8 +15,8 @@ type Notice struct {
 	Until  *time.Time // nil: there is nothing more to tell, unless somebody changes the subscription
 }
 
-// Notice decides what is due, at most once for each expiry: the reminder so long before it, and the end. A reminder whose time was missed until
-// the expiry is left out.
+// Notice decides what is due, at most once for each expiry: the reminder so long before it, and the end. A
+// reminder whose time was missed until the expiry is left out.
 func (s Subscription) Notice(lead time.Duration, told Told, now time.Time) Notice {
 	switch s.Status(now) {
 	case None:

@@ -17,7 +17,8 @@ const (
 	Year   Unit = "year"
 )
 
-// longest is 100 years in each unit, rounded down; years of 365 days for the units that are not parts of a calendar year.
+// longest is 100 years in each unit, rounded down; years of 365 days for the units that are not parts of a
+// calendar year.
 var longest = map[Unit]int{Minute: 52_560_000, Hour: 876_000, Day: 36_500, Week: 5_214, Month: 1_200, Year: 100}
 
 var (
@@ -63,10 +64,11 @@ func (p Period) Times(quantity int64) (Period, error) {
 	}
 }
 
-// After is the instant at which a valid period from t on ends, in UTC and always later than t. Minutes and hours are exact.
-// Days, weeks, months and years keep the time that the clocks of the zone show; a month or year that has no such day, such as
-// 30 or 29 February, ends on its last. Of a time that the clocks show twice the first is taken; one that they skip is reckoned
-// with the offset before the change, and so the clocks show a later one (both as in RFC 5545, 3.3.5).
+// After is the instant at which a valid period from t on ends, in UTC and always later than t. Minutes and
+// hours are exact. Days, weeks, months and years keep the time that the clocks of the zone show; a month or
+// year that has no such day, such as 30 or 29 February, ends on its last. Of a time that the clocks show
+// twice the first is taken; one that they skip is reckoned with the offset before the change, and so the
+// clocks show a later one (both as in RFC 5545, 3.3.5).
 func (p Period) After(t time.Time, zone *time.Location) time.Time {
 	wall := wallClock(t, zone)
 	switch p.Unit {
@@ -98,8 +100,8 @@ func wallClock(t time.Time, zone *time.Location) time.Time {
 	return t.UTC().Add(time.Duration(offset) * time.Second)
 }
 
-// instantOf is the inverse of wallClock. No two changes of one zone are within two days of each other, so that there is at
-// most one to look at.
+// instantOf is the inverse of wallClock. No two changes of one zone are within two days of each other, so
+// that there is at most one to look at.
 func instantOf(wall time.Time, zone *time.Location) time.Time {
 	early := wall.Add(-24 * time.Hour).In(zone) // no zone is a day from UTC
 	_, before := early.Zone()

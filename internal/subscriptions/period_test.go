@@ -138,7 +138,8 @@ func drawInstant(t *rapid.T) time.Time {
 	return at.Add(time.Duration(rapid.Int64Range(-200_000, 200_000).Draw(t, "near")) * time.Second)
 }
 
-// Every period has a length, keeps the clock's time unless it does not exist, and ends as the plain second implementation says.
+// Every period has a length, keeps the clock's time unless it does not exist, and ends as the plain second
+// implementation says.
 func TestPeriodsEndLikeThePlainModel(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -150,7 +151,8 @@ func TestPeriodsEndLikeThePlainModel(t *testing.T) {
 	})
 }
 
-// plainEnd counts days one by one on a calendar, and looks for the instant among all offsets that the zone has around it.
+// plainEnd counts days one by one on a calendar, and looks for the instant among all offsets that the zone
+// has around it.
 func plainEnd(p subscriptions.Period, from time.Time, location *time.Location) time.Time {
 	switch p.Unit {
 	case "minute":

@@ -1,10 +1,11 @@
-// Package subscriptions holds the rules of subscriptions that end by themselves (seeds 002 and 004): how long a period is, and
-// what purchases, grants, refunds and revocations make of the time that a user has. It does no I/O and has no clock.
+// Package subscriptions holds the rules of subscriptions that end by themselves (seeds 002 and 004): how long
+// a period is, and what purchases, grants, refunds and revocations make of the time that a user has. It does
+// no I/O and has no clock.
 //
-// A user has one subscription of a SKU, whatever was bought of it. It is what its ledger adds up to: the entries Extension,
-// Refund and Revocation, in the order of their sequence numbers. Instants are whole seconds, rounded down, because clients are
-// told the expiry in Unix seconds. What a user is entitled to is decided by the clock alone, to the second, whether or not a
-// timer has fired.
+// A user has one subscription of a SKU, whatever was bought of it. It is what its ledger adds up to: the
+// entries Extension, Refund and Revocation, in the order of their sequence numbers. Instants are whole
+// seconds, rounded down, because clients are told the expiry in Unix seconds. What a user is entitled to is
+// decided by the clock alone, to the second, whether or not a timer has fired.
 //
 // A purchase and a server's grant follow the same arithmetic:
 //
@@ -24,11 +25,11 @@
 //   - The extension was refunded before: nothing changes, and there is nothing to record.
 //   - A subscription whose every extension was refunded has run out; it is still in the inventory.
 //
-// A revocation takes the whole item, whatever is left, also one that has run out: afterwards it is as if it was never owned. One that
-// is not owned can't be revoked, and there is nothing to record.
+// A revocation takes the whole item, whatever is left, also one that has run out: afterwards it is as if it
+// was never owned. One that is not owned can't be revoked, and there is nothing to record.
 //
-// Clocks of two processes may differ: entries count in the order of the ledger, each with its own instant. No order of instants makes an
-// expiry earlier than the stretch's start.
+// Clocks of two processes may differ: entries count in the order of the ledger, each with its own instant. No
+// order of instants makes an expiry earlier than the stretch's start.
 package subscriptions
 
 import (
@@ -64,7 +65,8 @@ type Extension struct {
 	Quantity int64     `json:"quantity"` // of periods
 	At       time.Time `json:"at"`
 	Stretch  string    `json:"stretch"` // its own ID when it began one
-	// AddedSeconds is what the periods came to. A refund takes this, whatever the zone or the period of the SKU is by then.
+	// AddedSeconds is what the periods came to. A refund takes this, whatever the zone or the period of the
+	// SKU is by then.
 	AddedSeconds int64 `json:"added_seconds"`
 	Refunded     bool  `json:"-"` // the ledger has a Refund of it
 }
@@ -93,8 +95,9 @@ func (s Subscription) Status(now time.Time) Status {
 	}
 }
 
-// Extend adds so many periods, by an order line or grant of this ID, which must be new to the ledger. Days and longer are those
-// of the zone. It answers ErrInvalidPeriod, ErrInvalidQuantity or ErrTooLong, and then nothing has changed.
+// Extend adds so many periods, by an order line or grant of this ID, which must be new to the ledger. Days
+// and longer are those of the zone. It answers ErrInvalidPeriod, ErrInvalidQuantity or ErrTooLong, and then
+// nothing has changed.
 func (s Subscription) Extend(id string, period Period, quantity int64, at time.Time, zone *time.Location) (Subscription, Extension, error) {
 	total, err := period.Times(quantity)
 	if err != nil {
@@ -149,8 +152,9 @@ func (s Subscription) Revoke(at time.Time) (Subscription, *Revocation) {
 	return Subscription{}, &Revocation{At: wholeSecond(at)}
 }
 
-// ReminderAt is when to tell the user that the subscription will end: lead before the expiry. Nil when lead is not positive, when
-// there is no subscription, and when the whole stretch is no longer than lead: it would be told at the purchase.
+// ReminderAt is when to tell the user that the subscription will end: lead before the expiry. Nil when lead
+// is not positive, when there is no subscription, and when the whole stretch is no longer than lead: it would
+// be told at the purchase.
 func (s Subscription) ReminderAt(lead time.Duration) *time.Time {
 	if s.ExpiresAt == nil || lead <= 0 {
 		return nil

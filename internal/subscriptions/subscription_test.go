@@ -155,7 +155,11 @@ func TestRefundTakesItsOwnTime(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s, refund := test.s.Refund(test.e, test.at)
-			require.Equal(t, &subscriptions.Refund{ExtensionID: test.e.ID, At: test.at.Truncate(time.Second), TakenSeconds: int64(test.taken / time.Second)}, refund)
+			require.Equal(t, &subscriptions.Refund{
+				ExtensionID:  test.e.ID,
+				At:           test.at.Truncate(time.Second),
+				TakenSeconds: int64(test.taken / time.Second),
+			}, refund)
 			if test.taken == 0 {
 				require.Equal(t, test.s, s)
 				return

@@ -29,8 +29,9 @@ type Refusal struct {
 // Error makes a Refusal usable as an error inside one transaction.
 func (r *Refusal) Error() string { return string(r.Code) + ": " + r.Message }
 
-// Activate begins a user's window of a task now. Previous is the user's window of the task with the highest number, nil if
-// there is none. A canceled one may be activated again; a recurring one goes on by itself and is activated once.
+// Activate begins a user's window of a task now. Previous is the user's window of the task with the highest
+// number, nil if there is none. A canceled one may be activated again; a recurring one goes on by itself and
+// is activated once.
 func (t Task) Activate(user User, previous *Window, now time.Time) (Window, *Refusal) {
 	if refusal := t.refuseUser(user, now); refusal != nil {
 		return Window{}, refusal
@@ -57,7 +58,11 @@ func (t Task) refuseUser(user User, now time.Time) *Refusal {
 	case t.Activation == Automatic:
 		return &Refusal{Code: ActivationAutomatic, Message: "the task begins by itself with the first event that counts"}
 	case len(missing) > 0:
-		return &Refusal{Code: ActivationLocked, Message: fmt.Sprintf("%d of the required tasks must be completed first", len(missing)), Missing: missing}
+		return &Refusal{
+			Code:    ActivationLocked,
+			Message: fmt.Sprintf("%d of the required tasks must be completed first", len(missing)),
+			Missing: missing,
+		}
 	default:
 		return nil
 	}
@@ -72,7 +77,11 @@ func (t Task) refuseAgain(previous Window, now time.Time) *Refusal {
 		return &Refusal{Code: ActivationAlreadyActive, Message: "the task is active and begins anew by itself"}
 	case previous.State == Completed && t.Recurring:
 		until := previous.EndsAt
-		return &Refusal{Code: ActivationAlreadyCompleted, Message: "the task is completed, and begins anew by itself at " + until.Format(time.RFC3339), Until: &until}
+		return &Refusal{
+			Code:    ActivationAlreadyCompleted,
+			Message: "the task is completed, and begins anew by itself at " + until.Format(time.RFC3339),
+			Until:   &until,
+		}
 	case previous.State == Completed:
 		return &Refusal{Code: ActivationAlreadyCompleted, Message: "the task is completed, and can be completed once"}
 	case ended:

@@ -12,10 +12,24 @@ import (
 func TestActivation(t *testing.T) {
 	t.Parallel()
 	ended := func(state tasks.State) *tasks.Window {
-		return &tasks.Window{TaskID: 123, Number: 3, State: state, Anchor: instant("2024-01-12T10:00:00Z"), ActivatedAt: instant("2024-01-12T10:00:00Z"), EndsAt: instant("2024-01-12T21:00:00Z")}
+		return &tasks.Window{
+			TaskID:      123,
+			Number:      3,
+			State:       state,
+			Anchor:      instant("2024-01-12T10:00:00Z"),
+			ActivatedAt: instant("2024-01-12T10:00:00Z"),
+			EndsAt:      instant("2024-01-12T21:00:00Z"),
+		}
 	}
 	current := func(state tasks.State) *tasks.Window {
-		return &tasks.Window{TaskID: 123, Number: 3, State: state, Anchor: instant("2024-01-15T10:00:00Z"), ActivatedAt: instant("2024-01-15T10:00:00Z"), EndsAt: instant("2024-01-15T21:00:00Z")}
+		return &tasks.Window{
+			TaskID:      123,
+			Number:      3,
+			State:       state,
+			Anchor:      instant("2024-01-15T10:00:00Z"),
+			ActivatedAt: instant("2024-01-15T10:00:00Z"),
+			EndsAt:      instant("2024-01-15T21:00:00Z"),
+		}
 	}
 	for name, test := range map[string]struct {
 		change   func(*tasks.Task)
@@ -66,8 +80,17 @@ func TestActivation(t *testing.T) {
 			require.Nil(t, refusal)
 			checkWindow(t, opened)
 			require.Equal(t, tasks.Window{
-				UserID: "12345", TaskID: 123, Version: 1, Number: test.number, Anchor: instant("2024-01-15T14:00:00Z"), ActivatedAt: instant("2024-01-15T14:00:00Z"),
-				EndsAt: instant("2024-01-15T21:00:00Z"), ClosesAt: instant("2024-01-15T21:05:00Z"), TimeZone: "Europe/Moscow", State: tasks.Open, Target: number("5"),
+				UserID:      "12345",
+				TaskID:      123,
+				Version:     1,
+				Number:      test.number,
+				Anchor:      instant("2024-01-15T14:00:00Z"),
+				ActivatedAt: instant("2024-01-15T14:00:00Z"),
+				EndsAt:      instant("2024-01-15T21:00:00Z"),
+				ClosesAt:    instant("2024-01-15T21:05:00Z"),
+				TimeZone:    "Europe/Moscow",
+				State:       tasks.Open,
+				Target:      number("5"),
 			}, opened)
 		})
 	}

@@ -35,10 +35,10 @@ type Outcome struct {
 	Changed   []Window     // existing ones, as they are after the batch
 }
 
-// CountBatch counts events for the tasks of their users. Which windows there are in the end, and their progress, does not
-// depend on the order of the events or on how they are cut into batches, as long as all arrive before the windows close; with
-// one exception: a task that can be done once, in whichever calendar period its first event falls into. In the batch itself
-// nothing is changed.
+// CountBatch counts events for the tasks of their users. Which windows there are in the end, and their
+// progress, does not depend on the order of the events or on how they are cut into batches, as long as all
+// arrive before the windows close; with one exception: a task that can be done once, in whichever calendar
+// period its first event falls into. In the batch itself nothing is changed.
 func CountBatch(b Batch) Outcome {
 	counting := counting{Batch: b, users: make(map[string]*userWindows, len(b.Users))}
 	outcome := Outcome{Decisions: make([][]Decision, len(b.Events))}
@@ -135,8 +135,9 @@ func (u *userWindows) of(taskID int64, into []*tracked) []*tracked {
 	return into
 }
 
-// task decides about one event for one task: false when the decision is not worth keeping, because Explain can tell it later
-// and because else every event would carry one for every task that its user has nothing to do with.
+// task decides about one event for one task: false when the decision is not worth keeping, because Explain
+// can tell it later and because else every event would carry one for every task that its user has nothing to
+// do with.
 func (c *counting) task(e *Event, kind *interest, mine *userWindows, id int64) (Decision, bool) {
 	var buffer [8]*tracked
 	windows := mine.of(id, buffer[:0])
@@ -248,8 +249,8 @@ func (w *tracked) stillTold(code Code, now time.Time) bool {
 	return now.Before(w.ClosesAt) || code == BeforeActivation || code == Late
 }
 
-// opening is the window that the event would open if it counts: the next of a recurring task, or the first of an automatic one.
-// Else why there is none.
+// opening is the window that the event would open if it counts: the next of a recurring task, or the first of
+// an automatic one. Else why there is none.
 func (r *rule) opening(e *Event, user User, windows []*tracked, last *tracked, now time.Time) (Window, Code, map[string]string) {
 	anchor, code, values := r.openingAnchor(e, user, last)
 	if code != Counted {

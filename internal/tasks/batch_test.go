@@ -183,7 +183,11 @@ func TestDecisions(t *testing.T) {
 
 func TestUnknownUserIsDecidedForTheWholeEvent(t *testing.T) {
 	t.Parallel()
-	outcome := tasks.CountBatch(tasks.Batch{Now: parseNow, Catalog: catalogOf(t, fiveBets()), Events: []tasks.Event{bet("2024-01-15T17:00:00+03:00")}})
+	outcome := tasks.CountBatch(tasks.Batch{
+		Now:     parseNow,
+		Catalog: catalogOf(t, fiveBets()),
+		Events:  []tasks.Event{bet("2024-01-15T17:00:00+03:00")},
+	})
 	require.Equal(t, [][]tasks.Decision{{{Code: tasks.UnknownUser}}}, outcome.Decisions)
 	require.Empty(t, outcome.Opened)
 }
@@ -200,8 +204,14 @@ func TestTheBatchItselfIsNotChanged(t *testing.T) {
 	task.Count, task.Target = tasks.Count{Mode: tasks.CountDistinct, Field: "game_type"}, number("10")
 	window := running(task)
 	window.Progress, window.Seen = number("2"), append(make([]string, 0, 10), "aces", "slots")
-	batch := tasks.Batch{Now: parseNow, Catalog: catalogOf(t, task), NewWindowID: func() string { return "new" }, Events: []tasks.Event{bet("2024-01-15T17:00:00+03:00")},
-		Users: map[string]tasks.User{"12345": seedUser}, Windows: map[string][]tasks.Window{"12345": {window}}}
+	batch := tasks.Batch{
+		Now:         parseNow,
+		Catalog:     catalogOf(t, task),
+		NewWindowID: func() string { return "new" },
+		Events:      []tasks.Event{bet("2024-01-15T17:00:00+03:00")},
+		Users:       map[string]tasks.User{"12345": seedUser},
+		Windows:     map[string][]tasks.Window{"12345": {window}},
+	}
 	first, second := tasks.CountBatch(batch), tasks.CountBatch(batch)
 	require.Equal(t, first, second)
 	require.Equal(t, []string{"aces", "slots"}, batch.Windows["12345"][0].Seen)
@@ -488,8 +498,13 @@ func TestOverlapsAreNeverOpened(t *testing.T) {
 		books := books{t: t, user: seedUser}
 		for version := range rapid.IntRange(1, 4).Draw(t, "versions") {
 			task.Version = int64(version + 1)
-			task.Window = tasks.WindowRule{TimeZone: rapid.SampledFrom(zoneNames).Draw(t, "zone"), ResetHour: rapid.IntRange(0, 23).Draw(t, "reset"), GraceSeconds: 86400,
-				Kind: rapid.SampledFrom([]tasks.Kind{tasks.Calendar, tasks.Rolling}).Draw(t, "kind"), Unit: rapid.SampledFrom([]tasks.Unit{tasks.Day, tasks.Week, tasks.Month}).Draw(t, "unit")}
+			task.Window = tasks.WindowRule{
+				TimeZone:     rapid.SampledFrom(zoneNames).Draw(t, "zone"),
+				ResetHour:    rapid.IntRange(0, 23).Draw(t, "reset"),
+				GraceSeconds: 86400,
+				Kind:         rapid.SampledFrom([]tasks.Kind{tasks.Calendar, tasks.Rolling}).Draw(t, "kind"),
+				Unit:         rapid.SampledFrom([]tasks.Unit{tasks.Day, tasks.Week, tasks.Month}).Draw(t, "unit"),
+			}
 			list := []tasks.Task{task}
 			if books.catalog != nil {
 				for v := range task.Version - 1 {

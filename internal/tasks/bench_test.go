@@ -11,7 +11,8 @@ import (
 	"github.com/quickpass/quickpass/internal/tasks"
 )
 
-// BenchmarkCountBatch counts batches of 100 events of 50 users, each with 3 tasks: a simple one, one with a condition and a sum.
+// BenchmarkCountBatch counts batches of 100 events of 50 users, each with 3 tasks: a simple one, one with a
+// condition and a sum.
 func BenchmarkCountBatch(b *testing.B) {
 	simple, condition, sum := fiveBets(), fiveBets(), fiveBets()
 	simple.Target = number("1000000000")
@@ -19,7 +20,13 @@ func BenchmarkCountBatch(b *testing.B) {
 	sum.TaskID, sum.Count, sum.Target = 125, tasks.Count{Mode: tasks.CountSum, Field: "amount"}, simple.Target
 	catalog, err := tasks.NewCatalog([]tasks.Task{simple, condition, sum})
 	require.NoError(b, err)
-	batch := tasks.Batch{Now: parseNow, Catalog: catalog, NewWindowID: func() string { return "new" }, Users: map[string]tasks.User{}, Windows: map[string][]tasks.Window{}}
+	batch := tasks.Batch{
+		Now:         parseNow,
+		Catalog:     catalog,
+		NewWindowID: func() string { return "new" },
+		Users:       map[string]tasks.User{},
+		Windows:     map[string][]tasks.Window{},
+	}
 	for i := range 100 {
 		event := parsed(b, seedEvent)
 		event.UserID = fmt.Sprint("user-", i%50)
@@ -48,7 +55,12 @@ func BenchmarkEventOfNoTask(b *testing.B) {
 	require.NoError(b, err)
 	event := parsed(b, seedEvent)
 	event.Type = "page_viewed"
-	batch := tasks.Batch{Now: parseNow, Catalog: catalog, NewWindowID: func() string { return "new" }, Users: map[string]tasks.User{"12345": {UserID: "12345"}}}
+	batch := tasks.Batch{
+		Now:         parseNow,
+		Catalog:     catalog,
+		NewWindowID: func() string { return "new" },
+		Users:       map[string]tasks.User{"12345": {UserID: "12345"}},
+	}
 	for range 100 {
 		batch.Events = append(batch.Events, event)
 	}

@@ -6,7 +6,8 @@ import (
 	"slices"
 )
 
-// Catalog holds the tasks of a project, ready to be asked about events. It does not change and is safe for concurrent use.
+// Catalog holds the tasks of a project, ready to be asked about events. It does not change and is safe for
+// concurrent use.
 type Catalog struct {
 	rules    map[taskVersion]*rule
 	byType   map[string]*interest
@@ -23,9 +24,10 @@ type interest struct {
 	versions map[taskVersion]*rule
 }
 
-// NewCatalog prepares tasks: the newest version of every published one, and each older version that an open window counts
-// by. The newest version of a task is offered when it is published and has PublishedAt, so an older version of a task that is
-// not offered any more must come without. An error is a condition that does not compile, which Validate would have refused.
+// NewCatalog prepares tasks: the newest version of every published one, and each older version that an open
+// window counts by. The newest version of a task is offered when it is published and has PublishedAt, so an
+// older version of a task that is not offered any more must come without. An error is a condition that does
+// not compile, which Validate would have refused.
 func NewCatalog(tasks []Task) (*Catalog, error) {
 	catalog := &Catalog{rules: make(map[taskVersion]*rule, len(tasks)), byType: map[string]*interest{}}
 	newest := map[int64]int64{}

@@ -110,8 +110,14 @@ func TestOneConditionServesManyAtOnce(t *testing.T) {
 			text := strings.Replace(seedEvent, `"bet_type": "red"`, fmt.Sprintf(`"player": {"level": %d}`, 100+i), 1)
 			event := parsed(t, strings.Replace(text, "250.00", fmt.Sprint(100+i), 1))
 			for range 100 {
-				outcome := tasks.CountBatch(tasks.Batch{Now: parseNow, Catalog: catalog, NewWindowID: func() string { return "new" }, Events: []tasks.Event{event},
-					Users: map[string]tasks.User{"12345": {UserID: "12345"}}, Windows: map[string][]tasks.Window{"12345": {running(task)}}})
+				outcome := tasks.CountBatch(tasks.Batch{
+					Now:         parseNow,
+					Catalog:     catalog,
+					NewWindowID: func() string { return "new" },
+					Events:      []tasks.Event{event},
+					Users:       map[string]tasks.User{"12345": {UserID: "12345"}},
+					Windows:     map[string][]tasks.Window{"12345": {running(task)}},
+				})
 				if outcome.Decisions[0][0].Code != tasks.Counted {
 					t.Errorf("%v", outcome.Decisions[0][0])
 				}

@@ -6,9 +6,10 @@ import (
 	"time"
 )
 
-// Explain completes what was stored about an event, for the answer to "why did it count or not": for each task of its type that
-// is offered now and has no stored decision it tells why nothing was counted. User is nil when QuickPass does not know the
-// sender; the windows are the user's, of those tasks. What is told from memory is as true as the task still is what it was.
+// Explain completes what was stored about an event, for the answer to "why did it count or not": for each
+// task of its type that is offered now and has no stored decision it tells why nothing was counted. User is
+// nil when QuickPass does not know the sender; the windows are the user's, of those tasks. What is told from
+// memory is as true as the task still is what it was.
 func (c *Catalog) Explain(e Event, user *User, windows []Window, stored []Decision, receivedAt time.Time) []Decision {
 	if slices.ContainsFunc(stored, func(d Decision) bool { return d.Code == UnknownUser }) {
 		return stored

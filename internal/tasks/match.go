@@ -50,8 +50,9 @@ func newRule(task Task) (*rule, error) {
 	return r, nil
 }
 
-// Try says what an event by itself means for a task, whoever sent it and whenever: Counted with what it adds, or why not. It
-// is the dry run of a definition. Days of a streak are counted as one each. An error is a condition that does not compile.
+// Try says what an event by itself means for a task, whoever sent it and whenever: Counted with what it adds,
+// or why not. It is the dry run of a definition. Days of a streak are counted as one each. An error is a
+// condition that does not compile.
 func (t Task) Try(event Event) (Decision, error) {
 	r, err := newRule(t)
 	if err != nil {
@@ -111,7 +112,10 @@ func (r *rule) measure(e *Event) (measure, Code, map[string]string) {
 	case CountDistinct:
 		text, ok := scalar(e.Fields[r.Count.Field])
 		if !ok {
-			return measure{}, ConditionFailed, map[string]string{"field": r.Count.Field, "error": "the event has no text, number or truth value there"}
+			return measure{}, ConditionFailed, map[string]string{
+				"field": r.Count.Field,
+				"error": "the event has no text, number or truth value there",
+			}
 		}
 		return measure{one, distinctValue(e.Fields[r.Count.Field], text)}, Counted, nil
 	case CountStreak:

@@ -66,8 +66,9 @@ func earliest(a, b time.Time) time.Time {
 	return a
 }
 
-// open makes the window that contains `at`, its instants frozen: the period, within the campaign and between the user's other
-// windows of the task. The number is the next, and says nothing about time: events of an earlier period may come later.
+// open makes the window that contains `at`, its instants frozen: the period, within the campaign and between
+// the user's other windows of the task. The number is the next, and says nothing about time: events of an
+// earlier period may come later.
 func (t Task) open(userID string, anchor, at time.Time, others []*tracked) Window {
 	span := t.SpanAt(anchor, at)
 	start, end := latest(anchor, span.Start), span.End

@@ -61,9 +61,9 @@ const (
 	firstMillisecond = 100_000_000_000
 )
 
-// ParseEvent makes an event of a decoded JSON object with the seed's fields (seed 001, "Event Format"): user_id, event_type
-// and timestamp are needed, amount and currency are not. Numbers in the object must be json.Number. The time is kept in UTC
-// and in microseconds, which is what the database keeps.
+// ParseEvent makes an event of a decoded JSON object with the seed's fields (seed 001, "Event Format"):
+// user_id, event_type and timestamp are needed, amount and currency are not. Numbers in the object must be
+// json.Number. The time is kept in UTC and in microseconds, which is what the database keeps.
 func ParseEvent(object map[string]any, payload json.RawMessage, now time.Time, limits EventLimits) (Event, *EventError) {
 	event := Event{Fields: object, Payload: payload}
 	if err := checkPayload(object, payload); err != nil {
@@ -247,8 +247,9 @@ func parseAmount(value any) (decimal.NullDecimal, *EventError) {
 	return decimal.NewNullDecimal(amount), nil
 }
 
-// readDecimal takes a JSON number or a decimal as text, with at most 18 digits before and 8 after the point. An exponent is
-// bounded before anything is computed with it, because 1e999999999 is short to write and long to add.
+// readDecimal takes a JSON number or a decimal as text, with at most 18 digits before and 8 after the point.
+// An exponent is bounded before anything is computed with it, because 1e999999999 is short to write and long
+// to add.
 func readDecimal(value any) (decimal.Decimal, bool) {
 	var text string
 	switch value := value.(type) {

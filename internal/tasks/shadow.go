@@ -8,9 +8,9 @@ import (
 	"github.com/shopspring/decimal"
 )
 
-// Shadow counts stored events of a period for a task that nobody has seen yet: who would have completed it, and what that
-// would have cost. It is offered in the period and only then, whatever its campaign's times; each user activates a manual task
-// as early as possible; events arrive at once. Not safe for concurrent use.
+// Shadow counts stored events of a period for a task that nobody has seen yet: who would have completed it,
+// and what that would have cost. It is offered in the period and only then, whatever its campaign's times;
+// each user activates a manual task as early as possible; events arrive at once. Not safe for concurrent use.
 type Shadow struct {
 	task     Task
 	from, to time.Time
@@ -38,7 +38,8 @@ type ShadowUser struct {
 	Coins       int64
 }
 
-// NewShadow begins a shadow run over the period from inclusive to exclusive. An error is a condition that does not compile.
+// NewShadow begins a shadow run over the period from inclusive to exclusive. An error is a condition that
+// does not compile.
 func NewShadow(t Task, from, to time.Time) (*Shadow, error) {
 	from, to = wholeSeconds(from), to.UTC()
 	t.Status, t.PublishedAt, t.StartsAt, t.EndsAt = Published, &from, nil, &to
@@ -47,14 +48,20 @@ func NewShadow(t Task, from, to time.Time) (*Shadow, error) {
 		return nil, err
 	}
 	return &Shadow{
-		task: t, from: from, to: to, users: map[string]*ShadowUser{},
-		counting: counting{Batch: Batch{Catalog: catalog, Windows: map[string][]Window{}, NewWindowID: func() string { return "" }}, users: map[string]*userWindows{}},
-		report:   ShadowReport{Decisions: map[Code]int64{}},
+		task:  t,
+		from:  from,
+		to:    to,
+		users: map[string]*ShadowUser{},
+		counting: counting{
+			Batch: Batch{Catalog: catalog, Windows: map[string][]Window{}, NewWindowID: func() string { return "" }},
+			users: map[string]*userWindows{},
+		},
+		report: ShadowReport{Decisions: map[Code]int64{}},
 	}, nil
 }
 
-// Count takes the next events, in the order in which they happened, with the users of those that exist. Events outside of the
-// period are left out.
+// Count takes the next events, in the order in which they happened, with the users of those that exist.
+// Events outside of the period are left out.
 func (s *Shadow) Count(users map[string]User, events []Event) {
 	s.counting.Users = users
 	for i := range events {

@@ -14,9 +14,9 @@ type Span struct {
 // Zone of the rule.
 func (r WindowRule) Zone() *time.Location { return store.Zone(r.TimeZone) }
 
-// SpanAt is the period that contains a moment: of the calendar, or counted from the anchor. The periods of one task and anchor
-// follow each other without gap or overlap, whatever the clocks do. A period begins when the clock first shows its beginning or,
-// if a change of clocks skips that, at the change.
+// SpanAt is the period that contains a moment: of the calendar, or counted from the anchor. The periods of
+// one task and anchor follow each other without gap or overlap, whatever the clocks do. A period begins when
+// the clock first shows its beginning or, if a change of clocks skips that, at the change.
 func (t Task) SpanAt(anchor, at time.Time) Span {
 	zone := t.Window.Zone()
 	if t.Window.Kind == Rolling {
@@ -52,8 +52,9 @@ func dayOf(zone *time.Location, resetHour int, at time.Time) time.Time {
 	return day
 }
 
-// rollingSpan finds the k for which anchor + k units <= at < anchor + (k+1) units. Each is counted from the anchor itself, so
-// that a month from the 31st ends on the last day of a short month and the next one on a 31st again.
+// rollingSpan finds the k for which anchor + k units <= at < anchor + (k+1) units. Each is counted from the
+// anchor itself, so that a month from the 31st ends on the last day of a short month and the next one on a
+// 31st again.
 func rollingSpan(unit Unit, zone *time.Location, anchor, at time.Time) Span {
 	start := wallClock(anchor, zone)
 	boundary := func(k int) time.Time {
@@ -102,8 +103,9 @@ func wallClock(at time.Time, zone *time.Location) time.Time {
 	return at.UTC().Add(time.Duration(offset) * time.Second)
 }
 
-// firstShown is the first moment at which the clocks of a zone show this time or a later one: for an hour that they show
-// twice the first, for one that they skip the moment of the change. It never goes back when the time goes on.
+// firstShown is the first moment at which the clocks of a zone show this time or a later one: for an hour
+// that they show twice the first, for one that they skip the moment of the change. It never goes back when
+// the time goes on.
 func firstShown(wall time.Time, zone *time.Location) time.Time {
 	if zone == time.UTC {
 		return wall

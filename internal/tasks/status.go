@@ -17,8 +17,8 @@ const (
 	UserLocked    UserStatus = "locked" // a task that it requires is not completed
 )
 
-// UserTask is a user's progress in a task at a moment. The times are nil when there is no window, and the target is that of
-// the window.
+// UserTask is a user's progress in a task at a moment. The times are nil when there is no window, and the
+// target is that of the window.
 type UserTask struct {
 	Status      UserStatus
 	WindowID    string // "" when it has no row yet
@@ -30,9 +30,9 @@ type UserTask struct {
 	Missing     []int64 // of a locked one: the tasks to complete first
 }
 
-// StatusFor is what a user is shown of a task, false when the user does not see it. Last is the user's window of the task that
-// ends last, nil if there is none. The window of a recurring or automatic task is shown from its beginning, though it gets its
-// row with the first event that counts.
+// StatusFor is what a user is shown of a task, false when the user does not see it. Last is the user's window
+// of the task that ends last, nil if there is none. The window of a recurring or automatic task is shown from
+// its beginning, though it gets its row with the first event that counts.
 func (t Task) StatusFor(user User, last *Window, now time.Time) (UserTask, bool) {
 	visible := t.runs(now) && t.Admits(user)
 	canceled := last != nil && last.State == Canceled
@@ -79,7 +79,14 @@ func statusOf(w Window, now time.Time) UserStatus {
 }
 
 func shown(w Window, status UserStatus, now time.Time) UserTask {
-	task := UserTask{Status: status, WindowID: w.WindowID, Progress: w.Progress, Target: w.Target, ActivatedAt: &w.ActivatedAt, EndsAt: &w.EndsAt}
+	task := UserTask{
+		Status:      status,
+		WindowID:    w.WindowID,
+		Progress:    w.Progress,
+		Target:      w.Target,
+		ActivatedAt: &w.ActivatedAt,
+		EndsAt:      &w.EndsAt,
+	}
 	if status == UserActive {
 		task.SecondsLeft = max(int64((w.EndsAt.Sub(now)+time.Second-1)/time.Second), 0)
 	}

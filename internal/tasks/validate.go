@@ -51,8 +51,8 @@ func orDefault[T ~string](value, otherwise T) T {
 	return value
 }
 
-// Validate lists every mistake at once. That required tasks exist, and that chains have an end (RequiresCycle), is for the
-// caller to check, who knows the other tasks.
+// Validate lists every mistake at once. That required tasks exist, and that chains have an end
+// (RequiresCycle), is for the caller to check, who knows the other tasks.
 func (t Task) Validate() []FieldError {
 	var errs []FieldError
 	check := func(ok bool, field, message string) {
@@ -184,7 +184,8 @@ func (t Task) validateReward(check checkFunc) {
 	validateCap(t.Budget.PerUser, "budget.per_user")
 }
 
-// RequiresCycle finds a chain of tasks that nobody could begin because it runs in a circle: the ids along it, nil if there is none.
+// RequiresCycle finds a chain of tasks that nobody could begin because it runs in a circle: the ids along it,
+// nil if there is none.
 func RequiresCycle(all []Task) []int64 {
 	requires := make(map[int64][]int64, len(all))
 	for _, task := range all {

@@ -54,8 +54,9 @@ func (h Health) Healthy(ctx context.Context) error {
 	return err
 }
 
-// settle is how long servers may take to learn of a new search attribute: each of their services refreshes what it knows
-// of namespaces every 2 s. A workflow that used one sooner would repeat its task, and with it its first delivery.
+// settle is how long servers may take to learn of a new search attribute: each of their services refreshes
+// what it knows of namespaces every 2 s. A workflow that used one sooner would repeat its task, and with it
+// its first delivery.
 const settle = 5 * time.Second
 
 // RegisterSearchAttributes adds those of ours that the namespace lacks, and returns when they can be used.
@@ -73,7 +74,10 @@ func RegisterSearchAttributes(ctx context.Context, c client.Client, namespace st
 	if len(missing) == 0 {
 		return nil
 	}
-	_, err = c.OperatorService().AddSearchAttributes(ctx, &operatorservice.AddSearchAttributesRequest{Namespace: namespace, SearchAttributes: missing})
+	_, err = c.OperatorService().AddSearchAttributes(ctx, &operatorservice.AddSearchAttributesRequest{
+		Namespace:        namespace,
+		SearchAttributes: missing,
+	})
 	var exists *serviceerror.AlreadyExists // another process was a moment faster
 	if err != nil && !errors.As(err, &exists) {
 		return fmt.Errorf("register search attributes: %w", err)

@@ -18,10 +18,19 @@ const Project int32 = 1
 // Credits500 is the product of seed 000: 500 credits for 100 coins, 50 pieces.
 func Credits500() store.Product {
 	return store.Product{
-		SKU: "credits-500", Name: "500 credits", Kind: "credits", PriceCoins: 100, Status: store.Published,
-		Stock:       store.StockSettings{Initial: 50, Minimum: 10},
-		Integration: store.Integration{ResourceType: "external_currency", Endpoint: store.DefaultEndpoint, Amount: decimal.NewFromInt(500), Currency: "credits"},
-		Delivery:    store.DefaultDelivery(),
+		SKU:        "credits-500",
+		Name:       "500 credits",
+		Kind:       "credits",
+		PriceCoins: 100,
+		Status:     store.Published,
+		Stock:      store.StockSettings{Initial: 50, Minimum: 10},
+		Integration: store.Integration{
+			ResourceType: "external_currency",
+			Endpoint:     store.DefaultEndpoint,
+			Amount:       decimal.NewFromInt(500),
+			Currency:     "credits",
+		},
+		Delivery: store.DefaultDelivery(),
 	}
 }
 
@@ -41,7 +50,14 @@ func AddUser(t testing.TB, db *postgres.DB, id string, coins int64) {
 	_, _, err := db.PutUser(t.Context(), Project, id, postgres.UserEdit{}, beforeAnyTest)
 	require.NoError(t, err)
 	if coins > 0 {
-		_, err = db.AdjustWallet(t.Context(), postgres.Adjustment{ProjectID: Project, AdjustmentID: "test_" + id, UserID: id, Amount: coins, Reason: "test", Actor: "test"}, time.Now())
+		_, err = db.AdjustWallet(t.Context(), postgres.Adjustment{
+			ProjectID:    Project,
+			AdjustmentID: "test_" + id,
+			UserID:       id,
+			Amount:       coins,
+			Reason:       "test",
+			Actor:        "test",
+		}, time.Now())
 		require.NoError(t, err)
 	}
 }

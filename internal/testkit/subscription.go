@@ -16,8 +16,14 @@ import (
 // StorePass puts a subscription of one minute a piece into the catalog.
 func StorePass(t testing.TB, db *postgres.DB, sku string) {
 	t.Helper()
-	item := catalog.Item{SKU: sku, Type: catalog.VirtualGood, VirtualItemType: catalog.NonRenewingSubscription, Status: catalog.Published, Name: catalog.Text{"en": "Pass " + sku},
-		InventoryOptions: catalog.InventoryOptions{ExpirationPeriod: &subscriptions.Period{Unit: subscriptions.Minute, Value: 1}}}
+	item := catalog.Item{
+		SKU:              sku,
+		Type:             catalog.VirtualGood,
+		VirtualItemType:  catalog.NonRenewingSubscription,
+		Status:           catalog.Published,
+		Name:             catalog.Text{"en": "Pass " + sku},
+		InventoryOptions: catalog.InventoryOptions{ExpirationPeriod: &subscriptions.Period{Unit: subscriptions.Minute, Value: 1}},
+	}
 	definition, err := json.Marshal(item)
 	require.NoError(t, err)
 	_, err = db.Pool().Exec(t.Context(), `INSERT INTO catalog_items (project_id, sku, type, status, definition, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, now(), now())`,
@@ -39,8 +45,13 @@ func RevokePass(t testing.TB, db *postgres.DB, userID, sku string, at time.Time)
 
 func changePass(t testing.TB, db *postgres.DB, action inventory.Action, source, userID, sku string, quantity int64, at time.Time) {
 	t.Helper()
-	_, _, err := db.ChangeInventory(t.Context(), postgres.InventoryCall{ProjectID: Project, Action: action, Source: source, Zone: time.UTC,
-		Requests: []inventory.Request{{User: inventory.User{ID: userID}, Items: []inventory.RequestedItem{{SKU: sku, Quantity: quantity}}}}}, at)
+	_, _, err := db.ChangeInventory(t.Context(), postgres.InventoryCall{
+		ProjectID: Project,
+		Action:    action,
+		Source:    source,
+		Zone:      time.UTC,
+		Requests:  []inventory.Request{{User: inventory.User{ID: userID}, Items: []inventory.RequestedItem{{SKU: sku, Quantity: quantity}}}},
+	}, at)
 	require.NoError(t, err)
 }
 

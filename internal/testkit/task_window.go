@@ -22,7 +22,8 @@ func FiveBets() tasks.Task {
 		Reward: tasks.Reward{Coins: 50, MainProduct: &tasks.MainProductReward{RewardType: "bonus_coins", Amount: decimal.NewFromInt(100)}}}
 }
 
-// StoreTask writes a version of a task as it is, without asking the rules; the highest that was written is the current one.
+// StoreTask writes a version of a task as it is, without asking the rules; the highest that was written is
+// the current one.
 func StoreTask(t testing.TB, db *postgres.DB, task tasks.Task) {
 	t.Helper()
 	definition, err := json.Marshal(task)
@@ -38,8 +39,8 @@ func StoreTask(t testing.TB, db *postgres.DB, task tasks.Task) {
 	run(`INSERT INTO task_versions (task_id, version, definition, created_at) VALUES ($1, $2, $3, now())`, task.TaskID, task.Version, definition)
 }
 
-// StoreWindow writes a window as it is, and an event that completed it if it is. It is the latest of its task, its workflow
-// knows nothing of it, and it closes five minutes after its end.
+// StoreWindow writes a window as it is, and an event that completed it if it is. It is the latest of its
+// task, its workflow knows nothing of it, and it closes five minutes after its end.
 func StoreWindow(t testing.TB, db *postgres.DB, w tasks.Window) {
 	t.Helper()
 	_, err := db.Pool().Exec(t.Context(), `INSERT INTO task_windows (window_id, project_id, user_id, task_id, version, number, anchor, activated_at, ends_at, closes_at,

@@ -12,8 +12,8 @@ const (
 	OldestFormat = 1
 	NewestFormat = 2
 
-	// RotationOverlap is how long a secret goes on signing after it was replaced, unless another moment is given, and LongestOverlap
-	// the longest that can be given.
+	// RotationOverlap is how long a secret goes on signing after it was replaced, unless another moment is
+	// given, and LongestOverlap the longest that can be given.
 	RotationOverlap = 24 * time.Hour
 	LongestOverlap  = 30 * 24 * time.Hour
 

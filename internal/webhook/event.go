@@ -1,6 +1,6 @@
-// Package webhook holds the rules of outgoing webhooks: what a project's own server is told of its orders, how that is signed, where
-// it may be sent and when it is sent again (seed 002), in the form that clients of Xsolla's store API read. It does no I/O; package send
-// does.
+// Package webhook holds the rules of outgoing webhooks: what a project's own server is told of its orders,
+// how that is signed, where it may be sent and when it is sent again (seed 002), in the form that clients of
+// Xsolla's store API read. It does no I/O; package send does.
 package webhook
 
 import (
@@ -29,12 +29,18 @@ var Events = []Event{OrderPaid, OrderDone, OrderRefunded, OrderCanceled, OrderEx
 // DefaultEvents are those that existing clients know.
 var DefaultEvents = []Event{OrderPaid, OrderCanceled}
 
-// EventOf is what a move of an order means to its listener. To stay is a refund in part: nothing else writes an order that does not move.
+// EventOf is what a move of an order means to its listener. To stay is a refund in part: nothing else writes
+// an order that does not move.
 func EventOf(before, after checkout.OrderStatus) (Event, bool) {
 	if before == after {
 		return OrderRefunded, true
 	}
-	event, told := map[checkout.OrderStatus]Event{checkout.Paid: OrderPaid, checkout.Done: OrderDone, checkout.Canceled: OrderCanceled, checkout.Expired: OrderExpired}[after]
+	event, told := map[checkout.OrderStatus]Event{
+		checkout.Paid:     OrderPaid,
+		checkout.Done:     OrderDone,
+		checkout.Canceled: OrderCanceled,
+		checkout.Expired:  OrderExpired,
+	}[after]
 	return event, told
 }
 

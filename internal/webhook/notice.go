@@ -35,8 +35,9 @@ type Notice struct {
 	Refund    *checkout.Refund // that this is about
 }
 
-// body has the fields that existing clients read, and beside them those that are ours: event_id, sequence, created_at, schema_version,
-// project_id, user_id, refund, order.expires_at, order.reason, order.refunded, order.external_id and items[].line_id and name.
+// body has the fields that existing clients read, and beside them those that are ours: event_id, sequence,
+// created_at, schema_version, project_id, user_id, refund, order.expires_at, order.reason, order.refunded,
+// order.external_id and items[].line_id and name.
 type body struct {
 	NotificationType Event           `json:"notification_type"`
 	SchemaVersion    int             `json:"schema_version"`
@@ -112,8 +113,19 @@ type refund struct {
 
 // Body is what is sent, the same bytes at each try.
 func (n Notice) Body() ([]byte, error) {
-	b := body{NotificationType: n.Event, SchemaVersion: schemaVersion, EventID: n.EventID, Sequence: n.Sequence, CreatedAt: n.At.UTC(), ProjectID: n.ProjectID, UserID: n.UserID,
-		Order: n.order(), User: user{ExternalID: n.UserID, Country: optional.Text(n.Country)}, CustomParameters: n.Custom, Items: []item{}}
+	b := body{
+		NotificationType: n.Event,
+		SchemaVersion:    schemaVersion,
+		EventID:          n.EventID,
+		Sequence:         n.Sequence,
+		CreatedAt:        n.At.UTC(),
+		ProjectID:        n.ProjectID,
+		UserID:           n.UserID,
+		Order:            n.order(),
+		User:             user{ExternalID: n.UserID, Country: optional.Text(n.Country)},
+		CustomParameters: n.Custom,
+		Items:            []item{},
+	}
 	if b.CustomParameters == nil {
 		b.CustomParameters = json.RawMessage("{}")
 	}
@@ -132,8 +144,19 @@ func (n Notice) Body() ([]byte, error) {
 }
 
 func (n Notice) order() order {
-	o := order{ID: n.Order.OrderID, Mode: checkout.ModeOf(n.Order.Sandbox), CurrencyType: "unknown", Amount: "0", Status: n.Order.Status, Promotions: []promotion{}, Promocodes: []struct{}{}, Coupons: []struct{}{},
-		Reason: optional.Text(n.Reason), Refunded: n.Refunded.String(), ExternalID: optional.Text(n.External)}
+	o := order{
+		ID:           n.Order.OrderID,
+		Mode:         checkout.ModeOf(n.Order.Sandbox),
+		CurrencyType: "unknown",
+		Amount:       "0",
+		Status:       n.Order.Status,
+		Promotions:   []promotion{},
+		Promocodes:   []struct{}{},
+		Coupons:      []struct{}{},
+		Reason:       optional.Text(n.Reason),
+		Refunded:     n.Refunded.String(),
+		ExternalID:   optional.Text(n.External),
+	}
 	if !n.Order.ExpiresAt.IsZero() {
 		o.ExpiresAt = new(n.Order.ExpiresAt.UTC())
 	}
@@ -151,11 +174,24 @@ func (n Notice) order() order {
 }
 
 func (n Notice) line(line checkout.OrderLine) item {
-	shown := item{LineID: line.LineID, SKU: line.SKU, Name: line.Name, Type: line.Type, Quantity: line.Quantity, Amount: "0", Promotions: []promotion{}, CustomAttributes: map[string]any{},
-		flags: n.flags(flags{IsFree: line.IsFree, IsBonus: line.IsBonus})}
+	shown := item{
+		LineID:           line.LineID,
+		SKU:              line.SKU,
+		Name:             line.Name,
+		Type:             line.Type,
+		Quantity:         line.Quantity,
+		Amount:           "0",
+		Promotions:       []promotion{},
+		CustomAttributes: map[string]any{},
+		flags:            n.flags(flags{IsFree: line.IsFree, IsBonus: line.IsBonus}),
+	}
 	switch {
 	case line.Price != nil:
-		total := catalog.Quote{Amount: line.Price.Amount.Mul(decimal.NewFromInt(line.Quantity)), WithoutDiscount: line.Price.WithoutDiscount.Mul(decimal.NewFromInt(line.Quantity)), Currency: line.Price.Currency}
+		total := catalog.Quote{
+			Amount:          line.Price.Amount.Mul(decimal.NewFromInt(line.Quantity)),
+			WithoutDiscount: line.Price.WithoutDiscount.Mul(decimal.NewFromInt(line.Quantity)),
+			Currency:        line.Price.Currency,
+		}
 		with, without := total.Texts()
 		shown.Amount, shown.Promotions = with, discounts(with, without)
 	case line.VirtualPrice != nil:
@@ -177,8 +213,17 @@ func discounts(with, without string) []promotion {
 func (n Notice) content(lineID string, bundles int64, parts []checkout.Part) (items []item) {
 	for k, part := range parts {
 		id := lineID + "." + strconv.Itoa(k+1)
-		items = append(items, item{LineID: id, SKU: part.SKU, Name: part.Name, Type: part.Type, Quantity: bundles * part.Quantity, Amount: "0", Promotions: []promotion{}, CustomAttributes: map[string]any{},
-			flags: n.flags(flags{IsBundleContent: true})})
+		items = append(items, item{
+			LineID:           id,
+			SKU:              part.SKU,
+			Name:             part.Name,
+			Type:             part.Type,
+			Quantity:         bundles * part.Quantity,
+			Amount:           "0",
+			Promotions:       []promotion{},
+			CustomAttributes: map[string]any{},
+			flags:            n.flags(flags{IsBundleContent: true}),
+		})
 		items = append(items, n.content(id, bundles*part.Quantity, part.Content)...)
 	}
 	return items

@@ -21,15 +21,33 @@ func usd(amount, without string) *catalog.Quote {
 
 // chest is an order of two chests, each with three guns and a box with two keys, and of a gift that comes along.
 func chest() webhook.Notice {
-	return webhook.Notice{EventID: "we_1", Event: webhook.OrderPaid, Sequence: 1, At: noon, Format: 2, ProjectID: 7, UserID: "12345", Country: "DE", Custom: json.RawMessage(`{"a": 1}`), External: "ext-1",
-		Payment: &checkout.Payment{Provider: "sandbox", ProviderID: "sb_1"},
-		Order: checkout.Order{OrderID: 41, Status: checkout.Paid, Sandbox: true, ExpiresAt: noon.Add(time.Hour), Price: usd("9.00", "18.00"), Lines: []checkout.OrderLine{
-			{LineID: "1", SKU: "chest", Name: "Chest", Type: catalog.Bundle, Quantity: 2, Price: usd("4.5", "9"), Content: []checkout.Part{
-				{SKU: "gun", Name: "Gun", Type: catalog.VirtualGood, Quantity: 3},
-				{SKU: "box", Name: "Box", Type: catalog.Bundle, Quantity: 1, Content: []checkout.Part{{SKU: "key", Name: "Key", Type: catalog.VirtualGood, Quantity: 2}}},
-			}},
-			{LineID: "2", SKU: "gift", Name: "Gift", Type: catalog.VirtualGood, Quantity: 1, IsFree: true, IsBonus: true},
-		}}}
+	return webhook.Notice{
+		EventID:   "we_1",
+		Event:     webhook.OrderPaid,
+		Sequence:  1,
+		At:        noon,
+		Format:    2,
+		ProjectID: 7,
+		UserID:    "12345",
+		Country:   "DE",
+		Custom:    json.RawMessage(`{"a": 1}`),
+		External:  "ext-1",
+		Payment:   &checkout.Payment{Provider: "sandbox", ProviderID: "sb_1"},
+		Order: checkout.Order{
+			OrderID:   41,
+			Status:    checkout.Paid,
+			Sandbox:   true,
+			ExpiresAt: noon.Add(time.Hour),
+			Price:     usd("9.00", "18.00"),
+			Lines: []checkout.OrderLine{
+				{LineID: "1", SKU: "chest", Name: "Chest", Type: catalog.Bundle, Quantity: 2, Price: usd("4.5", "9"), Content: []checkout.Part{
+					{SKU: "gun", Name: "Gun", Type: catalog.VirtualGood, Quantity: 3},
+					{SKU: "box", Name: "Box", Type: catalog.Bundle, Quantity: 1, Content: []checkout.Part{{SKU: "key", Name: "Key", Type: catalog.VirtualGood, Quantity: 2}}},
+				}},
+				{LineID: "2", SKU: "gift", Name: "Gift", Type: catalog.VirtualGood, Quantity: 1, IsFree: true, IsBonus: true},
+			},
+		},
+	}
 }
 
 func bodyOf(t *testing.T, n webhook.Notice) map[string]any {
@@ -86,14 +104,22 @@ func TestBodiesOfOtherOrders(t *testing.T) {
 	require.Equal(t, map[string]any{}, free["custom_parameters"])
 	require.NotContains(t, free, "refund")
 
-	virtual := bodyOf(t, webhook.Notice{Event: webhook.OrderPaid, Order: checkout.Order{Virtual: &catalog.VirtualQuote{SKU: "gold", Amount: 150}, Lines: []checkout.OrderLine{
-		{LineID: "1", Quantity: 3, VirtualPrice: &catalog.VirtualQuote{SKU: "gold", Amount: 50, WithoutDiscount: 60}}}}})
+	virtual := bodyOf(t, webhook.Notice{
+		Event: webhook.OrderPaid,
+		Order: checkout.Order{Virtual: &catalog.VirtualQuote{SKU: "gold", Amount: 150}, Lines: []checkout.OrderLine{
+			{LineID: "1", Quantity: 3, VirtualPrice: &catalog.VirtualQuote{SKU: "gold", Amount: 50, WithoutDiscount: 60}}}},
+	})
 	require.Equal(t, []any{"virtual", "gold", "150"}, pick(virtual["order"], "currency_type", "currency", "amount"))
 	require.Equal(t, []any{"150", []any{map[string]any{"amount_with_discount": "150", "amount_without_discount": "180", "sequence": 1.0}}}, pick(virtual["items"].([]any)[0], "amount", "promotions"))
 
 	n := chest()
 	n.Event, n.Reason, n.Order.Status, n.Refunded = webhook.OrderCanceled, "chargeback", checkout.Canceled, decimal.RequireFromString("9.00")
-	n.Refund = &checkout.Refund{ID: "rf_1", Amount: decimal.RequireFromString("4.50"), Whole: true, Lines: []checkout.RefundLine{{LineID: "1", Quantity: 1}}}
+	n.Refund = &checkout.Refund{
+		ID:     "rf_1",
+		Amount: decimal.RequireFromString("4.50"),
+		Whole:  true,
+		Lines:  []checkout.RefundLine{{LineID: "1", Quantity: 1}},
+	}
 	canceled := bodyOf(t, n)
 	require.Equal(t, []any{"canceled", "chargeback", "9"}, pick(canceled["order"], "status", "reason", "refunded"))
 	require.Equal(t, []any{"rf_1", "4.5", true, []any{map[string]any{"line_id": "1", "quantity": 1.0}}}, pick(canceled["refund"], "refund_id", "amount", "whole", "lines"))

@@ -20,8 +20,9 @@ const (
 	HeaderSignature     = standardwebhooks.HeaderWebhookSignature
 )
 
-// Sign makes the headers of a body for one try. The first secret is the current one and signs in both ways; the others, which are going
-// out of use, sign in that of Standard Webhooks, whose header holds several signatures.
+// Sign makes the headers of a body for one try. The first secret is the current one and signs in both ways;
+// the others, which are going out of use, sign in that of Standard Webhooks, whose header holds several
+// signatures.
 func Sign(secrets []string, id string, at time.Time, body []byte) (map[string]string, error) {
 	if len(secrets) == 0 {
 		return nil, errors.New("there is no secret to sign with")
@@ -42,7 +43,8 @@ func Sign(secrets []string, id string, at time.Time, body []byte) (map[string]st
 	}, nil
 }
 
-// LegacySignature is the SHA-1 of the body and the secret behind it, in hex: no HMAC, no time, which is why the other one exists.
+// LegacySignature is the SHA-1 of the body and the secret behind it, in hex: no HMAC, no time, which is why
+// the other one exists.
 func LegacySignature(secret string, body []byte) string {
 	hash := sha1.New() //nolint:gosec // see above
 	hash.Write(body)

@@ -17,8 +17,8 @@ import (
 	"github.com/quickpass/quickpass/internal/webhook"
 )
 
-// The vectors of docs/webhooks.md. They are computed here by the standard library alone, so that the page, our code and whoever follows the
-// page agree.
+// The vectors of docs/webhooks.md. They are computed here by the standard library alone, so that the page,
+// our code and whoever follows the page agree.
 func TestPublishedVectors(t *testing.T) {
 	t.Parallel()
 	page, err := os.ReadFile("../../docs/webhooks.md")

@@ -51,7 +51,8 @@ type Behaviour struct {
 
 	// Fraction of the fitting calls, 0 to 1; nil is all of them.
 	Fraction *float64 `json:"fraction,omitempty"`
-	// Users are prefixes of user ids, Orders of order ids and of rewards' keys; one of them must fit. An inquiry has no user.
+	// Users are prefixes of user ids, Orders of order ids and of rewards' keys; one of them must fit. An
+	// inquiry has no user.
 	Users  []string `json:"users,omitempty"`
 	Orders []string `json:"orders,omitempty"`
 	// Calls is how many calls it still acts on; 0 is no limit. It counts down.

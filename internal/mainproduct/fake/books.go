@@ -11,8 +11,8 @@ import (
 	"github.com/shopspring/decimal"
 )
 
-// Order is what one crediting call asked for (seed 000), or one call for a reward (seed 001): its order id is the key of
-// idempotency, its currency the type of the reward.
+// Order is what one crediting call asked for (seed 000), or one call for a reward (seed 001): its order id is
+// the key of idempotency, its currency the type of the reward.
 type Order struct {
 	OrderID     string          `json:"order_id"`
 	UserID      string          `json:"user_id"`

@@ -79,7 +79,11 @@ func TestConditions(t *testing.T) {
 func TestNotIdempotentGoesWithOthers(t *testing.T) {
 	t.Parallel()
 	server, client, _ := start(t, fake.Config{}, nil)
-	require.NoError(t, server.SetBehaviours(fake.Behaviour{Kind: fake.NotIdempotent}, fake.Behaviour{Kind: fake.Drop, CreditFirst: true, Calls: 1}))
+	require.NoError(t, server.SetBehaviours(fake.Behaviour{Kind: fake.NotIdempotent}, fake.Behaviour{
+		Kind:        fake.Drop,
+		CreditFirst: true,
+		Calls:       1,
+	}))
 	require.Equal(t, mainproduct.Unknown, client.Credit(t.Context(), order("o1")).Kind)
 	require.Equal(t, mainproduct.Credited, client.Credit(t.Context(), order("o1")).Kind)
 	require.NoError(t, server.AddBehaviours(fake.Behaviour{Kind: fake.Refuse}))
@@ -180,7 +184,14 @@ func TestPageEscapes(t *testing.T) {
 	request.UserID, request.Currency = attack, attack
 	client.Credit(t.Context(), request)
 	require.NoError(t, server.SetBehaviours(
-		fake.Behaviour{Kind: fake.Refuse, Code: attack, Users: []string{attack}, Orders: []string{attack}, DurationMS: 1000, Fraction: new(0.25)},
+		fake.Behaviour{
+			Kind:       fake.Refuse,
+			Code:       attack,
+			Users:      []string{attack},
+			Orders:     []string{attack},
+			DurationMS: 1000,
+			Fraction:   new(0.25),
+		},
 	))
 	client.Credit(t.Context(), request)
 

@@ -6,8 +6,8 @@ import (
 	"net/http"
 )
 
-// reward serves the call of seed 001, "Main Product Reward Processing". Its Idempotency-Key is demanded, so that a client
-// that forgets it is found out.
+// reward serves the call of seed 001, "Main Product Reward Processing". Its Idempotency-Key is demanded, so
+// that a client that forgets it is found out.
 func (s *Server) reward(w http.ResponseWriter, r *http.Request) {
 	order, err := readReward(w, r)
 	if err != nil {
@@ -37,5 +37,12 @@ func readReward(w http.ResponseWriter, r *http.Request) (Order, error) {
 	if err != nil {
 		return Order{}, err
 	}
-	return Order{OrderID: key, UserID: body.UserID, Amount: amount, Currency: body.RewardType, TaskID: body.TaskID, Reason: body.Reason}, nil
+	return Order{
+		OrderID:  key,
+		UserID:   body.UserID,
+		Amount:   amount,
+		Currency: body.RewardType,
+		TaskID:   body.TaskID,
+		Reason:   body.Reason,
+	}, nil
 }

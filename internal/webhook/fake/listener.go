@@ -1,4 +1,5 @@
-// Package fake is a listener of webhooks for tests: it keeps its books, checks both signatures, and misbehaves on demand.
+// Package fake is a listener of webhooks for tests: it keeps its books, checks both signatures, and
+// misbehaves on demand.
 package fake
 
 import (
@@ -153,7 +154,15 @@ func (l *Listener) read(header http.Header, body []byte) Received {
 		} `json:"order"`
 	}
 	_ = json.Unmarshal(body, &told) // a body that is none has no event, which its test sees
-	received := Received{At: time.Now(), ID: header.Get(webhook.HeaderID), Event: told.Event, Sequence: told.Sequence, OrderID: told.Order.ID, Status: told.Order.Status, Body: string(body)}
+	received := Received{
+		At:       time.Now(),
+		ID:       header.Get(webhook.HeaderID),
+		Event:    told.Event,
+		Sequence: told.Sequence,
+		OrderID:  told.Order.ID,
+		Status:   told.Order.Status,
+		Body:     string(body),
+	}
 	for _, secret := range l.secrets {
 		received.LegacyOK = received.LegacyOK || legacy(secret, header.Get(webhook.HeaderAuthorization), body)
 		received.StandardOK = received.StandardOK || standard(secret, header, body)

@@ -36,8 +36,11 @@ type Client struct {
 func New(allowPrivate bool) *Client {
 	return &Client{
 		http: outbound.NewClient(allowPrivate, maxAnswer),
-		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "quickpass_webhook_attempt_seconds", Help: "Calls of listeners of webhooks, by what their answer means.",
-			Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 15}}, []string{"outcome"}),
+		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "quickpass_webhook_attempt_seconds",
+			Help:    "Calls of listeners of webhooks, by what their answer means.",
+			Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 15},
+		}, []string{"outcome"}),
 	}
 }
 

@@ -54,7 +54,13 @@ func TestWebhooksAreSigned(t *testing.T) {
 
 func TestAnswersOfListeners(t *testing.T) {
 	t.Parallel()
-	_, address := listener(t, fake.Behaviour{Kind: fake.Status, Status: 503, Body: "later\x00, \xff please", RetryAfter: "120", Calls: 1}, fake.Behaviour{Kind: fake.Status, Status: 422, Body: strings.Repeat("n", 5000), Calls: 1},
+	_, address := listener(t, fake.Behaviour{
+		Kind:       fake.Status,
+		Status:     503,
+		Body:       "later\x00, \xff please",
+		RetryAfter: "120",
+		Calls:      1,
+	}, fake.Behaviour{Kind: fake.Status, Status: 422, Body: strings.Repeat("n", 5000), Calls: 1},
 		fake.Behaviour{Kind: fake.Drop, Calls: 1})
 	c := New(true)
 	busy := c.Send(t.Context(), address, []string{secret}, "we_1", []byte(`{}`))
