@@ -160,8 +160,8 @@ func subscriptionFigures(r *subscriptionsResult) []figure {
 	return append(figures,
 		value("open subscriptions per gigabyte", "%.0f", "", (1<<30)/r.all()),
 		value("subscriptions granted a second, each with its workflow", "%.0f", "", r.perSecond),
-		value(fmt.Sprintf("memory of quickpass serve with %d open", r.count), "%.0f", " MB", r.memory),
-		value("memory of quickpass serve before the first", "%.0f", " MB", r.fresh),
+		value(fmt.Sprintf("memory of a restarted quickpass serve with %d open", r.count), "%.0f", " MB", r.memory),
+		value("memory of a restarted quickpass serve before the first", "%.0f", " MB", r.fresh),
 		value("a new end is told after", "%.1f", " s", r.told.Seconds()),
 		value("a new end is told after kill -9 of quickpass serve", "%.1f", " s", r.serve.Seconds()),
 		value("a new end is told after kill -9 of Temporal", "%.1f", " s", r.temporal.Seconds()))

@@ -93,7 +93,7 @@ func (r report) publish(out io.Writer) error {
 func (r report) head() string {
 	return fmt.Sprintf(`# Benchmark
 
-Written by `+"`make bench`"+`; do not edit. How each figure is taken is told in [bench/](../bench), where the code is.
+Written by `+"`make bench`"+`; do not edit. How each figure is taken is in the comments of the code in [bench/](../bench).
 
 %s
 Every figure is the median of %d interleaved repeats (lowest - highest); ratios are taken inside one repeat. Absolute rates move
