@@ -21,7 +21,7 @@ func TestRoles(t *testing.T) {
 	operations, err := operationsOf(testDoc())
 	require.NoError(t, err)
 	v1 := maps.Clone(operations)
-	maps.DeleteFunc(v1, func(_ string, op *operation) bool { return len(op.auth) > 0 })
+	maps.DeleteFunc(v1, func(route string, op *operation) bool { return len(op.auth) > 0 || strings.HasPrefix(route, "HEAD ") }) // as its GET
 	require.Len(t, v1, 106)
 	fill := strings.NewReplacer(":sku", "no-such", ":id", "no-such")
 	for route, op := range v1 {

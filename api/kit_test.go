@@ -221,7 +221,7 @@ func (s *shop) putKey(key, role string) {
 }
 
 func (s *shop) putUser(id string, coins int64) {
-	_, _, err := s.db.PutUser(s.t.Context(), 1, id, postgres.UserEdit{}, time.Now())
+	_, _, err := s.db.PutUser(s.t.Context(), 1, id, postgres.UserEdit{}, testkit.LongAgo)
 	require.NoError(s.t, err)
 	if coins > 0 {
 		_, err = s.db.AdjustWallet(s.t.Context(), postgres.Adjustment{

@@ -104,7 +104,7 @@ func TestCountEvents(t *testing.T) {
 	event, err := db.FindEvent(t.Context(), project, bet("1", now).Key)
 	require.NoError(t, err)
 	require.Equal(t, 1, event.Duplicates)
-	testkit.RequireClean(t, db)
+	testkit.RequireCleanAt(t, db, taskClock)
 }
 
 func TestVerifyFindsMiscountedEvents(t *testing.T) {
@@ -120,7 +120,7 @@ func TestVerifyFindsMiscountedEvents(t *testing.T) {
 			createTask(t, db, fiveBets(func(t *tasks.Task) { t.Activation = tasks.Automatic }))
 			now := taskClock.Add(time.Hour)
 			count(t, db, now, bet("1", now), bet("2", now))
-			testkit.RequireClean(t, db)
+			testkit.RequireCleanAt(t, db, taskClock)
 			testkit.Exec(t, db, damage)
 			checks, err := db.Verify(t.Context(), postgres.VerifyOptions{}, now)
 			require.NoError(t, err)
@@ -208,7 +208,7 @@ func TestCountEventsAtOnce(t *testing.T) {
 			require.Equal(t, decimal.Min(want, task.Target).String(), got.Progress.String(), "%s, task %d", user, task.TaskID)
 		}
 	}
-	testkit.RequireClean(t, db)
+	testkit.RequireCleanAt(t, db, taskClock)
 }
 
 // A recurring task's next window opens with an event, also for a day before the one that came first.
@@ -230,7 +230,7 @@ func TestWindowsOpenLazily(t *testing.T) {
 		states = append(states, fmt.Sprintf("%s %s %s", w.EndsAt.Format(time.DateOnly), w.State, w.Progress))
 	}
 	require.ElementsMatch(t, []string{"2026-11-24 completed 2", "2026-11-23 open 1"}, states, "the first is closed and not looked at any more")
-	testkit.RequireClean(t, db)
+	testkit.RequireCleanAt(t, db, taskClock)
 }
 
 // Somebody else changed the window's row while the count waited for it: it is somewhere else in the table by
@@ -270,5 +270,5 @@ func TestCountFollowsAWindowThatMoved(t *testing.T) {
 	require.NoError(t, counting.Wait())
 	require.NotEqual(t, before, place())
 	require.Equal(t, "1", window(t, db, better, task.TaskID).Progress.String())
-	testkit.RequireClean(t, db)
+	testkit.RequireCleanAt(t, db, taskClock)
 }

@@ -96,7 +96,7 @@ func TestTaskVersions(t *testing.T) {
 	_, err = db.UpdateTask(ctx, project, missing, "test", taskClock)
 	require.ErrorIs(t, err, postgres.ErrConflict)
 	require.Error(t, testkit.TryExec(t, db, "UPDATE task_versions SET definition = '{}'"))
-	testkit.RequireClean(t, db)
+	testkit.RequireCleanAt(t, db, taskClock)
 }
 
 func requireTask(t *testing.T, want, got tasks.Task) {

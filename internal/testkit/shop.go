@@ -41,13 +41,13 @@ func AddProduct(t testing.TB, db *postgres.DB, p store.Product) {
 	require.NoError(t, err)
 }
 
-// beforeAnyTest is before the clock of every test: automatic tasks count nothing from before their user was known.
-var beforeAnyTest = time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
+// LongAgo is before the clock of every test: automatic tasks count nothing from before their user was known.
+var LongAgo = time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // AddUser makes a user with coins.
 func AddUser(t testing.TB, db *postgres.DB, id string, coins int64) {
 	t.Helper()
-	_, _, err := db.PutUser(t.Context(), Project, id, postgres.UserEdit{}, beforeAnyTest)
+	_, _, err := db.PutUser(t.Context(), Project, id, postgres.UserEdit{}, LongAgo)
 	require.NoError(t, err)
 	if coins > 0 {
 		_, err = db.AdjustWallet(t.Context(), postgres.Adjustment{
@@ -74,7 +74,13 @@ func AddKey(t testing.TB, db *postgres.DB, role string) (key string) {
 // RequireClean runs the rules of `quickpass verify`.
 func RequireClean(t testing.TB, db *postgres.DB) {
 	t.Helper()
-	checks, err := db.Verify(t.Context(), postgres.VerifyOptions{Grace: time.Hour}, time.Now())
+	RequireCleanAt(t, db, time.Now())
+}
+
+// RequireCleanAt is RequireClean for tests with a clock of their own: what is over by it needs no worker yet.
+func RequireCleanAt(t testing.TB, db *postgres.DB, now time.Time) {
+	t.Helper()
+	checks, err := db.Verify(t.Context(), postgres.VerifyOptions{Grace: time.Hour}, now)
 	require.NoError(t, err)
 	require.NotEmpty(t, checks)
 	for _, check := range checks {
