@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/quickpass/quickpass/internal/testkit"
 )
 
 const newProduct = `{"sku":"credits-1000","name":"1000 credits","description":"Top up balance in main product","kind":"credits","price_coins":200,
@@ -97,7 +99,7 @@ func TestAdminEditsProduct(t *testing.T) {
 func TestProductsInTheShop(t *testing.T) {
 	t.Parallel()
 	s := newShop(t)
-	s.putUser("poor", 0)
+	testkit.AddUser(s.t, s.db, "poor", 0)
 	s.call("admin", "POST", "/api/v1/admin/products", newProduct)
 	s.call("admin", "PUT", "/api/v1/admin/products/draft", `{"name":"x","price_coins":1,"stock":{"initial":1},"integration":{"amount":1,"currency":"c"}}`)
 	s.call("admin", "PUT", "/api/v1/admin/products/hidden", `{"name":"x","price_coins":1,"status":"published","stock":{"initial":0,"hide_at_zero":true},"integration":{"amount":1,"currency":"c"}}`)

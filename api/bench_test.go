@@ -72,7 +72,7 @@ func BenchmarkPurchase(b *testing.B) {
 				Actor:     "test",
 			}, time.Now())
 			require.NoError(b, err)
-			s.putUser("buyer", 1_000_000_000)
+			testkit.AddUser(s.t, s.db, "buyer", 1_000_000_000)
 			b.ReportAllocs()
 			for b.Loop() {
 				require.Equal(b, 202, s.serveOne("POST", "/api/v1/purchases", `{"user_id":"buyer","sku":"many"}`).Code)

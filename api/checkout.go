@@ -2,8 +2,6 @@ package api
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/url"
@@ -64,12 +62,12 @@ type orderRequest struct {
 
 // makeOrder makes an order for the user who calls.
 func (h *handlers) makeOrder(ctx context.Context, r orderRequest) (MadeOrder, *string, error) {
-	return h.makeOrderFor(ctx, callOf(ctx).caller.userID, r)
+	call := callOf(ctx)
+	return h.makeOrderFor(ctx, call.caller.userID, call.idempotency, r)
 }
 
-func (h *handlers) makeOrderFor(ctx context.Context, userID string, r orderRequest) (MadeOrder, *string, error) {
-	call := callOf(ctx)
-	project := call.caller.project
+func (h *handlers) makeOrderFor(ctx context.Context, userID string, key *postgres.Idempotency, r orderRequest) (MadeOrder, *string, error) {
+	project := callOf(ctx).caller.project
 	if value(r.input.Sandbox) && !project.Sandbox {
 		return MadeOrder{}, nil, checkout.Refuse(checkout.InvalidField, "the project is not in sandbox mode", checkout.Detail{
 			Property: "sandbox",
@@ -97,7 +95,7 @@ func (h *handlers) makeOrderFor(ctx context.Context, userID string, r orderReque
 		Zone:            project.Zone,
 		TTL:             project.OrderTTL,
 		Custom:          value(r.input.CustomParameters),
-		Idempotency:     ofUser(call.idempotency, userID),
+		Idempotency:     key,
 	}
 	if r.input.Settings != nil {
 		o.ExternalID, o.ReturnURL = value(r.input.Settings.ExternalID), value(r.input.Settings.ReturnURL)
@@ -133,15 +131,6 @@ func (h *handlers) makeOrderFor(ctx context.Context, userID string, r orderReque
 func isWebAddress(address string) bool {
 	parsed, err := url.Parse(address)
 	return address == "" || (err == nil && (parsed.Scheme == "https" || parsed.Scheme == "http") && parsed.Host != "")
-}
-
-// ofUser makes a key the user's own: two users may send the same one, and neither is told of the other's order.
-func ofUser(key *postgres.Idempotency, userID string) *postgres.Idempotency {
-	if key == nil {
-		return nil
-	}
-	own := sha256.Sum256([]byte(userID + "\n" + key.Key))
-	return &postgres.Idempotency{Key: "user/" + hex.EncodeToString(own[:]), RequestHash: key.RequestHash}
 }
 
 // OrderCurrentCart orders the current cart (seed 002, "Create order with all items from current cart").
@@ -234,7 +223,7 @@ func (h *handlers) CreatePaymentToken(ctx context.Context, r CreatePaymentTokenR
 	}
 	request := orderRequest{
 		form:   checkout.ServerToken,
-		wanted: checkout.Merge(r.Body.Purchase.Items),
+		wanted: r.Body.Purchase.Items,
 		input:  OrderInput{Sandbox: r.Body.Sandbox, CustomParameters: r.Body.CustomParameters},
 	}
 	if r.Body.User.Country != nil {
@@ -244,7 +233,7 @@ func (h *handlers) CreatePaymentToken(ctx context.Context, r CreatePaymentTokenR
 		request.input.Currency, request.input.Locale = settings.Currency, settings.Language
 		request.input.Settings = &OrderSettings{ExternalID: settings.ExternalID, ReturnURL: settings.ReturnURL}
 	}
-	made, replayed, err := h.makeOrderFor(ctx, userID, request)
+	made, replayed, err := h.makeOrderFor(ctx, userID, ofUser(callOf(ctx).idempotency, userID), request)
 	return CreatePaymentToken201JSONResponse{Body: made, Headers: CreatePaymentToken201ResponseHeaders{IdempotencyReplayed: replayed}}, err
 }
 

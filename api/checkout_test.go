@@ -50,8 +50,7 @@ func checkoutShop(t *testing.T, change ...func(*Options)) *shop {
 		if item.Status == "" {
 			item.Status = catalog.Published
 		}
-		_, _, err := s.db.CreateItem(t.Context(), postgres.NewItem{ProjectID: 1, Item: item, Actor: "test"}, time.Now())
-		require.NoError(t, err)
+		s.addItem(item)
 	}
 	return s
 }
@@ -441,8 +440,7 @@ func TestOrdersTellWhatIsCharged(t *testing.T) {
 		Prices: []catalog.Price{{Amount: decimal.RequireFromString("0.995"), Currency: "USD", IsDefault: true}, {Amount: decimal.RequireFromString("155.5633"), Currency: "KWD"},
 			{Amount: decimal.RequireFromString("155.56"), Currency: "JPY"}, {Amount: decimal.RequireFromString("0.01"), Currency: "KRW"}},
 	}
-	_, _, err := s.db.CreateItem(t.Context(), postgres.NewItem{ProjectID: 1, Item: cents, Actor: "test"}, time.Now())
-	require.NoError(t, err)
+	s.addItem(cents)
 	for currency, charged := range map[string]string{"USD": "2.99", "KWD": "466.690", "JPY": "467", "KRW": "1"} {
 		quantity := 3
 		if currency == "KRW" {

@@ -5,13 +5,11 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
-	"time"
 
 	"github.com/shopspring/decimal"
 	"github.com/stretchr/testify/require"
 
 	"github.com/quickpass/quickpass/internal/catalog"
-	"github.com/quickpass/quickpass/internal/postgres"
 )
 
 // The calls of the seeds are made by pages of other origins, with credentials.
@@ -49,8 +47,7 @@ func TestCountryOfAnOrdersUser(t *testing.T) {
 		Name:            catalog.Text{"en": "Local"},
 		Prices:          []catalog.Price{{Amount: decimal.NewFromInt(1), Currency: "USD", IsDefault: true}, {Amount: decimal.NewFromInt(3), Currency: "EUR", Country: "DE"}},
 	}
-	_, _, err := s.db.CreateItem(t.Context(), postgres.NewItem{ProjectID: 1, Item: item, Actor: "test"}, time.Now())
-	require.NoError(t, err)
+	s.addItem(item)
 	for body, want := range map[string]string{
 		`{"user": {"country": "de", "tracking_id": "x"}}`:       "3 EUR",
 		`{"country": "FR", "user": {"country": "DE"}}`:          "1 USD",

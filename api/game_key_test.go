@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -12,7 +11,6 @@ import (
 	"github.com/quickpass/quickpass/internal/checkout"
 	"github.com/quickpass/quickpass/internal/inventory"
 	"github.com/quickpass/quickpass/internal/payments"
-	"github.com/quickpass/quickpass/internal/postgres"
 )
 
 // keyShop sells a game by its key, in a bundle, and gives one with a poster; its keys are CODE-1 to CODE-9.
@@ -27,8 +25,7 @@ func keyShop(t *testing.T) *shop {
 			Promotions: []catalog.Promotion{{ID: "free_game", Name: text("A free game"), Bonus: []catalog.Content{{SKU: "game_steam", Quantity: 1}}}}},
 	} {
 		item.Name, item.Status = text("A "+item.SKU), catalog.Published
-		_, _, err := s.db.CreateItem(t.Context(), postgres.NewItem{ProjectID: 1, Item: item, Actor: "test"}, time.Now())
-		require.NoError(t, err)
+		s.addItem(item)
 	}
 	var codes []string
 	for n := range 9 {

@@ -180,17 +180,13 @@ func (h *handlers) RevokeInventory(ctx context.Context, r RevokeInventoryRequest
 
 func (h *handlers) changeInventory(ctx context.Context, action inventory.Action, source string, requests []inventory.Request) (inventory.Answer, bool, error) {
 	call := callOf(ctx)
-	key := call.idempotency
-	if call.caller.as != asServer {
-		key = ofUser(key, call.caller.userID)
-	}
 	answer, replayed, err := h.db.ChangeInventory(ctx, postgres.InventoryCall{
 		ProjectID:   call.caller.project.ProjectID,
 		Action:      action,
 		Source:      source,
 		Requests:    requests,
 		Zone:        call.caller.project.Zone,
-		Idempotency: key,
+		Idempotency: call.idempotency,
 	}, h.now())
 	return answer, replayed, inventoryRefused(err)
 }

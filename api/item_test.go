@@ -226,7 +226,7 @@ func TestCatalogMisses(t *testing.T) {
 func TestCatalogOfAUser(t *testing.T) {
 	t.Parallel()
 	s := newCatalog(t)
-	s.putUser("12345", 0)
+	testkit.AddUser(s.t, s.db, "12345", 0)
 	month := catalog.Recurrence{Interval: catalog.Monthly}.PeriodAt(time.Now()).Start.UTC().Format(time.RFC3339)
 	for _, statement := range []string{
 		"INSERT INTO item_usages (project_id, user_id, sku, promotion, period_start, used) VALUES (1, '12345', 'pass', '', '" + month + "', 3)",

@@ -26,6 +26,7 @@ import (
 	"github.com/shopspring/decimal"
 	"github.com/stretchr/testify/require"
 
+	"github.com/quickpass/quickpass/internal/catalog"
 	"github.com/quickpass/quickpass/internal/contract"
 	"github.com/quickpass/quickpass/internal/events"
 	"github.com/quickpass/quickpass/internal/postgres"
@@ -156,7 +157,7 @@ func newShop(t testing.TB, change ...func(*Options)) *shop {
 	for _, role := range testRoles {
 		s.putKey(keyOf(role), role)
 	}
-	s.putUser("rich", 1_000_000)
+	testkit.AddUser(s.t, s.db, "rich", 1_000_000)
 	_, _, err := s.db.AddProduct(ctx, postgres.NewProduct{ProjectID: 1, Product: product("credits-500", 50), Actor: "test"}, now)
 	require.NoError(t, err)
 	return s
@@ -220,38 +221,17 @@ func (s *shop) putKey(key, role string) {
 	require.NoError(s.t, s.db.PutAPIKey(s.t.Context(), postgres.APIKey{KeyID: "id-" + key, ProjectID: 1, Role: role}, hash[:], time.Now()))
 }
 
-func (s *shop) putUser(id string, coins int64) {
-	_, _, err := s.db.PutUser(s.t.Context(), 1, id, postgres.UserEdit{}, testkit.LongAgo)
+// addItem puts an item into the catalog of /api/v2.
+func (s *shop) addItem(item catalog.Item) {
+	s.t.Helper()
+	_, _, err := s.db.CreateItem(s.t.Context(), postgres.NewItem{ProjectID: 1, Item: item, Actor: "test"}, time.Now())
 	require.NoError(s.t, err)
-	if coins > 0 {
-		_, err = s.db.AdjustWallet(s.t.Context(), postgres.Adjustment{
-			ProjectID:    1,
-			AdjustmentID: "seed-" + id,
-			UserID:       id,
-			Amount:       coins,
-			Reason:       "seed",
-			Actor:        "test",
-		}, time.Now())
-		require.NoError(s.t, err)
-	}
 }
 
 func product(sku string, stock int64) store.Product {
-	return store.Product{
-		SKU:        sku,
-		Name:       "500 credits",
-		Kind:       "credits",
-		PriceCoins: 100,
-		Status:     store.Published,
-		Stock:      store.StockSettings{Initial: stock, Minimum: 10},
-		Integration: store.Integration{
-			ResourceType: "external_currency",
-			Endpoint:     store.DefaultEndpoint,
-			Amount:       decimal.NewFromInt(500),
-			Currency:     "credits",
-		},
-		Delivery: store.DefaultDelivery(),
-	}
+	p := testkit.Credits500()
+	p.SKU, p.Stock.Initial = sku, stock
+	return p
 }
 
 // capture completes an order as the workflow does, and wakes who waits for it.

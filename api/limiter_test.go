@@ -163,7 +163,7 @@ func TestRatePerKey(t *testing.T) {
 func TestRatePerUser(t *testing.T) {
 	t.Parallel()
 	s := newShop(t, func(o *Options) { o.RatePerUser = 2 })
-	s.putUser("other", 1000)
+	testkit.AddUser(s.t, s.db, "other", 1000)
 	for left := range 2 {
 		a := s.call("storefront", "POST", "/api/v1/purchases", buy)
 		require.Equal(t, 202, a.status, "%s", a.body)

@@ -11,7 +11,6 @@ import (
 	"github.com/quickpass/quickpass/internal/catalog"
 	"github.com/quickpass/quickpass/internal/checkout"
 	"github.com/quickpass/quickpass/internal/payments"
-	"github.com/quickpass/quickpass/internal/postgres"
 )
 
 // A payment token is seen in addresses of pages: after a day it reads its order, and does nothing else any more.
@@ -44,8 +43,7 @@ func TestServerTokenAddsUpLinesOfOneSKU(t *testing.T) {
 		Prices:          []catalog.Price{{Amount: decimal.NewFromInt(1), Currency: "USD", IsDefault: true}},
 		Limits:          catalog.Limits{PerItem: 10},
 	}
-	_, _, err := s.db.CreateItem(t.Context(), postgres.NewItem{ProjectID: 1, Item: rare, Actor: "test"}, time.Now())
-	require.NoError(t, err)
+	s.addItem(rare)
 	made := into[MadeOrder](t, s.v2(201, "POST", "/api/v3/project/1/admin/payment/token",
 		`{"user": {"id": {"value": "rich"}}, "purchase": {"items": [{"sku": "rare", "quantity": 2}, {"sku": "gun_1", "quantity": 1}, {"sku": "rare", "quantity": 3}]}}`, byServer()))
 	shown := into[ShownOrder](t, s.v2(200, "GET", fmt.Sprint(project, "/order/", made.OrderID), ""))
@@ -73,8 +71,7 @@ func TestSmallestPriceCanBePaid(t *testing.T) {
 		Name:            catalog.Text{"en": "Crumb"},
 		Prices:          []catalog.Price{{Amount: decimal.RequireFromString("0.0001"), Currency: "USD", IsDefault: true}},
 	}
-	_, _, err := s.db.CreateItem(t.Context(), postgres.NewItem{ProjectID: 1, Item: crumb, Actor: "test"}, time.Now())
-	require.NoError(t, err)
+	s.addItem(crumb)
 	made := s.checkout("/payment/item/crumb", "")
 	paid := into[TakenPayment](t, s.card(*made.Token, payments.CardPays, ""))
 	require.Equal(t, []any{checkout.Paid, checkout.Accepted}, []any{paid.Status, paid.Outcome})

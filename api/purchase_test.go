@@ -12,6 +12,7 @@ import (
 	"github.com/quickpass/quickpass/internal/contract"
 	"github.com/quickpass/quickpass/internal/postgres"
 	"github.com/quickpass/quickpass/internal/store"
+	"github.com/quickpass/quickpass/internal/testkit"
 )
 
 const buy = `{"user_id":"rich","sku":"credits-500"}`
@@ -58,8 +59,8 @@ func TestPurchase(t *testing.T) {
 func TestPurchaseRefusals(t *testing.T) {
 	t.Parallel()
 	s := newShop(t)
-	s.putUser("poor", 0)
-	s.putUser("blocked", 1000)
+	testkit.AddUser(s.t, s.db, "poor", 0)
+	testkit.AddUser(s.t, s.db, "blocked", 1000)
 	_, err := s.db.SetBlocked(t.Context(), 1, "blocked", true, "test", "fraud", time.Now())
 	require.NoError(t, err)
 	draft, dear := product("draft", 5), product("dear", 1000)
@@ -236,7 +237,7 @@ func TestReplay(t *testing.T) {
 	require.Equal(t, OrderStatusCompleted, order.Status)
 	require.Equal(t, 2, order.Attempt)
 
-	s.putUser("once", 100)
+	testkit.AddUser(s.t, s.db, "once", 100)
 	id = into[Accepted](t, s.call("storefront", "POST", "/api/v1/purchases", `{"user_id":"once","sku":"credits-500"}`)).OrderID
 	s.release(s.starter.seen()[2], store.Reason{Code: store.MainProductUnreachable, Message: "no answer"})
 	require.Equal(t, 201, s.call("admin", "POST", "/api/v1/admin/users/once/wallet/adjustments", `{"amount":-50,"reason":"spent"}`).status)
@@ -248,7 +249,7 @@ func TestReplay(t *testing.T) {
 func TestOrderLists(t *testing.T) {
 	t.Parallel()
 	s := newShop(t)
-	s.putUser("other", 1000)
+	testkit.AddUser(s.t, s.db, "other", 1000)
 	var ids []string
 	for _, user := range []string{"rich", "other", "rich"} {
 		ids = append(ids, into[Accepted](t, s.call("storefront", "POST", "/api/v1/purchases", `{"user_id":"`+user+`","sku":"credits-500"}`)).OrderID)

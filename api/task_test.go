@@ -365,7 +365,7 @@ func TestUserTasks(t *testing.T) {
 	require.Equal(t, "Make 5 bets of 100+ rubles per day", mine.Name)
 	require.Equal(t, "5", mine.Target.String())
 	require.EqualValues(t, 500, mine.Reward.Coins)
-	s.putUser("other", 0)
+	testkit.AddUser(s.t, s.db, "other", 0)
 	require.Equal(t, "Make 6 bets", s.tasks("other")[123].Name)
 
 	at.set(noon.Add(9*time.Hour - time.Millisecond))
@@ -440,7 +440,7 @@ func TestActivateTaskOnceOfMany(t *testing.T) {
 func TestRewards(t *testing.T) {
 	t.Parallel()
 	s := newShop(t)
-	s.putUser("other", 0)
+	testkit.AddUser(s.t, s.db, "other", 0)
 	s.addTask(map[string]any{"window": map[string]any{"kind": "rolling"}})
 	for _, user := range []string{"rich", "other"} {
 		require.Equal(t, "201", s.outcome("storefront", "POST", "/api/v1/users/"+user+"/tasks/123/activate", ""))

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -52,6 +53,9 @@ func (s *Server) validate(next echo.HandlerFunc) echo.HandlerFunc {
 		if key := c.Request().Header.Get("Idempotency-Key"); key != "" {
 			if call.idempotency, err = idempotencyOf(c.Request(), key, value); err != nil {
 				return err
+			}
+			if call.caller.userID != "" {
+				call.idempotency = ofUser(call.idempotency, call.caller.userID)
 			}
 		}
 		ctx, cancel := context.WithTimeout(c.Request().Context(), s.options.RequestTimeout)
@@ -165,6 +169,15 @@ func idempotencyOf(r *http.Request, key string, body any) (*postgres.Idempotency
 		return nil, fmt.Errorf("hash request: %w", err)
 	}
 	return &postgres.Idempotency{Key: key, RequestHash: sha256.Sum256(slices.Concat([]byte(r.Method+" "+r.URL.Path+"\n"), canonical))}, nil
+}
+
+// ofUser makes a key the user's own: two users may send the same one, and neither is told of the other's answer.
+func ofUser(key *postgres.Idempotency, userID string) *postgres.Idempotency {
+	if key == nil {
+		return nil
+	}
+	own := sha256.Sum256([]byte(userID + "\n" + key.Key))
+	return &postgres.Idempotency{Key: "user/" + hex.EncodeToString(own[:]), RequestHash: key.RequestHash}
 }
 
 // invalidRequest lists every mistake that kin-openapi found, by field.

@@ -180,21 +180,7 @@ func (s *stack) serveUntil(path, role string, env ...string) *node {
 
 // answers tells whether a GET of the URL is answered with 200.
 func answers(url string) func(context.Context) error {
-	return func(ctx context.Context) error {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-		if err != nil {
-			return err
-		}
-		response, err := http.DefaultClient.Do(request)
-		if err != nil {
-			return err
-		}
-		defer func() { _ = response.Body.Close() }()
-		if response.StatusCode != http.StatusOK {
-			return errors.New(response.Status)
-		}
-		return nil
-	}
+	return func(ctx context.Context) error { return devstack.ExpectOK(ctx, url) }
 }
 
 func (s *stack) worker(name string) *devstack.Process {

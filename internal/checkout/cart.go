@@ -220,15 +220,10 @@ func (p *pricing) addBonuses(view catalog.View) {
 	for _, line := range p.lines {
 		bonus, _ := line.Item.BonusOf(line.Quantity, view.Now, view.Usages[line.Item.SKU])
 		for _, one := range bonus {
-			at := slices.IndexFunc(bonuses, func(b LineRequest) bool { return b.SKU == one.SKU })
-			if at < 0 {
-				bonuses = append(bonuses, LineRequest(one))
-				continue
-			}
-			bonuses[at].Quantity += one.Quantity
+			bonuses = append(bonuses, LineRequest(one))
 		}
 	}
-	for _, bonus := range bonuses {
+	for _, bonus := range Merge(bonuses) {
 		item, ok := p.catalog.Item(bonus.SKU)
 		if item.VirtualItemType == catalog.NonConsumable {
 			bonus.Quantity = 1

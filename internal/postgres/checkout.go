@@ -145,7 +145,7 @@ func checkoutToken(secret []byte, orderID int64) string {
 // price prices what is to be ordered, a cart under its lock, and refuses what the form does not allow.
 func (o NewCheckout) price(ctx context.Context, q *sqlc.Queries) (priced checkout.Cart, changes []checkout.PriceChange, view catalog.View, err error) {
 	var c cart
-	wanted := o.Wanted
+	wanted := checkout.Merge(o.Wanted)
 	if o.Form == checkout.PaidCart || o.Form == checkout.FreeCart {
 		if c, err = lockCart(ctx, q, o.Shopper, o.CartID); err != nil {
 			return priced, nil, view, err

@@ -91,9 +91,6 @@ func (o *lockedCheckout) decideRefund(ctx context.Context, r CheckoutRefund, id 
 	if err := o.refundable(refund); err != nil {
 		return refund, false, err
 	}
-	if !o.given() && !refund.Whole {
-		return refund, false, errNotGiven
-	}
 	if err := o.refund(ctx, refund, refundCause{refundedByAdmin, r.Reason, r.Actor}); err != nil {
 		return refund, false, err
 	}

@@ -38,21 +38,9 @@ func newShop(t testing.TB, stock, coins int64) *shop {
 
 func (s *shop) addProduct(sku string, stock int64) {
 	s.t.Helper()
-	_, _, err := s.AddProduct(s.t.Context(), postgres.NewProduct{ProjectID: project, Actor: "test", Product: store.Product{
-		SKU:        sku,
-		Name:       "500 credits",
-		Kind:       "credits",
-		PriceCoins: 100,
-		Status:     store.Published,
-		Stock:      store.StockSettings{Initial: stock, Minimum: 10},
-		Integration: store.Integration{
-			ResourceType: "external_currency",
-			Endpoint:     store.DefaultEndpoint,
-			Amount:       decimal.NewFromInt(500),
-			Currency:     "credits",
-		},
-		Delivery: store.DefaultDelivery(),
-	}}, s.clock)
+	product := testkit.Credits500()
+	product.SKU, product.Stock.Initial = sku, stock
+	_, _, err := s.AddProduct(s.t.Context(), postgres.NewProduct{ProjectID: project, Actor: "test", Product: product}, s.clock)
 	require.NoError(s.t, err)
 }
 

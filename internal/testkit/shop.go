@@ -41,13 +41,13 @@ func AddProduct(t testing.TB, db *postgres.DB, p store.Product) {
 	require.NoError(t, err)
 }
 
-// LongAgo is before the clock of every test: automatic tasks count nothing from before their user was known.
-var LongAgo = time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
+// beforeAnyTest is before the clock of every test: automatic tasks count nothing from before their user was known.
+var beforeAnyTest = time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // AddUser makes a user with coins.
 func AddUser(t testing.TB, db *postgres.DB, id string, coins int64) {
 	t.Helper()
-	_, _, err := db.PutUser(t.Context(), Project, id, postgres.UserEdit{}, LongAgo)
+	_, _, err := db.PutUser(t.Context(), Project, id, postgres.UserEdit{}, beforeAnyTest)
 	require.NoError(t, err)
 	if coins > 0 {
 		_, err = db.AdjustWallet(t.Context(), postgres.Adjustment{
